@@ -1,0 +1,444 @@
+#include "base/json.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <set>
+#include <sstream>
+#include <toml++/toml.hpp>
+
+#include "base/encoding.h"
+
+namespace cairn {
+namespace {
+
+// Builds the value while counting depth and watching for duplicate members.
+class StrictHandler : public nlohmann::json_sax<Json> {
+ public:
+  explicit StrictHandler(std::size_t depth) : depth_(depth) {}
+
+  bool null() override { return put(nullptr); }
+  bool boolean(bool v) override { return put(v); }
+  bool number_integer(number_integer_t v) override { return put(v); }
+  bool number_unsigned(number_unsigned_t v) override { return put(v); }
+  bool number_float(number_float_t v, const string_t&) override { return put(v); }
+  bool string(string_t& v) override { return put(std::move(v)); }
+  bool binary(binary_t&) override { return false; }
+  bool start_object(std::size_t) override { return open(Json::object()); }
+  bool end_object() override { return close(); }
+  bool start_array(std::size_t) override { return open(Json::array()); }
+  bool end_array() override { return close(); }
+  bool key(string_t& v) override {
+    if (stack_.back()->contains(v)) return stop("duplicate member \"" + v.substr(0, 64) + "\"");
+    key_ = std::move(v);
+    return true;
+  }
+  bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception&) override {
+    where_ = "byte " + std::to_string(position);
+    return stop("not JSON");
+  }
+
+  Json root;
+  [[nodiscard]] const std::string& why() const { return why_; }
+  [[nodiscard]] const std::string& where() const { return where_; }
+
+ private:
+  template <class V>
+  Json* place(V&& v) {
+    if (stack_.empty()) {
+      root = Json(std::forward<V>(v));
+      return &root;
+    }
+    Json& top = *stack_.back();
+    if (top.is_array()) {
+      top.push_back(Json(std::forward<V>(v)));
+      return &top.back();
+    }
+    return &(top[key_] = Json(std::forward<V>(v)));
+  }
+  template <class V>
+  bool put(V&& v) {
+    place(std::forward<V>(v));
+    return true;
+  }
+  bool open(Json&& container) {
+    if (stack_.size() >= depth_) return stop("nested deeper than " + std::to_string(depth_));
+    stack_.push_back(place(std::move(container)));
+    return true;
+  }
+  bool close() {
+    stack_.pop_back();
+    return true;
+  }
+  bool stop(std::string why) {
+    if (why_.empty()) why_ = std::move(why);
+    return false;
+  }
+
+  std::size_t depth_;
+  std::vector<Json*> stack_;
+  std::string key_, why_, where_;
+};
+
+void write_string(std::string& out, std::string_view text) {
+  out.push_back('"');
+  for (const char c : text) {
+    switch (c) {
+      case '"': out += "\\\""; break;
+      case '\\': out += "\\\\"; break;
+      case '\b': out += "\\b"; break;
+      case '\f': out += "\\f"; break;
+      case '\n': out += "\\n"; break;
+      case '\r': out += "\\r"; break;
+      case '\t': out += "\\t"; break;
+      default:
+        if (static_cast<unsigned char>(c) < 0x20) {
+          out += "\\u00";
+          out.push_back("0123456789abcdef"[static_cast<unsigned char>(c) >> 4]);
+          out.push_back("0123456789abcdef"[static_cast<unsigned char>(c) & 15]);
+        } else {
+          out.push_back(c);
+        }
+    }
+  }
+  out.push_back('"');
+}
+
+// ECMAScript Number::toString, as RFC 8785 §3.2.2.3 asks.
+std::string es_number(double v) {
+  if (v == 0) return "0";
+  char buffer[32];
+  const auto end = std::to_chars(buffer, buffer + sizeof buffer, std::fabs(v), std::chars_format::scientific).ptr;
+  std::string_view text(buffer, static_cast<std::size_t>(end - buffer));
+  const std::size_t e = text.find('e');
+  std::string digits(text.substr(0, 1));
+  if (e > 2) digits.append(text.substr(2, e - 2));
+  int exponent = 0;
+  const std::string_view power = text.substr(e + 1);
+  std::from_chars(power.data() + (power[0] == '+' ? 1 : 0), power.data() + power.size(), exponent);
+  const int n = exponent + 1, k = static_cast<int>(digits.size());
+  std::string out = v < 0 ? "-" : "";
+  if (k <= n && n <= 21) return out + digits + std::string(static_cast<std::size_t>(n - k), '0');
+  if (0 < n && n <= 21) return out + digits.substr(0, static_cast<std::size_t>(n)) + "." + digits.substr(static_cast<std::size_t>(n));
+  if (-6 < n && n <= 0) return out + "0." + std::string(static_cast<std::size_t>(-n), '0') + digits;
+  out += digits[0];
+  if (k > 1) out += "." + digits.substr(1);
+  return out + (n - 1 < 0 ? "e-" : "e+") + std::to_string(std::abs(n - 1));
+}
+
+// Key order of RFC 8785: by UTF-16 code units. Bytes and code units differ only where a key has a character past
+// U+FFFF (a surrogate pair) against one in U+E000..U+FFFF.
+bool utf16_less(const std::string& a, const std::string& b) {
+  const auto units = [](const std::string& s) {
+    std::u16string out;
+    for (std::size_t i = 0; i < s.size();) {
+      const auto c = static_cast<unsigned char>(s[i]);
+      const std::size_t extra = c < 0x80 ? 0 : c < 0xE0 ? 1 : c < 0xF0 ? 2 : 3;
+      std::uint32_t v = extra == 0 ? c : c & (0x3FU >> extra);
+      for (std::size_t k = 1; k <= extra && i + k < s.size(); ++k)
+        v = v << 6 | (static_cast<unsigned char>(s[i + k]) & 0x3FU);
+      i += extra + 1;
+      if (v >= 0x10000) {
+        out.push_back(static_cast<char16_t>(0xD800 + ((v - 0x10000) >> 10)));
+        out.push_back(static_cast<char16_t>(0xDC00 + ((v - 0x10000) & 0x3FF)));
+      } else {
+        out.push_back(static_cast<char16_t>(v));
+      }
+    }
+    return out;
+  };
+  return units(a) < units(b);
+}
+
+// Depth is bounded: values come from parse_json or from code.
+Result<void> write_canonical(std::string& out, const Json& v) {
+  switch (v.type()) {
+    case Json::value_t::object: {
+      std::vector<std::string> sorted(v.size());
+      std::size_t at = 0;
+      for (auto it = v.begin(); it != v.end(); ++it) sorted[at++] = it.key();
+      std::sort(sorted.begin(), sorted.end(), utf16_less);
+      out.push_back('{');
+      for (std::size_t i = 0; i < sorted.size(); ++i) {
+        if (i > 0) out.push_back(',');
+        write_string(out, sorted[i]);
+        out.push_back(':');
+        CAIRN_CHECK(write_canonical(out, v[sorted[i]]));
+      }
+      out.push_back('}');
+      return {};
+    }
+    case Json::value_t::array:
+      out.push_back('[');
+      for (std::size_t i = 0; i < v.size(); ++i) {
+        if (i > 0) out.push_back(',');
+        CAIRN_CHECK(write_canonical(out, v[i]));
+      }
+      out.push_back(']');
+      return {};
+    case Json::value_t::string: write_string(out, v.get_ref<const std::string&>()); return {};
+    case Json::value_t::number_float: {
+      const double d = v.get<double>();
+      if (!std::isfinite(d)) return fail(ErrorCode::invalid_argument, "a number that is not finite has no JSON text");
+      out += es_number(d);
+      return {};
+    }
+    // RFC 8785 takes numbers as doubles: integers past 2^53 have another text than their digits.
+    case Json::value_t::number_integer:
+    case Json::value_t::number_unsigned: {
+      const double d = v.get<double>();
+      out += std::fabs(d) < 9007199254740992.0 ? v.dump() : es_number(d);
+      return {};
+    }
+    default: out += v.dump(); return {};
+  }
+}
+
+Json toml_value(const toml::node& node) {
+  if (const auto* table = node.as_table()) {
+    Json out = Json::object();
+    for (const auto& [key, value] : *table) out[std::string(key.str())] = toml_value(value);
+    return out;
+  }
+  if (const auto* array = node.as_array()) {
+    Json out = Json::array();
+    for (const auto& value : *array) out.push_back(toml_value(value));
+    return out;
+  }
+  if (const auto* v = node.as_string()) return v->get();
+  if (const auto* v = node.as_integer()) return v->get();
+  if (const auto* v = node.as_floating_point()) return v->get();
+  if (const auto* v = node.as_boolean()) return v->get();
+  std::ostringstream text;
+  if (const auto* v = node.as_date()) text << v->get();
+  if (const auto* v = node.as_time()) text << v->get();
+  if (const auto* v = node.as_date_time()) text << v->get();
+  return text.str();
+}
+
+Result<Json> yaml_value(const YAML::Node& node, std::size_t depth) {
+  if (depth == 0) return fail(ErrorCode::too_large, "YAML nested too deeply");
+  if (!node.IsDefined() || node.IsNull()) return Json(nullptr);
+  if (node.IsSequence()) {
+    Json out = Json::array();
+    for (const auto& item : node) {
+      CAIRN_TRY(auto value, yaml_value(item, depth - 1));
+      out.push_back(std::move(value));
+    }
+    return out;
+  }
+  if (node.IsMap()) {
+    Json out = Json::object();
+    for (const auto& item : node) {
+      const auto key = item.first.as<std::string>();
+      if (out.contains(key)) return fail(ErrorCode::malformed, key, "duplicate key");
+      CAIRN_TRY(auto value, yaml_value(item.second, depth - 1));
+      out[key] = std::move(value);
+    }
+    return out;
+  }
+  const auto text = node.Scalar();
+  if (node.Tag() == "!") return Json(text);  // a quoted scalar
+  if (text == "true" || text == "false") return Json(text == "true");
+  if (text == "null" || text == "~" || text.empty()) return Json(nullptr);
+  std::int64_t integer = 0;
+  const auto* last = text.data() + text.size();
+  if (const auto r = std::from_chars(text.data(), last, integer); r.ec == std::errc{} && r.ptr == last) return Json(integer);
+  double number = 0;
+  if (const auto r = std::from_chars(text.data(), last, number); r.ec == std::errc{} && r.ptr == last) return Json(number);
+  return Json(text);
+}
+
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t above = row[j];
+      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+// `value` as T, or a word for what was expected.
+template <class T>
+std::optional<T> convert(const Json& value, const char*& wanted) {
+  if constexpr (std::is_same_v<T, bool>) {
+    wanted = "true or false";
+    if (value.is_boolean()) return value.get<bool>();
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    wanted = "a string";
+    if (value.is_string()) return value.get<std::string>();
+  } else if constexpr (std::is_same_v<T, double>) {
+    wanted = "a number";
+    if (value.is_number()) return value.get<double>();
+  } else if constexpr (std::is_integral_v<T>) {
+    wanted = "an integer in range";
+    if (value.is_number_unsigned()) {
+      const auto v = value.get<std::uint64_t>();
+      if (v <= static_cast<std::uint64_t>(std::numeric_limits<T>::max())) return static_cast<T>(v);
+    } else if (value.is_number_integer()) {
+      const auto v = value.get<std::int64_t>();
+      if (std::is_signed_v<T> ? v >= static_cast<std::int64_t>(std::numeric_limits<T>::min()) : v >= 0) {
+        if (v < 0 || static_cast<std::uint64_t>(v) <= static_cast<std::uint64_t>(std::numeric_limits<T>::max()))
+          return static_cast<T>(v);
+      }
+    }
+  } else {
+    wanted = "an array of strings";
+    if (value.is_array() && std::all_of(value.begin(), value.end(), [](const Json& v) { return v.is_string(); }))
+      return value.get<std::vector<std::string>>();
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Result<Json> parse_json(std::string_view text, JsonLimits limits) {
+  if (text.size() > limits.bytes)
+    return fail(ErrorCode::too_large, "JSON text of " + std::to_string(text.size()) + " bytes, limit " +
+                                          std::to_string(limits.bytes));
+  if (text.starts_with("\xEF\xBB\xBF")) return fail(ErrorCode::malformed, "byte 0", "byte-order mark before JSON");
+  StrictHandler handler(limits.depth);
+  if (!Json::sax_parse(text, &handler, Json::input_format_t::json, true))
+    return fail(ErrorCode::malformed, handler.where(), handler.why().empty() ? "not JSON" : handler.why());
+  return std::move(handler.root);
+}
+
+Result<std::string> canonical_json(const Json& value) {
+  std::string out;
+  CAIRN_CHECK(write_canonical(out, value));
+  return out;
+}
+
+std::string compact_json(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+Result<Json> parse_toml(std::string_view text, std::string_view file_name) {
+  if (text.size() > JsonLimits{}.bytes) return fail(ErrorCode::too_large, std::string(file_name), "file too large");
+  try {
+    return toml_value(toml::parse(text, file_name));
+  } catch (const toml::parse_error& e) {
+    std::ostringstream where;
+    where << file_name << ":" << e.source().begin.line << ":" << e.source().begin.column;
+    return fail(ErrorCode::malformed, where.str(), std::string(e.description()));
+  }
+}
+
+Result<Json> parse_yaml(std::string_view text, std::string_view file_name) {
+  if (text.size() > JsonLimits{}.bytes) return fail(ErrorCode::too_large, std::string(file_name), "file too large");
+  // Aliases would let a small file stand for a huge one.
+  if (text.find("&") != std::string_view::npos && text.find("*") != std::string_view::npos)
+    return fail(ErrorCode::unsupported, std::string(file_name), "YAML anchors and aliases are not accepted");
+  try {
+    return yaml_value(YAML::Load(std::string(text)), JsonLimits{}.depth);
+  } catch (const YAML::Exception& e) {
+    return fail(ErrorCode::malformed, std::string(file_name) + ":" + std::to_string(e.mark.line + 1), e.msg);
+  }
+}
+
+void Problems::add(std::string where, std::string message) {
+  all_.push_back({ErrorCode::malformed, std::move(where), std::move(message)});
+}
+
+Result<void> Problems::result() const {
+  if (all_.empty()) return {};
+  if (all_.size() == 1) return fail(all_.front());
+  std::string text = std::to_string(all_.size()) + " problems:";
+  for (const auto& e : all_) text += "\n  " + e.where + ": " + e.message;
+  return fail(ErrorCode::malformed, std::move(text));
+}
+
+Fields::Fields(const Json& value, std::string path, Problems& problems)
+    : value_(&value), path_(std::move(path)), problems_(&problems) {
+  static const Json empty = Json::object();
+  if (!value.is_object()) {
+    problems_->add(path_, "must be an object");
+    value_ = &empty;
+  }
+}
+
+const Json* Fields::raw(std::string_view key) {
+  asked_.emplace_back(key);
+  const auto it = value_->find(key);
+  return it == value_->end() ? nullptr : &*it;
+}
+bool Fields::has(std::string_view key) { return raw(key) != nullptr; }
+
+void Fields::problem(std::string_view key, std::string message) {
+  problems_->add(key.empty() ? path_ : path_ + "." + std::string(key), std::move(message));
+}
+
+template <class T>
+std::optional<T> Fields::optional(std::string_view key) {
+  const Json* value = raw(key);
+  if (value == nullptr || value->is_null()) return std::nullopt;
+  const char* wanted = "";
+  auto out = convert<T>(*value, wanted);
+  if (!out) problem(key, std::string("must be ") + wanted);
+  return out;
+}
+template <class T>
+T Fields::required(std::string_view key) {
+  if (const Json* value = raw(key); value == nullptr || value->is_null()) {
+    problem(key, "is required");
+    return T{};
+  }
+  return optional<T>(key).value_or(T{});
+}
+
+#define CAIRN_FIELD_TYPE(T)                                     \
+  template std::optional<T> Fields::optional<T>(std::string_view); \
+  template T Fields::required<T>(std::string_view)
+CAIRN_FIELD_TYPE(bool);
+CAIRN_FIELD_TYPE(std::string);
+CAIRN_FIELD_TYPE(double);
+CAIRN_FIELD_TYPE(std::uint8_t);
+CAIRN_FIELD_TYPE(std::uint16_t);
+CAIRN_FIELD_TYPE(std::uint32_t);
+CAIRN_FIELD_TYPE(std::uint64_t);
+CAIRN_FIELD_TYPE(std::int32_t);
+CAIRN_FIELD_TYPE(std::int64_t);
+CAIRN_FIELD_TYPE(std::vector<std::string>);
+#undef CAIRN_FIELD_TYPE
+
+Fields Fields::object(std::string_view key) {
+  static const Json empty = Json::object();
+  const Json* value = raw(key);
+  return Fields(value == nullptr || value->is_null() ? empty : *value, path_ + "." + std::string(key), *problems_);
+}
+
+void Fields::objects(std::string_view key, const std::function<void(Fields&)>& each) {
+  const Json* value = raw(key);
+  if (value == nullptr || value->is_null()) return;
+  if (!value->is_array()) return problem(key, "must be an array");
+  for (std::size_t i = 0; i < value->size(); ++i) {
+    Fields item((*value)[i], path_ + "." + std::string(key) + "[" + std::to_string(i) + "]", *problems_);
+    each(item);
+  }
+}
+
+void Fields::done() {
+  for (const auto& [key, unused] : value_->items()) {
+    if (std::find(asked_.begin(), asked_.end(), key) != asked_.end()) continue;
+    const auto near = nearest(key, asked_);
+    problem(key, "unknown key" + (near.empty() ? std::string() : "; did you mean \"" + near + "\"?"));
+  }
+}
+
+std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
+  std::string best;
+  std::size_t least = std::max<std::size_t>(word.size() / 2, 2) + 1;
+  for (const auto& c : candidates) {
+    const std::size_t d = distance(word, c);
+    if (d < least) least = d, best = c;
+  }
+  return best;
+}
+
+}  // namespace cairn
