@@ -1,0 +1,31 @@
+// Whole-volume work on the ciphertext: check every block, digest the plaintext.
+#pragma once
+
+#include <vector>
+
+#include "cachefs/store/manifest.h"
+#include "cachefs/store/tree.h"
+
+namespace cairn::cachefs {
+
+struct CheckReport {
+  std::uint64_t files = 0, bytes = 0;
+  std::uint64_t damaged = 0;             // places; the list below is cut at kDamageListMax
+  std::vector<Damage> damage;
+  [[nodiscard]] bool clean() const { return damaged == 0; }
+};
+// Decrypts every block, link and extended attribute with `threads` threads. Damage is in the report, not an error.
+[[nodiscard]] Result<CheckReport> check_volume(const LocalVolume& volume, gocryptfs::Holes holes, unsigned threads = 0,
+                                               const ProgressFn& progress = {});
+
+// The manifest of a volume's plaintext, computed by decrypting it.
+[[nodiscard]] Result<Manifest> manifest_of_volume(const LocalVolume& volume, std::string_view name, unsigned threads = 0,
+                                                  const ProgressFn& progress = {});
+// The manifest stored in the volume, as its bytes; not_found without one.
+[[nodiscard]] Result<std::string> stored_manifest(const LocalVolume& volume);
+// Every file as the manifest says, no file missing and none in excess; where = the first path that differs.
+// The sizes and names are compared first, then the contents.
+[[nodiscard]] Result<void> verify_volume(const LocalVolume& volume, const Manifest& manifest, unsigned threads = 0,
+                                         const ProgressFn& progress = {});
+
+}  // namespace cairn::cachefs
