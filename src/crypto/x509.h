@@ -100,7 +100,8 @@ class Crl {
 // RDNs in the order of encoding: {{"CN","..."},{"O","..."}}. Short names OpenSSL knows.
 using Name = std::vector<std::pair<std::string, std::string>>;
 
-// Everything that goes into a certificate; extensions appear in the order given.
+// Everything that goes into a certificate. Extensions stand in the order Intel's certificates have: authority key id, CRL
+// distribution point, subject key id, key usage, basic constraints; then extended key usage, alternative names, extra.
 struct CertificateTemplate {
   Name subject;
   Name issuer;                      // ignored when self-signed
