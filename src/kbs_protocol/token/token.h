@@ -14,8 +14,8 @@ namespace cairn::token {
 
 // Where the authority to sign tokens comes from.
 struct Trust {
-  std::vector<crypto::Certificate> roots;  // the header's jwk.x5c must lead to one of these, and carry the jwk's key
-  std::vector<crypto::Jwk> keys;           // for tokens whose header names a `kid` and no jwk; each needs an alg
+  std::vector<crypto::Certificate> roots = {};  // the header's jwk.x5c must lead to one of these, and carry the jwk's key
+  std::vector<crypto::Jwk> keys = {};           // for tokens whose header names a `kid` and no jwk; each needs an alg
   // Accept a header's jwk that nothing vouches for. Only where the token came straight from an attestation service over
   // a connection that is trusted by itself, and then said loudly: anybody can sign such a token.
   bool embedded_key = false;
@@ -52,7 +52,7 @@ struct Verified {
 
 // What a relying party demands of a verified token.
 struct Demands {
-  std::vector<std::string> policy_ids;  // Simple: all must be reported; EAR: every submodule's policy is one of them
+  std::vector<std::string> policy_ids = {};  // Simple: all must be reported; EAR: every submodule's policy is one of them
   const Json* runtime_data = nullptr;   // the evidence must be bound to exactly this (all members, by value)
   bool runtime_data_subset = false;     // ... to at least these members, at every level
   bool allow_simulated = false;
