@@ -124,7 +124,7 @@ struct Config {
 };
 
 struct ConfigOptions {
-  std::optional<Compat> compat;  // overrides the file's
+  std::optional<Compat> compat = {};  // overrides the file's
   bool strict = false;           // weakening choices are errors
   bool lenient = false;          // unknown keys are warnings
 };

@@ -76,19 +76,19 @@ Result<Pattern> Pattern::compile(std::string_view text) {
   re2::RE2::Options options;
   options.set_log_errors(false);
   options.set_max_mem(static_cast<std::int64_t>(limits::regex_memory));
-  auto regex = std::make_shared<const re2::RE2>(text, options);
+  auto regex = std::make_shared<const re2::RE2>(std::string(text), options);
   if (!regex->ok()) return fail(ErrorCode::malformed, "not a valid regular expression: " + regex->error());
   Pattern out;
   out.regex_ = std::move(regex);
   return out;
 }
-bool Pattern::full_match(std::string_view text) const { return re2::RE2::FullMatch(text, *regex_); }
-bool Pattern::search(std::string_view text) const { return re2::RE2::PartialMatch(text, *regex_); }
+bool Pattern::full_match(std::string_view text) const { return re2::RE2::FullMatch({text.data(), text.size()}, *regex_); }
+bool Pattern::search(std::string_view text) const { return re2::RE2::PartialMatch({text.data(), text.size()}, *regex_); }
 const std::string& Pattern::text() const { return regex_->pattern(); }
 
 std::optional<std::string> Pattern::substitute(std::string_view text, std::string_view replacement) const {
   std::vector<absl::string_view> groups(static_cast<std::size_t>(regex_->NumberOfCapturingGroups()) + 1);
-  if (!regex_->Match(text, 0, text.size(), re2::RE2::ANCHOR_BOTH, groups.data(), static_cast<int>(groups.size())))
+  if (!regex_->Match({text.data(), text.size()}, 0, text.size(), re2::RE2::ANCHOR_BOTH, groups.data(), static_cast<int>(groups.size())))
     return std::nullopt;
   const auto group = [&](std::string_view name) -> std::string_view {
     std::size_t index = groups.size();

@@ -58,7 +58,9 @@ TEST(RatlsCertificate, RefusesNoEvidenceAndTwoEvidences) {
   const crypto::Extension evidence{std::string(evidence_oid), false, made.evidence(BindingForm::a)};
   what.extra = {evidence, evidence};
   const auto twice = crypto::issue(what, made.key.public_key(), made.key);
-  if (twice) EXPECT_FALSE(read_peer_certificate(twice->der(), noon));
+  if (twice) {  // OpenSSL may refuse to make it
+    EXPECT_FALSE(read_peer_certificate(twice->der(), noon));
+  }
 }
 
 TEST(RatlsCertificate, RefusesWrongSignatureAndEveryFlippedBitOfTheEvidence) {
@@ -111,10 +113,10 @@ TEST(RatlsCertificate, CertificatesOfOtherImplementations) {
       continue;
     }
     ASSERT_TRUE(got) << name << ": " << got.error().text();
-    EXPECT_EQ(got->quote.size(), facts["evidence_ext"]["quote_len"]) << name;
-    EXPECT_EQ(hex(got->report_data.view()), facts["evidence_ext"]["claims_sha256"]) << name;
+    EXPECT_EQ(got->quote.size(), facts["evidence_ext"]["quote_len"].get<std::size_t>()) << name;
+    EXPECT_EQ(hex(got->report_data.view()), facts["evidence_ext"]["claims_sha256"].get<std::string>()) << name;
     // SGX quote v3: REPORTDATA is the last 64 bytes of the 384-byte report body after the 48-byte header.
-    EXPECT_EQ(hex(ByteView(got->quote).subspan(48 + 320, 64)), facts["evidence_ext"]["report_data"]) << name;
+    EXPECT_EQ(hex(ByteView(got->quote).subspan(48 + 320, 64)), facts["evidence_ext"]["report_data"].get<std::string>()) << name;
     EXPECT_EQ(read_peer_certificate(certificates->front().der(), noon).error().where, "ratls.tag") << name;
   }
 }
