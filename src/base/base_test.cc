@@ -165,4 +165,17 @@ TEST(Error, SaysWhereAndWhat) {
 }
 
 }  // namespace
+TEST(Utf16, BothWaysAndRefusals) {
+  const std::string text = "a\u00e9\u20ac\U0001F600";
+  const auto wide = to_utf16le(text);
+  ASSERT_TRUE(wide);
+  EXPECT_EQ(hex(*wide), "6100e900ac203dd800de");
+  EXPECT_EQ(from_utf16le(*wide).value(), text);
+  EXPECT_FALSE(from_utf16le(Bytes{0x61}));
+  EXPECT_FALSE(from_utf16le(Bytes{0x3d, 0xd8}));
+  EXPECT_FALSE(from_utf16le(Bytes{0x00, 0xde, 0x3d, 0xd8}));
+  EXPECT_FALSE(to_utf16le("a\xff"));
+  EXPECT_EQ(lossy_utf8(as_bytes("a\xff\xe2\x82" "b")), "a\uFFFD\uFFFD\uFFFD" "b");
+}
+
 }  // namespace cairn

@@ -104,35 +104,108 @@ Result<Bytes> from_base64_lenient(std::string_view text) {
   return decode(text, kEitherTable);
 }
 
-bool is_utf8(std::string_view text) {
-  std::size_t i = 0;
-  while (i < text.size()) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    std::size_t extra = 0;
-    std::uint32_t value = c, least = 0;
-    if (c < 0x80) {
-      ++i;
-      continue;
-    }
-    if (c >= 0xC2 && c <= 0xDF) {
-      extra = 1, value = c & 0x1FU, least = 0x80;
-    } else if (c >= 0xE0 && c <= 0xEF) {
-      extra = 2, value = c & 0x0FU, least = 0x800;
-    } else if (c >= 0xF0 && c <= 0xF4) {
-      extra = 3, value = c & 0x07U, least = 0x10000;
-    } else {
-      return false;
-    }
-    if (text.size() - i <= extra) return false;
-    for (std::size_t k = 1; k <= extra; ++k) {
-      const auto next = static_cast<unsigned char>(text[i + k]);
-      if ((next & 0xC0U) != 0x80) return false;
-      value = (value << 6) | (next & 0x3FU);
-    }
-    if (value < least || value > 0x10FFFF || (value >= 0xD800 && value <= 0xDFFF)) return false;
-    i += extra + 1;
+namespace {
+
+constexpr std::uint32_t kInvalid = 0xFFFF'FFFF;
+
+// The code point at `i`, which moves past it; kInvalid (and `i` past one byte) where none starts there.
+std::uint32_t next_code_point(std::string_view text, std::size_t& i) {
+  const auto c = static_cast<unsigned char>(text[i++]);
+  std::size_t extra = 0;
+  std::uint32_t value = c, least = 0;
+  if (c < 0x80) return c;
+  if (c >= 0xC2 && c <= 0xDF) {
+    extra = 1, value = c & 0x1FU, least = 0x80;
+  } else if (c >= 0xE0 && c <= 0xEF) {
+    extra = 2, value = c & 0x0FU, least = 0x800;
+  } else if (c >= 0xF0 && c <= 0xF4) {
+    extra = 3, value = c & 0x07U, least = 0x10000;
+  } else {
+    return kInvalid;
   }
+  if (text.size() - i < extra) return kInvalid;
+  for (std::size_t k = 0; k < extra; ++k) {
+    const auto next = static_cast<unsigned char>(text[i + k]);
+    if ((next & 0xC0U) != 0x80) return kInvalid;
+    value = (value << 6) | (next & 0x3FU);
+  }
+  if (value < least || value > 0x10FFFF || (value >= 0xD800 && value <= 0xDFFF)) return kInvalid;
+  i += extra;
+  return value;
+}
+
+void append_utf8(std::string& out, std::uint32_t c) {
+  const auto put = [&](std::uint32_t byte) { out.push_back(static_cast<char>(byte)); };
+  if (c < 0x80) return put(c);
+  if (c < 0x800) {
+    put(0xC0 | c >> 6);
+  } else {
+    if (c < 0x10000) {
+      put(0xE0 | c >> 12);
+    } else {
+      put(0xF0 | c >> 18);
+      put(0x80 | (c >> 12 & 0x3F));
+    }
+    put(0x80 | (c >> 6 & 0x3F));
+  }
+  put(0x80 | (c & 0x3F));
+}
+
+}  // namespace
+
+bool is_utf8(std::string_view text) {
+  for (std::size_t i = 0; i < text.size();)
+    if (next_code_point(text, i) == kInvalid) return false;
   return true;
+}
+
+std::string lossy_utf8(ByteView bytes) {
+  const std::string_view text = as_text(bytes);
+  std::string out;
+  for (std::size_t i = 0; i < text.size();) {
+    const auto c = next_code_point(text, i);
+    append_utf8(out, c == kInvalid ? 0xFFFD : c);
+  }
+  return out;
+}
+
+Result<std::string> from_utf16le(ByteView bytes) {
+  if (bytes.size() % 2 != 0) return fail(ErrorCode::malformed, "UTF-16 text of odd length");
+  const auto unit = [&](std::size_t i) { return static_cast<std::uint32_t>(bytes[i] | bytes[i + 1] << 8); };
+  std::string out;
+  for (std::size_t i = 0; i < bytes.size(); i += 2) {
+    std::uint32_t c = unit(i);
+    if (c >= 0xD800 && c <= 0xDFFF) {
+      const std::uint32_t low = i + 2 < bytes.size() ? unit(i + 2) : 0;
+      if (c > 0xDBFF || low < 0xDC00 || low > 0xDFFF)
+        return fail(ErrorCode::malformed, "byte " + std::to_string(i), "lone surrogate in UTF-16 text");
+      c = 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);
+      i += 2;
+    }
+    append_utf8(out, c);
+  }
+  return out;
+}
+
+Result<Bytes> to_utf16le(std::string_view utf8) {
+  Bytes out;
+  out.reserve(utf8.size() * 2);
+  const auto put = [&](std::uint32_t unit) {
+    out.push_back(static_cast<std::uint8_t>(unit));
+    out.push_back(static_cast<std::uint8_t>(unit >> 8));
+  };
+  for (std::size_t i = 0; i < utf8.size();) {
+    const std::size_t at = i;
+    const auto c = next_code_point(utf8, i);
+    if (c == kInvalid) return fail(ErrorCode::malformed, "byte " + std::to_string(at), "not UTF-8");
+    if (c >= 0x10000) {
+      put(0xD800 + ((c - 0x10000) >> 10));
+      put(0xDC00 + ((c - 0x10000) & 0x3FF));
+    } else {
+      put(c);
+    }
+  }
+  return out;
 }
 
 Result<std::string> percent_decode(std::string_view text) {

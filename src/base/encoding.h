@@ -20,6 +20,11 @@ namespace cairn {
 
 // Valid UTF-8 per RFC 3629 (no surrogates, no overlong forms)?
 [[nodiscard]] bool is_utf8(std::string_view text);
+// UTF-16, little-endian, without byte-order mark or terminator. malformed on odd length, lone surrogates, invalid UTF-8.
+[[nodiscard]] Result<std::string> from_utf16le(ByteView bytes);
+[[nodiscard]] Result<Bytes> to_utf16le(std::string_view utf8);
+// The text with each invalid byte replaced by U+FFFD.
+[[nodiscard]] std::string lossy_utf8(ByteView bytes);
 // %XX and nothing else; malformed on a bad escape. '+' stays '+'.
 [[nodiscard]] Result<std::string> percent_decode(std::string_view text);
 [[nodiscard]] std::string percent_encode(std::string_view text);       // all but unreserved characters of RFC 3986

@@ -85,8 +85,9 @@ using Rtmrs = std::array<Digest<48>, 4>;
 // Every digest is the hash of the raw event bytes: the claim `digest_matches_event` of spec/trustee.md §9.2.1.
 [[nodiscard]] bool digest_matches_event(const Event& event);
 
-// The text of an event when one of the rules of spec/guest.md §6.5 recomputes every digest from it: separators' and
-// actions' data, GRUB commands and command lines (both GRUB flavours), AAEL text. nullopt: show the digest, not the text.
+// The part of an event's text that a rule of spec/guest.md §6.5 proves: it hashes to every digest of the event. EFI
+// actions whole, GRUB commands and command lines (three GRUB flavours) without their prefix, which no digest covers,
+// AAEL text without its tag. nullopt: nothing is proven; show the digest, not the text.
 [[nodiscard]] std::optional<std::string> authenticated_text(const Event& event);
 
 // Writes records: the simulator's CCEL and AA's P2 file.

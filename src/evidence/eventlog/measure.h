@@ -59,8 +59,7 @@ class MeasureRun {
  private:
   unsigned number_ = 1;
   bool ready_ = false;
-  std::vector<Measurement> run_;
-  std::vector<std::string> operations_;
+  std::vector<Measurement> run_;  // begin first; what follows ready too
 };
 
 // What a verified log says.
@@ -70,17 +69,20 @@ struct Measurements {
     std::vector<Measurement> subjects;  // between begin and ready
   };
   std::vector<Run> complete;          // runs with begin and a correct ready, in order
-  bool open = false;                  // a later run began and is not ready
+  std::vector<Run> abandoned;         // runs that another begin cut short
+  std::optional<Run> open;            // the last run, begun and not ready yet
   std::vector<Measurement> later;     // model, config, unload, reload after the last ready
   std::vector<AaelEvent> foreign;     // events of other domains before the last ready
 
-  // The value of a subject in the last complete run and what followed it; nullopt where absent.
+  // The digest of a subject in the last complete run, after what followed it (reload replaces, unload removes).
   [[nodiscard]] std::optional<Digest<48>> find(Kind kind, std::string_view name) const;
 };
 // §11.4 steps 5 and 7 over events whose digests were already recomputed and replayed. evidence_rejected, with the event's
-// number as `where`: bad grammar in our domain, a repeated operation, subjects before begin, runs out of order, a wrong
-// `ready`. `require_ready`: also where no run is complete or the last one is open.
-[[nodiscard]] Result<Measurements> read_measurements(std::span<const AaelEvent> events, bool require_ready = true);
+// number as `where`: bad grammar in our domain, an operation repeated within a run, subjects before begin, runs out of
+// order, a wrong `ready`. `require_ready`: also where no run is complete or the last one is open. A second run means
+// that the measurer restarted; it is refused unless `allow_restarts`, and then the caller must judge every run's contents.
+[[nodiscard]] Result<Measurements> read_measurements(std::span<const AaelEvent> events, bool require_ready = true,
+                                                     bool allow_restarts = false);
 
 // --- manifests: detached documents whose SHA-384 is measured ---
 
