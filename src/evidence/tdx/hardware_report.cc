@@ -1,6 +1,6 @@
 #include "evidence/tdx/hardware_report.h"
 
-#include "evidence/pki/hash.h"
+#include "crypto/hash.h"
 
 namespace cairn::tdx {
 namespace {
@@ -27,7 +27,7 @@ Result<void> zeros(Reader& in, std::size_t n) {
 }
 
 Result<void> check_digest(ByteView expected, ByteView over, std::size_t place) {
-  if (equal(expected, pki::sha384(over))) return {};
+  if (equal(expected, crypto::sha384(over))) return {};
   return fail(ErrorCode::malformed, "offset " + std::to_string(place), "digest does not fit the report");
 }
 
@@ -119,7 +119,7 @@ Bytes encode(const HardwareReport& report) {
   const Bytes td = encode_td_info(report);
   Writer w;
   w.u8(static_cast<std::uint8_t>(TeeType::tdx)).u8(0).u8(report.version).u8(0).zeros(12).bytes(report.cpu_svn);
-  w.bytes(pki::sha384(tcb)).bytes(pki::sha384(td)).bytes(report.td.report_data).zeros(32).bytes(report.mac);
+  w.bytes(crypto::sha384(tcb)).bytes(crypto::sha384(td)).bytes(report.td.report_data).zeros(32).bytes(report.mac);
   w.bytes(tcb).zeros(kTdInfoOffset - kTcbInfoOffset - kTcbInfoSize).bytes(td);
   return std::move(w).take();
 }

@@ -21,9 +21,8 @@ namespace cairn::tdx {
 enum class Failure : std::uint8_t {
   none,
   invalid_time,            // InvalidTime: the verification time is before any such evidence existed
-  crl_format,              // CrlFormat: a CRL is not DER or breaks its schema
   crl_issuer,              // CrlIssuer
-  crl_extensions,          // CrlExtensions
+  crl_extensions,          // CrlExtensions: also a CRL that does not parse
   crl_signature,           // CrlSignature
   crl_expired,             // CrlExpired: past nextUpdate or before thisUpdate
   chain_format,            // ChainFormat
@@ -132,7 +131,7 @@ struct Verdict {
 
   // Facts are present once the check that proves them has passed, and none that depends on the quote's signatures is
   // reported when one of them failed.
-  std::optional<Quote> quote;              // parsed; to be believed only when authentic()
+  std::optional<Quote> quote;              // once all its signatures hold
   std::size_t quote_size = 0;              // bytes of the input that are the quote
   std::string root_name;                   // the trust root reached
   Digest<48> root_key_id{};
