@@ -2,14 +2,13 @@
 // start. Its evidence has every byte that real evidence has and is judged by the same verifier; only the trust anchor
 // differs, so a verifier accepts it only when started with this folder's root.pem. spec/tdx-dcap.md §8, DESIGN §7.
 //
-// State folder (0700), shared by any number of processes under a lock:
+// State folder, shared by any number of processes of one user under a lock:
 //   root.pem         the trust anchor: the only thing a verifier must be given to accept these quotes
-//   root-crl.der     beside it, for tools that want it apart
 //   collateral.json  bundle in the format of evidence/tdx/collateral.h, fit for the quotes of now
 //   pck-chain.pem    leaf, platform CA, root, as the quotes carry it
-//   td.json          measurements, registers, scenario
+//   td.json          platform identity, measurements, registers, scenario
 //   ccel.bin         the boot's event log
-//   keys/*.pem       private keys, 0600
+//   keys/            private keys, 0700 and 0600
 #pragma once
 
 #include <filesystem>
@@ -55,7 +54,7 @@ enum class Scenario {
   quote_signature,        // one bit of the quote signature
   qe_report_signature,    // one bit of the QE report signature
   qe_report_data,         // QE report binds another attestation key
-  quote_replay,           // the first quote made under this scenario, whatever is asked later
+  quote_replay,           // always the quote made when this scenario was set, over a nonce of long ago
   quote_truncated,        // the last bytes are missing
 };
 // "none", "tcb-out-of-date", …; and back, invalid_argument naming the nearest.
@@ -65,6 +64,9 @@ enum class Scenario {
 
 // What the simulated machine booted with: goes into MRTD, RTMR0-2 and the CCEL.
 struct BootOptions {
+  std::string firmware = "simulated firmware";  // stand-ins for the files: only their SHA-384 is measured
+  std::string kernel = "simulated kernel";
+  std::string initrd = "simulated initrd";
   std::string kernel_cmdline = "console=hvc0 root=/dev/vda1 ro";
   Digest<48> mr_config_id{};
   bool quote_v5 = false;  // TD 1.5 body
@@ -72,10 +74,10 @@ struct BootOptions {
 
 class Simulator final : public Tee {
  public:
-  // Opens a state folder, making it (PKI, first boot) where it does not exist; collateral older than a day is made
-  // anew. permission_denied where a real /dev/tdx_guest exists and `force` is not set, or where the folder or a key is
-  // readable by others.
-  [[nodiscard]] static Result<std::unique_ptr<Simulator>> open(const std::filesystem::path& dir, bool force = false);
+  // Opens a state folder, making it (PKI, first boot) where it does not exist. permission_denied where `hardware` exists
+  // and `force` is not set: a machine with a TEE must not pretend; also where a private key is readable by others.
+  [[nodiscard]] static Result<std::unique_ptr<Simulator>> open(const std::filesystem::path& dir, bool force = false,
+                                                               const std::filesystem::path& hardware = "/dev/tdx_guest");
   ~Simulator() override;
 
   [[nodiscard]] std::string_view type() const override { return "tdx"; }
@@ -92,7 +94,7 @@ class Simulator final : public Tee {
   // Takes effect for this and every other process that has the folder open; rewrites collateral and PCK chain.
   [[nodiscard]] Result<void> set_scenario(Scenario scenario);
   [[nodiscard]] Result<Scenario> scenario();
-  // Makes dates, CRLs and signatures of collateral.json anew, as of `at`.
+  // Makes dates, CRLs and signatures of collateral.json anew, as of `at`. Happens by itself once a day.
   [[nodiscard]] Result<void> refresh_collateral(Time at);
 
   [[nodiscard]] std::filesystem::path root_path() const;
