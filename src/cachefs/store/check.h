@@ -23,6 +23,8 @@ struct CheckReport {
                                                   const ProgressFn& progress = {});
 // The manifest stored in the volume, as its bytes; not_found without one.
 [[nodiscard]] Result<std::string> stored_manifest(const LocalVolume& volume);
+// The names and sizes only: no contents are read.
+[[nodiscard]] Result<void> verify_names(const LocalVolume& volume, const Manifest& manifest);
 // Every file as the manifest says, no file missing and none in excess; where = the first path that differs.
 // The sizes and names are compared first, then the contents.
 [[nodiscard]] Result<void> verify_volume(const LocalVolume& volume, const Manifest& manifest, unsigned threads = 0,

@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "cachefs/store/digest.h"
 
 namespace cairn::cachefs {
 
@@ -19,7 +20,7 @@ inline constexpr std::string_view kManifestName = ".cairn-manifest.json";
 struct ManifestFile {
   std::string path;         // relative, '/'-separated, UTF-8
   std::uint64_t size = 0;
-  Digest<48> sha384{};      // of the plaintext
+  ContentDigest digest;     // of the plaintext
   bool executable = false;
 };
 
@@ -33,6 +34,10 @@ struct Manifest {
 [[nodiscard]] Result<std::string> write_manifest(const Manifest& manifest);
 // Strict: canonical text only, unknown members refused, paths checked, sorted and unique.
 [[nodiscard]] Result<Manifest> parse_manifest(std::string_view text);
+// False for .git*, .cache/**, *.lock and the manifest itself, which no manifest lists.
+[[nodiscard]] bool manifest_covers(std::string_view path);
+// Relative, '/'-separated, UTF-8, no empty, "." or ".." part, at most kPathMax bytes.
+[[nodiscard]] Result<void> check_manifest_path(std::string_view path);
 // SHA-384 of the manifest's bytes.
 [[nodiscard]] Digest<48> manifest_digest(std::string_view text);
 // "sha384:<96 hex>", the content of the measurement event.

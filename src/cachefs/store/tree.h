@@ -56,6 +56,9 @@ class Tree {
   [[nodiscard]] std::optional<NodeId> child(NodeId folder, std::string_view name) const;
   // Path from the root, '/'-separated; "" and "/" are the root. Links are not followed.
   [[nodiscard]] std::optional<NodeId> find(std::string_view path) const;
+  // The file or folder that a link leads to, inside the volume; itself for anything else; nullopt when it dangles,
+  // leaves the volume, or goes in circles.
+  [[nodiscard]] std::optional<NodeId> resolve(NodeId id) const;
   [[nodiscard]] std::string path(NodeId id) const;       // plain
   [[nodiscard]] std::string disk_path(NodeId id) const;  // ciphertext
   [[nodiscard]] std::uint64_t total_bytes() const { return total_bytes_; }
@@ -79,6 +82,8 @@ class CipherFile {
   [[nodiscard]] const gocryptfs::FileId& id() const { return id_; }
 
  private:
+  [[nodiscard]] Result<std::size_t> read_run(std::uint64_t first, std::size_t count, std::span<std::uint8_t> out,
+                                             gocryptfs::Holes holes) const;
   Fd fd_;
   const gocryptfs::Volume* volume_ = nullptr;
   std::uint64_t size_ = 0, cipher_size_ = 0;
@@ -94,10 +99,12 @@ struct LocalVolume {
 };
 struct OpenOptions {
   std::filesystem::path source;  // the ciphertext folder
-  std::filesystem::path config;  // "": gocryptfs.conf inside it
+  std::filesystem::path config = {};  // "": gocryptfs.conf inside it
   bool all_features = true;      // false: only the default flag set (model volumes)
 };
 [[nodiscard]] Result<gocryptfs::Config> read_config(const OpenOptions& options);
 [[nodiscard]] Result<LocalVolume> open_local(const OpenOptions& options, ByteView password);
+[[nodiscard]] Result<LocalVolume> open_local(const OpenOptions& options, const gocryptfs::Config& config,
+                                             const Secret& master_key);
 
 }  // namespace cairn::cachefs

@@ -1,0 +1,318 @@
+#include "cachefs/store/tree.h"
+
+#include <fcntl.h>
+
+#include "cachefs/store/disk.h"
+#include "cachefs/store/limits.h"
+
+namespace cairn::cachefs {
+
+using gocryptfs::DirIv;
+using gocryptfs::EntryKind;
+using gocryptfs::Holes;
+using gocryptfs::kBlockSize;
+using gocryptfs::Volume;
+
+namespace {
+constexpr std::size_t kRunBlocks = 64;   // blocks read and decrypted at once: buffers that stay in a core's cache
+constexpr std::size_t kLinksFollowed = 40;
+
+NodeType type_of(mode_t mode) {
+  if (S_ISDIR(mode)) return NodeType::folder;
+  if (S_ISREG(mode)) return NodeType::file;
+  return S_ISLNK(mode) ? NodeType::link : NodeType::special;
+}
+}  // namespace
+
+// Breadth first, so that the children of a folder lie side by side.
+class Scanner {
+ public:
+  Scanner(int root, const Volume& volume, std::vector<Damage>& damage) : root_(root), volume_(volume), damage_(damage) {}
+
+  Result<Tree> run() {
+    CAIRN_TRY(const struct stat status, stat_of(root_, "the volume"));
+    if (!S_ISDIR(status.st_mode)) return fail(ErrorCode::invalid_argument, "the volume", "not a folder");
+    tree_.nodes_.push_back(node_of(status));
+    depth_.push_back(0);
+    for (NodeId id = 0; id < tree_.nodes_.size(); ++id)
+      if (tree_.nodes_[id].type == NodeType::folder) CAIRN_CHECK(scan_folder(id));
+    return std::move(tree_);
+  }
+
+ private:
+  void note(const std::string& path, std::string reason) { damage_.push_back({path, std::nullopt, std::move(reason)}); }
+
+  Node node_of(const struct stat& s) const {
+    Node n;
+    n.type = type_of(s.st_mode);
+    n.mode = s.st_mode;
+    n.uid = s.st_uid;
+    n.gid = s.st_gid;
+    n.links = static_cast<std::uint32_t>(s.st_nlink);
+    n.inode = s.st_ino;
+    n.blocks = static_cast<std::uint64_t>(s.st_blocks);
+    n.rdev = s.st_rdev;
+    n.mtime_ns = nanoseconds(s.st_mtim);
+    n.ctime_ns = nanoseconds(s.st_ctim);
+    n.atime_ns = nanoseconds(s.st_atim);
+    if (n.type == NodeType::folder) n.size = static_cast<std::uint64_t>(s.st_size);
+    if (n.type == NodeType::file) {
+      n.cipher_size = static_cast<std::uint64_t>(s.st_size);
+      n.size = volume_.layout().plain_size(n.cipher_size);
+    }
+    return n;
+  }
+
+  // The folder's IV; nullopt and the node marked where it is damaged.
+  std::optional<DirIv> iv_of(const Fd& folder, NodeId id, const std::string& path) {
+    if (!volume_.has_dir_iv()) return DirIv{};
+    auto iv = read_small(folder.get(), std::string(gocryptfs::kDirIvName), gocryptfs::kDirIvSize).and_then([](const Bytes& b) {
+      return gocryptfs::parse_dir_iv(b);
+    });
+    if (iv) return *iv;
+    tree_.nodes_[id].damaged = true;
+    note(join(path, gocryptfs::kDirIvName), iv.error().message);
+    return std::nullopt;
+  }
+
+  // The encrypted name's text: the entry's name, or the content of its .name file.
+  Result<std::string> name_text(const Fd& folder, const std::string& disk_name) const {
+    if (volume_.plaintext_names() || gocryptfs::entry_kind(disk_name) != EntryKind::long_content) return disk_name;
+    CAIRN_TRY(const Bytes text,
+              read_small(folder.get(), disk_name + std::string(gocryptfs::kLongNameSuffix), gocryptfs::kLongNameTextMax));
+    return std::string(as_text(text));
+  }
+
+  Result<std::string> plain_name(const Fd& folder, const std::string& disk_name, const DirIv& iv) const {
+    CAIRN_TRY(const std::string text, name_text(folder, disk_name));
+    CAIRN_TRY(std::string name, volume_.plain_name(text, iv));
+    // Encrypting it again must lead back here: no second spelling, no .name beside another object.
+    CAIRN_TRY(const gocryptfs::DiskName again, volume_.disk_name(name, iv));
+    if (again.name != disk_name) return fail(ErrorCode::malformed, disk_name, "not the entry's one name");
+    return name;
+  }
+
+  bool hidden(NodeId folder, const std::string& disk_name) const {
+    if (folder == 0 && disk_name == gocryptfs::kConfName) return true;
+    if (volume_.plaintext_names()) return false;
+    const EntryKind kind = gocryptfs::entry_kind(disk_name);
+    return kind == EntryKind::internal || kind == EntryKind::long_name;
+  }
+
+  Result<void> scan_folder(NodeId id) {
+    const std::string path = tree_.disk_path(id);
+    auto folder = open_beneath(root_, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    if (!folder && id == 0) return fail(std::move(folder).error().in("cannot scan the volume"));
+    if (!folder) {
+      tree_.nodes_[id].damaged = true;
+      note(path, folder.error().message);
+      return {};
+    }
+    const auto iv = iv_of(*folder, id, path);
+    if (!iv) return {};
+    CAIRN_TRY(const auto entries, list_folder(*folder, path, kTreeEntriesMax));
+    std::vector<Node> children;
+    for (const DirEntry& entry : entries) {
+      if (hidden(id, entry.name)) continue;
+      auto name = plain_name(*folder, entry.name, *iv);
+      if (!name) {
+        note(join(path, entry.name), "hidden: " + name.error().message);
+        continue;
+      }
+      Node node = node_of(entry.status);
+      node.parent = id;
+      node.name = std::move(*name);
+      node.disk_name = entry.name;
+      if (node.cipher_size > gocryptfs::kFileSizeMax) {
+        note(join(path, entry.name), "hidden: impossible size");
+        continue;
+      }
+      if (node.type == NodeType::link) read_target(*folder, path, node);
+      children.push_back(std::move(node));
+    }
+    return adopt(id, std::move(children));
+  }
+
+  void read_target(const Fd& folder, const std::string& path, Node& node) {
+    auto target = read_link(folder.get(), node.disk_name, gocryptfs::kSymlinkTextMax).and_then([&](const std::string& t) {
+      return volume_.open_symlink(t);
+    });
+    if (target) {
+      node.size = target->size();
+      node.target = std::move(*target);
+    } else {
+      node.damaged = true;
+      note(join(path, node.disk_name), "link: " + target.error().message);
+    }
+  }
+
+  Result<void> adopt(NodeId id, std::vector<Node> children) {
+    if (children.size() > kTreeEntriesMax - tree_.nodes_.size())
+      return fail(ErrorCode::too_large, "the volume", "more than " + std::to_string(kTreeEntriesMax) + " entries");
+    if (depth_[id] == kTreeDepthMax && !children.empty())
+      return fail(ErrorCode::too_large, "the volume", "folders nested deeper than " + std::to_string(kTreeDepthMax));
+    std::ranges::sort(children, {}, &Node::name);
+    tree_.nodes_[id].first_child = static_cast<NodeId>(tree_.nodes_.size());
+    tree_.nodes_[id].children = static_cast<std::uint32_t>(children.size());
+    for (Node& child : children) {
+      if (child.type == NodeType::file) {
+        tree_.total_bytes_ += child.size;
+        ++tree_.file_count_;
+      }
+      tree_.nodes_.push_back(std::move(child));
+      depth_.push_back(static_cast<std::uint16_t>(depth_[id] + 1));
+    }
+    return {};
+  }
+
+  int root_;
+  const Volume& volume_;
+  std::vector<Damage>& damage_;
+  Tree tree_;
+  std::vector<std::uint16_t> depth_;
+};
+
+Result<Tree> Tree::scan(int root, const Volume& volume, std::vector<Damage>& damage) {
+  return Scanner(root, volume, damage).run();
+}
+
+std::optional<NodeId> Tree::child(NodeId folder, std::string_view name) const {
+  const Node& f = nodes_[folder];
+  const auto begin = nodes_.begin() + f.first_child, end = begin + f.children;
+  const auto found = std::ranges::lower_bound(begin, end, name, {}, [](const Node& n) { return std::string_view(n.name); });
+  if (found == end || found->name != name) return std::nullopt;
+  return static_cast<NodeId>(found - nodes_.begin());
+}
+
+std::optional<NodeId> Tree::find(std::string_view path) const {
+  NodeId at = 0;
+  while (!path.empty()) {
+    const std::size_t slash = std::min(path.find('/'), path.size());
+    const std::string_view part = path.substr(0, slash);
+    path.remove_prefix(std::min(slash + 1, path.size()));
+    if (part.empty() || part == ".") continue;
+    const auto next = child(at, part);
+    if (!next) return std::nullopt;
+    at = *next;
+  }
+  return at;
+}
+
+std::optional<NodeId> Tree::resolve(NodeId id) const {
+  for (std::size_t step = 0; step < kLinksFollowed; ++step) {
+    const Node& node = nodes_[id];
+    if (node.type != NodeType::link) return id;
+    if (node.damaged || node.target.empty() || node.target.starts_with('/')) return std::nullopt;
+    std::string_view rest = node.target;
+    NodeId at = node.parent;
+    while (!rest.empty()) {
+      const std::size_t slash = std::min(rest.find('/'), rest.size());
+      const std::string_view part = rest.substr(0, slash);
+      rest.remove_prefix(std::min(slash + 1, rest.size()));
+      if (part.empty() || part == ".") continue;
+      if (part == "..") {
+        if (at == 0) return std::nullopt;  // leaves the volume
+        at = nodes_[at].parent;
+        continue;
+      }
+      const auto next = child(at, part);
+      if (!next) return std::nullopt;
+      at = *next;
+    }
+    id = at;
+  }
+  return std::nullopt;
+}
+
+std::string Tree::path(NodeId id) const {
+  return id == 0 ? std::string() : join(path(nodes_[id].parent), nodes_[id].name);
+}
+std::string Tree::disk_path(NodeId id) const {
+  return id == 0 ? std::string() : join(disk_path(nodes_[id].parent), nodes_[id].disk_name);
+}
+
+Result<CipherFile> CipherFile::open(int root, const Tree& tree, NodeId id, const Volume& volume) {
+  const Node& node = tree.at(id);
+  const std::string path = tree.disk_path(id);
+  if (node.type != NodeType::file) return fail(ErrorCode::invalid_argument, path, "not a regular file");
+  CipherFile out;
+  CAIRN_TRY(out.fd_, open_beneath(root, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
+  CAIRN_TRY(const struct stat status, stat_of(out.fd_.get(), path));
+  if (!S_ISREG(status.st_mode) || status.st_ino != node.inode ||
+      static_cast<std::uint64_t>(status.st_size) != node.cipher_size)
+    return fail(ErrorCode::conflict, path, "the file was replaced or cut since the volume was opened");
+  out.volume_ = &volume;
+  out.size_ = node.size;
+  out.cipher_size_ = node.cipher_size;
+  if (out.size_ == 0) return out;
+  std::array<std::uint8_t, gocryptfs::kHeaderSize> header{};
+  CAIRN_TRY(const std::size_t size, read_at(out.fd_.get(), header, 0, path));
+  auto parsed = gocryptfs::parse_header(ByteView(header).first(size));
+  if (!parsed) return fail(ErrorCode::crypto_failed, path, parsed.error().message);
+  out.id_ = *parsed;
+  return out;
+}
+
+// Decrypts `count` blocks from `first` into `out`, which has room for them.
+Result<std::size_t> CipherFile::read_run(std::uint64_t first, std::size_t count, std::span<std::uint8_t> out, Holes holes) const {
+  thread_local Bytes stored;
+  const gocryptfs::Layout& layout = volume_->layout();
+  const std::uint64_t start = layout.block_offset(first);
+  const std::uint64_t end = std::min(cipher_size_, layout.block_offset(first + count));
+  const std::string where = "block " + std::to_string(first);
+  if (end <= start) return fail(ErrorCode::io_failed, where, "past the end of the ciphertext");
+  stored.resize(std::max(stored.size(), kRunBlocks * layout.cipher_block()));
+  const auto piece = std::span(stored).first(end - start);
+  CAIRN_TRY(const std::size_t size, read_at(fd_.get(), piece, start, where));
+  if (size != piece.size()) return fail(ErrorCode::io_failed, where, "the ciphertext ends early");
+  return volume_->content().open_blocks(piece, first, id_, holes, out);
+}
+
+Result<std::size_t> CipherFile::read(std::uint64_t offset, std::span<std::uint8_t> out, Holes holes) const {
+  if (offset >= size_ || out.empty()) return 0;
+  thread_local Bytes scratch(kRunBlocks * kBlockSize);
+  const std::uint64_t end = offset + std::min<std::uint64_t>(out.size(), size_ - offset);
+  for (std::uint64_t at = offset; at < end;) {
+    const std::uint64_t block = at / kBlockSize;
+    const std::size_t skip = at % kBlockSize;
+    const std::size_t blocks = std::min<std::uint64_t>(kRunBlocks, (end - 1) / kBlockSize - block + 1);
+    const std::size_t whole = std::min<std::uint64_t>(blocks * kBlockSize, size_ - block * kBlockSize);
+    const auto target = out.subspan(at - offset);
+    const bool direct = skip == 0 && target.size() >= whole;
+    auto got = read_run(block, blocks, direct ? target.first(whole) : std::span(scratch), holes);
+    if (!got) return fail(std::move(got).error());
+    if (*got != whole) return fail(ErrorCode::crypto_failed, "block " + std::to_string(block), "has another size than stat shows");
+    const std::size_t useful = std::min<std::uint64_t>(whole - skip, end - at);
+    if (!direct) std::copy_n(scratch.begin() + static_cast<std::ptrdiff_t>(skip), useful, target.begin());
+    at += useful;
+  }
+  return end - offset;
+}
+
+Result<gocryptfs::Config> read_config(const OpenOptions& options) {
+  const auto path = options.config.empty() ? options.source / gocryptfs::kConfName : options.config;
+  auto text = read_text(path, gocryptfs::kConfigMax);
+  if (!text && text.error().code == ErrorCode::not_found)
+    return fail(ErrorCode::not_found, path.string(), "not a gocryptfs volume (no gocryptfs.conf)");
+  if (!text) return fail(std::move(text).error());
+  CAIRN_TRY(gocryptfs::Config config, gocryptfs::parse_config(*text));
+  if (!options.all_features) CAIRN_CHECK(gocryptfs::require_default_features(config));
+  return config;
+}
+
+Result<LocalVolume> open_local(const OpenOptions& options, ByteView password) {
+  CAIRN_TRY(const gocryptfs::Config config, read_config(options));
+  CAIRN_TRY(const Secret key, gocryptfs::unwrap_master_key(config, password));
+  return open_local(options, config, key);
+}
+
+Result<LocalVolume> open_local(const OpenOptions& options, const gocryptfs::Config& config, const Secret& master_key) {
+  CAIRN_TRY(Volume volume, Volume::open(config, master_key));
+  Fd root(::open(options.source.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!root) return fail(errno_error(errno, options.source.string(), "cannot open the volume"));
+  std::vector<Damage> damage;
+  CAIRN_TRY(Tree tree, Tree::scan(root.get(), volume, damage));
+  return LocalVolume{std::move(root), std::move(volume), std::move(tree), std::move(damage)};
+}
+
+}  // namespace cairn::cachefs
