@@ -1,0 +1,95 @@
+#include "cli/verify/judge.h"
+
+#include "base/encoding.h"
+#include "evidence/eventlog/aael.h"
+#include "evidence/eventlog/eventlog.h"
+
+namespace cairn::cli {
+namespace {
+
+using tdx::Finding;
+
+// Registers of the CCEL from `0` up to `count` against the quote.
+Result<void> check_ccel(ByteView bytes, const tdx::TdReport& td, std::size_t count) {
+  CAIRN_TRY(const eventlog::Log log, eventlog::parse_ccel(bytes));
+  CAIRN_TRY(const eventlog::Rtmrs rtmrs, eventlog::replay_rtmrs(log));
+  for (std::size_t i = 0; i < count; ++i)
+    if (rtmrs[i] != td.rtmr[i])
+      return fail(ErrorCode::evidence_rejected, "RTMR" + std::to_string(i),
+                  "the log replays to " + hex(rtmrs[i]) + ", the quote has " + hex(td.rtmr[i]));
+  return {};
+}
+
+Result<void> check_text_log(std::string_view text, const tdx::TdReport& td) {
+  CAIRN_TRY(const eventlog::TextLog log, eventlog::parse_text_log(text));
+  CAIRN_TRY(const Bytes rtmr3, eventlog::replay_text_log(log));
+  if (equal(rtmr3, td.rtmr[3])) return {};
+  return fail(ErrorCode::evidence_rejected, "RTMR3",
+              "the log replays to " + hex(rtmr3) + ", the quote has " + hex(td.rtmr[3]));
+}
+
+Result<void> take_values(const Json& value, std::string_view name, std::vector<tdx::Register>& out) {
+  const Json list = value.is_array() ? value : Json::array({value});
+  for (const Json& item : list) {
+    const Result<tdx::Register> r = !item.is_string()
+        ? fail(ErrorCode::malformed, "not a string")
+        : from_hex(item.get<std::string>()).and_then([](const Bytes& b) { return tdx::Register::from(b); });
+    if (!r) return fail(ErrorCode::malformed, "$." + std::string(name), "must be 48 bytes of hex, or a list of such");
+    out.push_back(*r);
+  }
+  return {};
+}
+
+}  // namespace
+
+std::vector<Finding> check_event_logs(const Evidence& evidence, const tdx::TdReport& td,
+                                      std::vector<std::string>& matched) {
+  std::vector<Finding> out;
+  const auto take = [&](const char* rule, const char* what, const Result<void>& checked) {
+    if (checked)
+      matched.emplace_back(what);
+    else
+      out.push_back({rule, checked.error().where + ": " + checked.error().message});
+  };
+  const bool text = !evidence.aa_eventlog.empty();
+  if (!evidence.cc_eventlog.empty())
+    take("cc_eventlog", text ? "CCEL to RTMR0-2" : "CCEL to RTMR0-3", check_ccel(evidence.cc_eventlog, td, text ? 3 : 4));
+  if (text) take("aa_eventlog", "AAEL to RTMR3", check_text_log(evidence.aa_eventlog, td));
+  return out;
+}
+
+Judgement judge(const Evidence& evidence, const tdx::Collateral& collateral, tdx::Verifier& verifier,
+                const tdx::Options& options, const tdx::Policy& policy) {
+  Judgement out;
+  out.verdict = verifier.verify(evidence.quote, evidence.collateral.value_or(collateral), options);
+  out.findings = tdx::appraise(out.verdict, policy, options.time);
+  if (!out.verdict.authentic()) return out;
+  const bool logs = !evidence.cc_eventlog.empty() || !evidence.aa_eventlog.empty();
+  if (const tdx::TdReport* td = out.verdict.quote->td()) {
+    for (Finding& f : check_event_logs(evidence, *td, out.logs)) out.findings.push_back(std::move(f));
+  } else if (logs) {
+    out.findings.push_back({"event_log", "an enclave has no event log"});
+  }
+  if (evidence.gpu)
+    out.findings.push_back({"gpu_evidence", "the evidence carries GPU evidence, which this verb does not judge yet"});
+  return out;
+}
+
+Result<void> add_reference_values(std::string_view json, tdx::Policy& policy) {
+  CAIRN_TRY(const Json values, parse_json(json));
+  if (!values.is_object()) return fail(ErrorCode::malformed, "$", "reference values are a JSON object");
+  const std::pair<const char*, std::vector<tdx::Register>*> known[] = {
+      {"mrtd", &policy.mr_td},      {"mrseam", &policy.mr_seam},  {"rtmr0", &policy.rtmr[0]},
+      {"rtmr1", &policy.rtmr[1]},   {"rtmr2", &policy.rtmr[2]},   {"rtmr3", &policy.rtmr[3]},
+  };
+  std::size_t found = 0;
+  for (const auto& [name, list] : known) {
+    if (!values.contains(name)) continue;
+    ++found;
+    CAIRN_CHECK(take_values(values.at(name), name, *list));
+  }
+  if (found == 0) return fail(ErrorCode::malformed, "$", "no reference value: mrtd, mrseam or rtmr0 to rtmr3");
+  return {};
+}
+
+}  // namespace cairn::cli

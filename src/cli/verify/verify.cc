@@ -1,0 +1,162 @@
+#include "cli/verify/verify.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iostream>
+#include <memory>
+
+#include "base/clock.h"
+#include "base/encoding.h"
+#include "base/file.h"
+#include "cli/verify/report.h"
+
+namespace cairn::cli {
+namespace {
+
+// A system clock that says less than this is wrong; `--at` may ask for any time.
+constexpr Time kClockFloor{1793491200};  // 2026-11-01
+
+struct Setup {
+  tdx::Verifier verifier;
+  tdx::Options options;
+  tdx::Policy policy;
+  tdx::Collateral collateral;
+  bool has_collateral = false;
+};
+
+Result<Time> verification_time(const std::string& at) {
+  if (!at.empty()) return parse_rfc3339(at);
+  const Time t = now();
+  if (t < kClockFloor)
+    return fail(ErrorCode::invalid_argument, "the clock says " + rfc3339(t) + ", which cannot be; set it, or use --at");
+  return t;
+}
+
+// "NAME=FILE" or "FILE".
+Result<tdx::TrustRoot> read_root(const std::string& text) {
+  const std::size_t equals = text.find('=');
+  const std::filesystem::path path = equals == std::string::npos ? text : text.substr(equals + 1);
+  CAIRN_TRY(const Bytes certificate, read_file(path, 64 << 10));
+  auto root = tdx::trust_root(equals == std::string::npos ? path.stem().string() : text.substr(0, equals), certificate);
+  return root ? root : fail(std::move(root.error()).in(path.string()));
+}
+
+Result<std::vector<tdx::TrustRoot>> read_roots(const std::vector<std::string>& named) {
+  std::vector<tdx::TrustRoot> out = {tdx::intel_root()};
+  for (const std::string& text : named) {
+    CAIRN_TRY(tdx::TrustRoot root, read_root(text));
+    if (root.simulated) out.push_back(std::move(root));
+  }
+  return out;
+}
+
+Result<tdx::Policy> read_policy(const VerifyOptions& o) {
+  tdx::Policy out;
+  out.allow_simulated = !o.roots.empty();  // who names a root means it; a policy file has the last word
+  if (!o.policy.empty()) {
+    CAIRN_TRY(const std::string text, read_text(o.policy));
+    CAIRN_TRY(const Json json, parse_json(text));
+    CAIRN_TRY(out, tdx::parse_policy(json));
+  }
+  if (!o.reference_values.empty()) {
+    CAIRN_TRY(const std::string text, read_text(o.reference_values));
+    CAIRN_CHECK(add_reference_values(text, out));
+  }
+  if (!o.report_data.empty()) {
+    CAIRN_TRY(const Bytes value, from_hex(o.report_data));
+    if (value.size() > ReportData::length) return fail(ErrorCode::invalid_argument, "--report-data has more than 64 bytes");
+    out.report_data.emplace();
+    std::ranges::copy(value, out.report_data->begin());
+  }
+  return out;
+}
+
+Result<Setup> set_up(const VerifyOptions& o) {
+  CAIRN_TRY(std::vector<tdx::TrustRoot> roots, read_roots(o.roots));
+  Setup out{.verifier = tdx::Verifier(std::move(roots)), .options = {}, .policy = {}, .collateral = {}};
+  CAIRN_TRY(out.options.time, verification_time(o.at));
+  out.options.expiry = o.flag_expired ? tdx::Expiry::flag : tdx::Expiry::strict;
+  out.options.grace_seconds = o.grace_seconds;
+  CAIRN_TRY(out.policy, read_policy(o));
+  if (!o.collateral.empty()) {
+    CAIRN_TRY(const std::string text, read_text(o.collateral, tdx::kMaxBundle));
+    auto collateral = tdx::parse_collateral(text);
+    if (!collateral) return fail(std::move(collateral.error()).in(o.collateral.string()));
+    out.collateral = *std::move(collateral);
+    out.has_collateral = true;
+  }
+  return out;
+}
+
+Result<Judgement> judge_file(const std::filesystem::path& file, Setup& setup) {
+  CAIRN_TRY(const Evidence evidence, read_evidence(file));
+  if (!setup.has_collateral && !evidence.collateral)
+    return fail(ErrorCode::not_found, file.string(), "no collateral to judge it by: give --collateral BUNDLE");
+  return judge(evidence, setup.collateral, setup.verifier, setup.options, setup.policy);
+}
+
+int run_case_file(const VerifyOptions& o, std::ostream& out, std::ostream& err) {
+  const Result<std::vector<CaseResult>> cases = run_cases(o.cases);
+  if (!cases) {
+    err << o.cases.string() << ": " << cases.error().text() << '\n';
+    return kUnreadable;
+  }
+  if (o.json)
+    out << to_json(*cases).dump(1) << '\n';
+  else
+    print(out, *cases);
+  return std::ranges::all_of(*cases, &CaseResult::as_wanted) ? kAffirming : kNotAffirming;
+}
+
+}  // namespace
+
+int run_verify(const VerifyOptions& o, std::ostream& out, std::ostream& err) {
+  if (!o.cases.empty()) return run_case_file(o, out, err);
+  Result<Setup> setup = set_up(o);
+  if (!setup) {
+    err << setup.error().text() << '\n';
+    return kUnreadable;
+  }
+  bool unreadable = false, refused = false;
+  Json all = Json::array();
+  for (const std::filesystem::path& file : o.files) {
+    const Result<Judgement> j = judge_file(file, *setup);
+    if (!j) {
+      err << file.string() << ": " << j.error().text() << '\n';
+      unreadable = true;
+      continue;
+    }
+    refused |= !j->affirming();
+    if (o.json)
+      all.push_back(to_json(file.string(), *j, setup->options.time, o.identities));
+    else
+      print(out, file.string(), *j, setup->options.time);
+  }
+  if (o.json) out << all.dump(1) << '\n';
+  return refused ? kNotAffirming : unreadable ? kUnreadable : kAffirming;
+}
+
+void add_verify(CLI::App& app, int& exit_code) {
+  CLI::App* verb = app.add_subcommand("verify", "Judge a quote or attestation evidence; exit 0 affirming, 2 not affirming");
+  auto o = std::make_shared<VerifyOptions>();
+  auto* files = verb->add_option("FILE", o->files, "Quote (binary, hex, base64) or evidence JSON")->check(CLI::ExistingFile);
+  auto* cases = verb->add_option("--cases", o->cases, "Run a case file of vectors instead")->excludes(files);
+  verb->add_option("--collateral", o->collateral, "Collateral bundle to judge by");
+  verb->add_option("--root", o->roots, "Trust this root certificate too (FILE or NAME=FILE); its evidence is simulated");
+  verb->add_option("--at", o->at, "Time of the verdict, RFC 3339 (default: now)");
+  verb->add_option("--policy", o->policy, "Policy JSON (default: the strict policy of the product)");
+  verb->add_option("--reference-values", o->reference_values, "Expected mrtd and rtmr0 to rtmr3, JSON");
+  verb->add_option("--report-data", o->report_data, "Expected report data, hex, zero-padded to 64 bytes");
+  verb->add_option("--grace", o->grace_seconds, "Seconds past its expiry that collateral is still taken")
+      ->check(CLI::NonNegativeNumber);
+  verb->add_flag("--flag-expired", o->flag_expired, "Finish the verdict on expired collateral and leave it to the policy");
+  verb->add_flag("--identities", o->identities, "Show what identifies the machine instead of its digest");
+  verb->add_flag("--offline", "Fetch nothing (this version never does)");
+  verb->add_flag("--json", o->json, "Machine-readable output");
+  verb->callback([o, files, cases, &exit_code] {
+    if (files->empty() && cases->empty()) throw CLI::RequiredError("FILE or --cases");
+    exit_code = run_verify(*o, std::cout, std::cerr);
+  });
+}
+
+}  // namespace cairn::cli

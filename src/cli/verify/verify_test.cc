@@ -1,0 +1,214 @@
+#include "cli/verify/verify.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <sstream>
+
+#include "base/encoding.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "cli/verify/cases.h"
+#include "cli/verify/input.h"
+
+namespace cairn::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+const fs::path kData = fs::path(CAIRN_SHARED_DATA) / "tdx";
+
+class Verify : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!fs::exists(kData / "cases-real.json")) GTEST_SKIP() << "shared data not present";
+    folder = fs::path(::testing::TempDir()) / ("cairn-verify-" + std::to_string(::getpid()));
+    fs::create_directories(folder);
+  }
+  void TearDown() override { fs::remove_all(folder); }
+
+  fs::path write(const std::string& name, std::string_view text) {
+    EXPECT_TRUE(write_text(folder / name, text));
+    return folder / name;
+  }
+  int run(const VerifyOptions& options) {
+    out.str("");
+    err.str("");
+    return run_verify(options, out, err);
+  }
+  [[nodiscard]] static Json case_named(const std::string& id) {
+    for (const char* file : {"cases-real.json", "cases-synthetic.json"}) {
+      const Json document = parse_json(read_text(kData / file).value()).value();
+      for (const Json& c : document.at("cases"))
+        if (c.at("id") == id) return c;
+    }
+    ADD_FAILURE() << "no case " << id;
+    return {};
+  }
+  // The collateral of a case as the bundle that travels with a quote.
+  fs::path bundle(const Json& c) {
+    const auto bytes = [&](const char* member) { return read_file(kData / c.at(member).get<std::string>()).value(); };
+    const auto text = [&](const char* member) { return std::string(as_text(bytes(member))); };
+    const tdx::Collateral collateral{.tcb_info = text("tcb_info"),
+                              .tcb_signing_chain = text("tcb_signing_chain"),
+                              .qe_identity = text("qe_identity"),
+                              .qe_signing_chain = text("qe_signing_chain"),
+                              .root_crl = bytes("root_crl"),
+                              .pck_crl = bytes("pck_crl"),
+                              .pck_crl_issuer_chain = text("pck_crl_issuer_chain"),
+                              .pck_chain = {}};
+    return write("bundle-" + c.at("id").get<std::string>() + ".json", tdx::serialise(collateral));
+  }
+  // Options that judge the quote of a case as the case says.
+  VerifyOptions options(const std::string& id) {
+    const Json c = case_named(id);
+    VerifyOptions o;
+    o.files = {kData / c.at("quote").get<std::string>()};
+    o.collateral = bundle(c);
+    o.at = c.at("time").get<std::string>();
+    if (const std::string root = c.at("root").get<std::string>(); !root.starts_with("real/"))
+      o.roots = {"vectors=" + (kData / root).string()};
+    return o;
+  }
+
+  fs::path folder;
+  std::ostringstream out, err;
+};
+
+TEST_F(Verify, CaseFilesComeOutAsWanted) {
+  for (const char* file : {"cases-real.json", "cases-synthetic.json"}) {
+    VerifyOptions o;
+    o.cases = kData / file;
+    EXPECT_EQ(run(o), kAffirming) << out.str() << err.str();
+    EXPECT_THAT(out.str(), HasSubstr(" 0 differ"));
+  }
+}
+
+// A case file elsewhere, with one wrong expectation of each kind: status, date, advisories, current, policy.
+TEST_F(Verify, CasesThatDifferAreNamedAndExitTwo) {
+  fs::create_directory_symlink(kData / "real", folder / "real");
+  fs::create_directory_symlink(kData / "synthetic", folder / "synthetic");
+  Json cases = Json::array();
+  const auto add = [&](const char* id, const char* member, const Json& value) {
+    cases.push_back(case_named(id));
+    if (member != nullptr) cases.back()[member] = value;
+  };
+  add("t01", nullptr, {});
+  add("t01", "required", "OutOfDate");
+  add("t03", "tcb_date", "2024-01-01T00:00:00Z");
+  add("t03", "advisories", Json::array());
+  add("a37", "current", Json{{"tcb_status", "OutOfDate"}});
+  add("a02", "policy", Json::array({"reject"}));
+  VerifyOptions o;
+  o.cases = write("cases.json", Json{{"cases", cases}}.dump());
+  EXPECT_EQ(run(o), kNotAffirming);
+  EXPECT_THAT(out.str(), HasSubstr("6 cases, 5 differ"));
+  o.json = true;
+  EXPECT_EQ(run(o), kNotAffirming);
+  EXPECT_EQ(parse_json(out.str()).value().at("differ"), 5);
+
+  o.cases = write("broken.json", R"({"cases":[{"id":"x"}]})");
+  EXPECT_EQ(run(o), kUnreadable);
+  EXPECT_THAT(err.str(), HasSubstr("required"));
+}
+
+TEST_F(Verify, RealQuoteIsAffirmedUnderIntelsRoot) {
+  VerifyOptions o = options("t01");
+  EXPECT_EQ(run(o), kAffirming) << out.str() << err.str();
+  EXPECT_THAT(out.str(), HasSubstr("AFFIRMING: UpToDate"));
+  EXPECT_THAT(out.str(), HasSubstr("intel"));
+  EXPECT_THAT(out.str(), ::testing::Not(HasSubstr("SIMULATED")));
+  o.at = "2026-06-20T00:00:00Z";
+  EXPECT_EQ(run(o), kNotAffirming);
+  EXPECT_THAT(out.str(), HasSubstr("expired"));
+  o.flag_expired = true;
+  EXPECT_EQ(run(o), kNotAffirming);
+  EXPECT_THAT(out.str(), HasSubstr("collateral_expired"));
+}
+
+TEST_F(Verify, OtherRootsMustBeNamedAndAreSimulated) {
+  VerifyOptions o = options("a01");
+  EXPECT_EQ(run(o), kAffirming) << out.str() << err.str();
+  EXPECT_THAT(out.str(), HasSubstr("SIMULATED"));
+  o.policy = write("policy.json", "{}");
+  EXPECT_EQ(run(o), kNotAffirming);
+  o.policy.clear();
+  o.roots.clear();
+  EXPECT_EQ(run(o), kNotAffirming);
+  EXPECT_THAT(out.str(), HasSubstr("NOT AFFIRMING"));
+}
+
+TEST_F(Verify, PolicyRefusesWhatTheVerdictAllows) {
+  const Json c = case_named("b01");
+  VerifyOptions o = options("b01");
+  EXPECT_EQ(run(o), kNotAffirming);
+  EXPECT_THAT(out.str(), HasSubstr("debug"));
+  o.policy = write("policy.json", R"({"allow_simulated":true,"allow_debug":true})");
+  EXPECT_EQ(run(o), kAffirming) << out.str();
+  o.report_data = "00ff";
+  EXPECT_EQ(run(o), kNotAffirming);
+  o.policy = write("wrong.json", R"({"allow_debugs":true})");
+  EXPECT_EQ(run(o), kUnreadable);
+  EXPECT_THAT(err.str(), HasSubstr("allow_debug"));
+}
+
+TEST_F(Verify, AgentEvidenceIsJudgedWithItsEventLog) {
+  const fs::path evidence = kData.parent_path() / "guest/evidence/tdx-p2-cos113.json";
+  VerifyOptions o = options("t05");
+  o.files = {evidence};
+  EXPECT_EQ(run(o), kAffirming) << out.str() << err.str();
+  EXPECT_THAT(out.str(), HasSubstr("CCEL to RTMR0-3 replays"));
+
+  Json changed = parse_json(read_text(evidence).value()).value();
+  std::string log = changed.at("cc_eventlog").get<std::string>();
+  log[120] = log[120] == 'A' ? 'B' : 'A';  // inside the first event's digest
+  changed["cc_eventlog"] = log;
+  o.files = {write("changed.json", changed.dump())};
+  EXPECT_EQ(run(o), kNotAffirming);
+  EXPECT_THAT(out.str(), HasSubstr("cc_eventlog"));
+}
+
+TEST_F(Verify, ReferenceValuesAreMeasuredAgainst) {
+  VerifyOptions o = options("t01");
+  o.json = true;
+  EXPECT_EQ(run(o), kAffirming);
+  const Json verdict = parse_json(out.str()).value().at(0);
+  const std::string mr_td = verdict.at("quote").at("body").at("mr_td").get<std::string>();
+  o.reference_values = write("rv.json", Json{{"mrtd", Json::array({mr_td})}}.dump());
+  EXPECT_EQ(run(o), kAffirming);
+  o.reference_values = write("rv.json", Json{{"mrtd", std::string(96, 'a')}}.dump());
+  EXPECT_EQ(run(o), kNotAffirming);
+  o.reference_values = write("rv.json", "{}");
+  EXPECT_EQ(run(o), kUnreadable);
+}
+
+TEST_F(Verify, SpellingsOfAQuote) {
+  VerifyOptions o = options("t01");
+  const Bytes quote = read_file(o.files.front()).value();
+  for (const std::string& text : {hex(quote), base64(quote), base64url(quote) + "\n"}) {
+    o.files = {write("quote.txt", text)};
+    EXPECT_EQ(run(o), kAffirming) << text.substr(0, 20) << err.str();
+  }
+  o.files = {write("nothing.txt", "hello")};
+  EXPECT_EQ(run(o), kUnreadable);
+  o.collateral.clear();
+  o.files = {write("quote.txt", hex(quote))};
+  EXPECT_EQ(run(o), kUnreadable);
+  EXPECT_THAT(err.str(), HasSubstr("--collateral"));
+}
+
+TEST(Input, SaysWhatItCannotRead) {
+  const auto code = [](std::string_view text) { return parse_evidence(as_bytes(text)).error().code; };
+  EXPECT_EQ(code(""), ErrorCode::malformed);
+  EXPECT_EQ(code("{"), ErrorCode::malformed);
+  EXPECT_EQ(code("{}"), ErrorCode::unsupported);
+  EXPECT_EQ(code(R"({"svn":"1","report_data":""})"), ErrorCode::unsupported);
+  EXPECT_EQ(code("eyJhbGciOiJFUzM4NCJ9.e30.AAAA"), ErrorCode::unsupported);
+  EXPECT_EQ(code(R"({"quote":"AAAA"})"), ErrorCode::malformed);
+}
+
+}  // namespace
+}  // namespace cairn::cli
