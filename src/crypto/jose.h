@@ -96,7 +96,8 @@ enum class AnswerForm {
 // Encrypts for the TEE key, whose "alg" must be one of the form's. The content key is random; A256GCM.
 [[nodiscard]] Result<Json> encrypt_answer(const Json& tee_pubkey, ByteView plaintext, AnswerForm form);
 // Opens either form (told apart by "protected"). `alg` is the algorithm that the holder announced in its own tee-pubkey:
-// an answer under another one is refused, so nobody chooses RSA1_5 for a key made for ECDH. With RSA1_5 a wrong padding
+// an answer under another one is refused, so nobody chooses RSA1_5 for a key made for ECDH (but RSA-OAEP, in the 0.1.0
+// form, for one made for RSA1_5: spec/guest.md §4.5). With RSA1_5 a wrong padding
 // is indistinguishable from a wrong content key: crypto_failed.
 [[nodiscard]] Result<Secret> decrypt_answer(const Json& answer, const PrivateKey& tee_key, std::string_view alg);
 // The "tee-pubkey" of a key pair: alg "RSA1_5", "RSA-OAEP-256" or "ECDH-ES+A256KW".

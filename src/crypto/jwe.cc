@@ -8,6 +8,7 @@ namespace cairn::crypto {
 namespace {
 
 constexpr std::string_view kRsa15 = "RSA1_5", kOaep = "RSA-OAEP-256", kEcdh = "ECDH-ES+A256KW", kEnc = "A256GCM";
+constexpr std::string_view kOaepSha1 = "RSA-OAEP";  // opened only, and only in the 0.1.0 form
 constexpr std::size_t kContentKey = 32, kIv = 12;
 
 // RFC 7518 §4.6.2 with empty PartyUInfo and PartyVInfo: one round gives the 256 bits of A256KW.
@@ -81,9 +82,10 @@ Secret rsa_content_key(const PrivateKey& key, RsaPadding padding, ByteView encry
 }
 
 Result<Secret> content_key(const Json& header, const PrivateKey& key, std::string_view alg, ByteView encrypted) {
-  if (alg == kRsa15 || alg == kOaep) {
+  if (alg == kRsa15 || alg == kOaep || alg == kOaepSha1) {
     if (key.type() != KeyType::rsa) return fail(ErrorCode::invalid_argument, "alg", "the TEE key is not an RSA key");
-    return rsa_content_key(key, alg == kRsa15 ? RsaPadding::pkcs1_v15 : RsaPadding::oaep_sha256, encrypted);
+    const auto padding = alg == kRsa15 ? RsaPadding::pkcs1_v15 : alg == kOaep ? RsaPadding::oaep_sha256 : RsaPadding::oaep_sha1;
+    return rsa_content_key(key, padding, encrypted);
   }
   if (!header.contains("epk")) return fail(ErrorCode::malformed, "epk", "the header lacks the ephemeral key");
   CAIRN_TRY(const Jwk peer, parse_jwk(header["epk"]));
@@ -139,6 +141,9 @@ Result<Secret> decrypt_answer(const Json& answer, const PrivateKey& tee_key, std
     return fail(ErrorCode::invalid_argument, "alg", "TEE key algorithms are ECDH-ES+A256KW, RSA-OAEP-256 and RSA1_5");
   if (!answer.is_object()) return fail(ErrorCode::malformed, "the answer is not a JSON object");
   CAIRN_TRY(const Protected head, parse_protected(answer));
+  // Under a key announced for RSA1_5, brokers of 0.1.0 may use the safer padding.
+  const bool safer = alg == kRsa15 && head.form == AnswerForm::kbs_0_1_0 && head.header.value("alg", Json()) == Json(kOaepSha1);
+  if (safer) alg = kOaepSha1;
   if (head.header.value("alg", Json()) != Json(alg))
     return fail(ErrorCode::crypto_failed, "alg", "the answer is not encrypted with the algorithm of the TEE key");
   if (head.header.value("enc", Json()) != Json(kEnc))

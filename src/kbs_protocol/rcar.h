@@ -24,7 +24,7 @@ enum class Profile {
 [[nodiscard]] std::string auth_body(Profile profile, std::string_view tee);
 
 struct Challenge {
-  std::string nonce;
+  std::string nonce = {};
   crypto::Hash hash = crypto::Hash::sha384;
 };
 // The answer to auth. `extra-params` empty, absent or not JSON means no preference, hence SHA-384; a selected
@@ -39,9 +39,9 @@ struct Challenge {
 [[nodiscard]] Result<std::string> device_runtime_data(const Challenge& challenge, const Json& tee_pubkey);
 
 struct Attestation {
-  std::string evidence;             // the primary TEE's evidence JSON text
-  std::string additional_evidence;  // P2: JSON text of tee -> evidence, or ""
-  std::optional<std::string> init_data_toml;  // P2
+  std::string evidence = {};             // the primary TEE's evidence JSON text
+  std::string additional_evidence = {};  // P2: JSON text of tee -> evidence, or ""
+  std::optional<std::string> init_data_toml = {};  // P2
 };
 // Body of POST attest. P2 refuses evidence that is not JSON (malformed): it travels as a JSON value.
 [[nodiscard]] Result<std::string> attest_body(Profile profile, const Challenge& challenge, const Json& tee_pubkey,
@@ -52,11 +52,11 @@ struct Attestation {
 // Body of POST {as}/attestation for a token straight from the attestation service (§4.7). The P1 evidence binds no
 // runtime data, as the wire of that profile has no member for it.
 struct AttestationRequest {
-  std::string tee;
-  std::string evidence;             // evidence JSON text
-  std::string additional_evidence;  // P2
-  std::optional<std::string> additional_data;
-  std::vector<std::string> policy_ids;
+  std::string tee = {};
+  std::string evidence = {};             // evidence JSON text
+  std::string additional_evidence = {};  // P2
+  std::optional<std::string> additional_data = {};
+  std::vector<std::string> policy_ids = {};
 };
 [[nodiscard]] Result<std::string> attestation_service_body(Profile profile, const AttestationRequest& request);
 
@@ -64,8 +64,8 @@ struct AttestationRequest {
 // "HTTP 403 PolicyDeny: Access denied by policy".
 struct Refusal {
   int status = 0;
-  std::string type;    // last segment of the type URI, e.g. "PolicyDeny"; "" when the body was not such an object
-  std::string detail;  // the detail, or the printable start of the body
+  std::string type = {};    // last segment of the type URI, e.g. "PolicyDeny"; "" when the body was not such an object
+  std::string detail = {};  // the detail, or the printable start of the body
   [[nodiscard]] std::string text() const;
 };
 [[nodiscard]] Refusal parse_refusal(int status, std::string_view body);
