@@ -1,0 +1,356 @@
+#include "cachefs/front.h"
+
+#define FUSE_USE_VERSION 317
+#include <fuse_lowlevel.h>
+#include <linux/fuse.h>
+#include <sys/statvfs.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include "base/log.h"
+#include "cachefs/store/disk.h"
+#include "cachefs/store/work.h"
+
+namespace cairn::cachefs {
+namespace {
+
+constexpr double kTimeout = kTimeoutSeconds;
+constexpr fuse_ino_t kFirstInode = FUSE_ROOT_ID;  // node 0
+
+// What the replies of one session need; libfuse hands it to every operation.
+struct Front {
+  Model& model;
+  int device;
+  bool replaying = false;               // the saved first request is still to be read
+  std::uint64_t swallow_unique = 0;     // its answer, which the kernel has had already
+  bool swallow = false;
+};
+
+Front& front_of(fuse_req_t request) { return *static_cast<Front*>(fuse_req_userdata(request)); }
+Model& model_of(fuse_req_t request) { return front_of(request).model; }
+
+// The node of an inode number; nullopt for one that was never given out.
+std::optional<NodeId> node_of(const Model& model, fuse_ino_t ino) {
+  if (ino < kFirstInode || ino - kFirstInode >= model.tree().size()) return std::nullopt;
+  return static_cast<NodeId>(ino - kFirstInode);
+}
+
+struct stat attributes(const Model& model, NodeId id) {
+  const Node& node = model.tree().at(id);
+  struct stat out {};
+  out.st_ino = node.inode;
+  out.st_mode = node.mode;
+  // The format authenticates no modes: a verified model has the plain ones.
+  if (model.verified() && node.type == NodeType::folder) out.st_mode = S_IFDIR | 0555;
+  if (model.verified() && node.type == NodeType::file) out.st_mode = S_IFREG | ((node.mode & S_IXUSR) != 0 ? 0555 : 0444);
+  out.st_nlink = node.links;
+  out.st_uid = node.uid;
+  out.st_gid = node.gid;
+  out.st_rdev = node.rdev;
+  out.st_size = static_cast<off_t>(node.size);
+  out.st_blksize = 4096;
+  out.st_blocks = static_cast<blkcnt_t>(node.blocks);
+  out.st_atim = to_timespec(node.atime_ns);
+  out.st_mtim = to_timespec(node.mtime_ns);
+  out.st_ctim = to_timespec(node.ctime_ns);
+  return out;
+}
+
+fuse_entry_param entry_of(const Model& model, NodeId id) {
+  fuse_entry_param out{};
+  out.ino = id + kFirstInode;
+  out.attr = attributes(model, id);
+  out.attr_timeout = kTimeout;
+  out.entry_timeout = kTimeout;
+  return out;
+}
+
+void on_init(void* data, fuse_conn_info* connection) {
+  (void)data;
+  connection->max_write = kRequestMax;  // also bounds reads
+  connection->max_readahead = kReadAheadKbMax * 1024;
+  connection->max_background = 64;
+  connection->congestion_threshold = 48;
+  connection->time_gran = 1;
+  // Without AUTO_INVAL_DATA cached pages stay: nothing changes behind them.
+  for (const std::uint64_t flag : {FUSE_CAP_AUTO_INVAL_DATA, FUSE_CAP_SPLICE_READ, FUSE_CAP_SPLICE_WRITE, FUSE_CAP_SPLICE_MOVE,
+                                   FUSE_CAP_READDIRPLUS_AUTO, FUSE_CAP_WRITEBACK_CACHE})
+    fuse_unset_feature_flag(connection, flag);
+  for (const std::uint64_t flag : {FUSE_CAP_ASYNC_READ, FUSE_CAP_PARALLEL_DIROPS, FUSE_CAP_READDIRPLUS, FUSE_CAP_CACHE_SYMLINKS,
+                                   FUSE_CAP_EXPLICIT_INVAL_DATA, FUSE_CAP_NO_OPEN_SUPPORT, FUSE_CAP_NO_OPENDIR_SUPPORT})
+    (void)fuse_set_feature_flag(connection, flag);
+}
+
+void on_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
+  Model& model = model_of(request);
+  const auto folder = node_of(model, parent);
+  if (!folder) return (void)fuse_reply_err(request, ESTALE);
+  model.shared().lookups.fetch_add(1, std::memory_order_relaxed);
+  if (std::strlen(name) > gocryptfs::kNameMax) return (void)fuse_reply_err(request, ENAMETOOLONG);
+  if (model.tree().at(*folder).damaged) return (void)fuse_reply_err(request, EIO);
+  const auto id = model.tree().child(*folder, name);
+  fuse_entry_param entry{};
+  entry.entry_timeout = kTimeout;  // inode 0: remembered as missing
+  if (id && !model.hidden(*id)) entry = entry_of(model, *id);
+  fuse_reply_entry(request, &entry);
+}
+
+void on_getattr(fuse_req_t request, fuse_ino_t ino, fuse_file_info*) {
+  const Model& model = model_of(request);
+  const auto id = node_of(model, ino);
+  if (!id) return (void)fuse_reply_err(request, ESTALE);
+  const struct stat status = attributes(model, *id);
+  fuse_reply_attr(request, &status, kTimeout);
+}
+
+void on_readlink(fuse_req_t request, fuse_ino_t ino) {
+  const Model& model = model_of(request);
+  const auto id = node_of(model, ino);
+  if (!id) return (void)fuse_reply_err(request, ESTALE);
+  const Node& node = model.tree().at(*id);
+  if (node.damaged) return (void)fuse_reply_err(request, EIO);
+  fuse_reply_readlink(request, node.target.c_str());
+}
+
+void on_read(fuse_req_t request, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info*) {
+  thread_local Bytes buffer(kRequestMax);
+  Model& model = model_of(request);
+  const auto id = node_of(model, ino);
+  if (!id) return (void)fuse_reply_err(request, ESTALE);
+  if (offset < 0) return (void)fuse_reply_err(request, EINVAL);
+  const int got = model.read(*id, static_cast<std::uint64_t>(offset), std::span(buffer).first(std::min(size, buffer.size())));
+  if (got < 0) return (void)fuse_reply_err(request, -got);
+  fuse_reply_buf(request, reinterpret_cast<const char*>(buffer.data()), static_cast<std::size_t>(got));
+}
+
+// Positions: 0 ".", 1 "..", then the children in their order.
+class Listing {
+ public:
+  Listing(fuse_req_t request, std::size_t size, bool plus) : request_(request), out_(size), plus_(plus) {}
+
+  // False when it does not fit any more.
+  bool add(const Model& model, const char* name, NodeId id, off_t next, bool known) {
+    const std::size_t room = out_.size() - used_;
+    char* at = out_.data() + used_;
+    fuse_entry_param entry = entry_of(model, id);
+    if (!known) {  // "." and "..": no reference is given out
+      entry.ino = 0;
+      entry.attr_timeout = entry.entry_timeout = 0;
+    }
+    const std::size_t need = plus_ ? fuse_add_direntry_plus(request_, at, room, name, &entry, next)
+                                   : fuse_add_direntry(request_, at, room, name, &entry.attr, next);
+    if (need > room) return false;
+    used_ += need;
+    return true;
+  }
+  void reply() { fuse_reply_buf(request_, out_.data(), used_); }
+
+ private:
+  fuse_req_t request_;
+  std::vector<char> out_;
+  std::size_t used_ = 0;
+  bool plus_;
+};
+
+void list(fuse_req_t request, fuse_ino_t ino, std::size_t size, off_t offset, bool plus) {
+  const Model& model = model_of(request);
+  const auto id = node_of(model, ino);
+  if (!id || model.tree().at(*id).type != NodeType::folder) return (void)fuse_reply_err(request, id ? ENOTDIR : ESTALE);
+  const Node& folder = model.tree().at(*id);
+  if (folder.damaged) return (void)fuse_reply_err(request, EIO);
+  Listing out(request, std::min(size, kRequestMax), plus);
+  for (std::uint64_t at = static_cast<std::uint64_t>(std::max<off_t>(offset, 0)); at < folder.children + 2ULL; ++at) {
+    const auto next = static_cast<off_t>(at + 1);
+    const NodeId child = at < 2 ? (at == 0 ? *id : folder.parent) : folder.first_child + static_cast<NodeId>(at - 2);
+    if (at >= 2 && model.hidden(child)) continue;
+    const char* name = at == 0 ? "." : at == 1 ? ".." : model.tree().at(child).name.c_str();
+    if (!out.add(model, name, child, next, at >= 2)) break;
+  }
+  out.reply();
+}
+void on_readdir(fuse_req_t request, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info*) {
+  list(request, ino, size, offset, false);
+}
+void on_readdirplus(fuse_req_t request, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info*) {
+  list(request, ino, size, offset, true);
+}
+
+// Not kept on the client's side as state: the kernel then opens without asking and keeps its cache.
+void on_open(fuse_req_t request, fuse_ino_t, fuse_file_info*) { fuse_reply_err(request, ENOSYS); }
+
+void on_statfs(fuse_req_t request, fuse_ino_t) {
+  const Model& model = model_of(request);
+  struct statvfs out {};
+  out.f_bsize = out.f_frsize = 4096;
+  out.f_blocks = (model.tree().total_bytes() + 4095) / 4096;
+  out.f_files = model.tree().size();
+  out.f_namemax = gocryptfs::kNameMax;
+  out.f_flag = ST_RDONLY;
+  fuse_reply_statfs(request, &out);
+}
+
+void reply_sized(fuse_req_t request, std::size_t room, ByteView value) {
+  if (room == 0) return (void)fuse_reply_xattr(request, value.size());
+  if (value.size() > room) return (void)fuse_reply_err(request, ERANGE);
+  fuse_reply_buf(request, reinterpret_cast<const char*>(value.data()), value.size());
+}
+
+void on_listxattr(fuse_req_t request, fuse_ino_t ino, std::size_t size) {
+  const Model& model = model_of(request);
+  const auto id = node_of(model, ino);
+  if (!id) return (void)fuse_reply_err(request, ESTALE);
+  const auto names = model.attribute_names(*id);
+  if (!names) return (void)fuse_reply_err(request, EIO);
+  reply_sized(request, size, as_bytes(*names));
+}
+
+void on_getxattr(fuse_req_t request, fuse_ino_t ino, const char* name, std::size_t size) {
+  Model& model = model_of(request);
+  const auto id = node_of(model, ino);
+  if (!id) return (void)fuse_reply_err(request, ESTALE);
+  if (std::string_view(name) == "security.capability") return (void)fuse_reply_err(request, EOPNOTSUPP);
+  const auto value = model.attribute(*id, name);
+  if (value) return reply_sized(request, size, *value);
+  if (value.error().code == ErrorCode::not_found) return (void)fuse_reply_err(request, ENODATA);
+  model.failed(*id, 0, value.error());
+  fuse_reply_err(request, EIO);
+}
+
+const fuse_lowlevel_ops& operations() {
+  static const fuse_lowlevel_ops ops = [] {
+    fuse_lowlevel_ops o{};
+    o.init = on_init;
+    o.lookup = on_lookup;
+    o.getattr = on_getattr;
+    o.readlink = on_readlink;
+    o.open = on_open;
+    o.opendir = on_open;
+    o.read = on_read;
+    o.readdir = on_readdir;
+    o.readdirplus = on_readdirplus;
+    o.statfs = on_statfs;
+    o.listxattr = on_listxattr;
+    o.getxattr = on_getxattr;
+    return o;
+  }();
+  return ops;
+}
+
+// --- the device: reads and writes, with the first request kept for workers to come ---
+
+ssize_t device_read(int device, void* buffer, std::size_t size, void* data) {
+  Front& front = *static_cast<Front*>(data);
+  SharedState& shared = front.model.shared();
+  if (front.replaying) {
+    front.replaying = false;
+    const std::size_t n = std::min<std::size_t>(size, shared.init_size);
+    std::memcpy(buffer, shared.init.data(), n);
+    fuse_in_header header{};
+    std::memcpy(&header, buffer, sizeof header);
+    front.swallow_unique = header.unique;
+    front.swallow = true;
+    return static_cast<ssize_t>(n);
+  }
+  const ssize_t n = ::read(device, buffer, size);
+  if (n >= static_cast<ssize_t>(sizeof(fuse_in_header)) && shared.init_size == 0) {
+    fuse_in_header header{};
+    std::memcpy(&header, buffer, sizeof header);
+    if (header.opcode == FUSE_INIT && static_cast<std::size_t>(n) <= shared.init.size()) {
+      std::memcpy(shared.init.data(), buffer, static_cast<std::size_t>(n));
+      shared.init_size = static_cast<std::uint32_t>(n);
+    }
+  }
+  return n;
+}
+
+ssize_t device_write(int device, iovec* parts, int count, void* data) {
+  Front& front = *static_cast<Front*>(data);
+  if (front.swallow && count > 0 && parts[0].iov_len >= sizeof(fuse_out_header)) {
+    fuse_out_header header{};
+    std::memcpy(&header, parts[0].iov_base, sizeof header);
+    if (header.unique == front.swallow_unique) {
+      front.swallow = false;
+      return static_cast<ssize_t>(header.len);
+    }
+  }
+  return ::writev(device, parts, count);
+}
+
+// Requests that a former worker had read but not answered go back to the queue (Linux 6.9). Older kernels lose them:
+// their callers wait until the mount goes.
+void resend_unanswered(int device) {
+  const fuse_out_header header{.len = sizeof(fuse_out_header), .error = FUSE_NOTIFY_RESEND, .unique = 0};
+  if (::write(device, &header, sizeof header) != static_cast<ssize_t>(sizeof header))
+    spdlog::warn("this kernel cannot send unanswered requests again ({}); their readers may hang", std::strerror(errno));
+}
+
+class FuseSession {
+ public:
+  FuseSession(Model& model, int device) : front_{model, device} {
+    static char name[] = "cairn-cachefs";
+    char* argv[] = {name, nullptr};
+    fuse_args args = FUSE_ARGS_INIT(1, argv);
+    session_ = fuse_session_new(&args, &operations(), sizeof(fuse_lowlevel_ops), &front_);
+    fuse_opt_free_args(&args);
+  }
+  FuseSession(const FuseSession&) = delete;
+  FuseSession& operator=(const FuseSession&) = delete;
+  // The session is left to the end of the process: destroying it would close the supervisor's descriptor number.
+
+  [[nodiscard]] bool start() {
+    if (session_ == nullptr) return false;
+    const fuse_custom_io io{.writev = device_write, .read = device_read, .splice_receive = nullptr, .splice_send = nullptr, .clone_fd = nullptr};
+    if (fuse_session_custom_io(session_, &io, sizeof io, front_.device) != 0) return false;
+    const bool takeover = front_.model.shared().init_size != 0;
+    front_.replaying = takeover;
+    fuse_buf buffer{};
+    if (!one(buffer)) return false;  // the first request, alone
+    std::free(buffer.mem);
+    if (takeover) resend_unanswered(front_.device);
+    return true;
+  }
+
+  void loop() {
+    fuse_buf buffer{};
+    while (!fuse_session_exited(session_) && one(buffer)) {
+    }
+    std::free(buffer.mem);
+  }
+
+ private:
+  bool one(fuse_buf& buffer) {
+    for (;;) {
+      const int n = fuse_session_receive_buf(session_, &buffer);
+      if (n == -EINTR || n == -EAGAIN) continue;
+      if (n <= 0) return false;
+      fuse_session_process_buf(session_, &buffer);
+      return true;
+    }
+  }
+  Front front_;
+  fuse_session* session_ = nullptr;
+};
+
+}  // namespace
+
+int serve(Model& model, int device, const OnReady& on_ready) {
+  FuseSession session(model, device);
+  if (!session.start()) {
+    spdlog::error("the kernel's file system connection did not start");
+    return 1;
+  }
+  on_ready();
+  const unsigned wanted = model.options().threads;
+  const unsigned count = std::clamp(wanted != 0 ? wanted : 2 * thread_count(0), kServeThreadsMin, kServeThreadsMax);
+  std::vector<std::jthread> threads;
+  for (unsigned i = 0; i < count; ++i) threads.emplace_back([&] { session.loop(); });
+  threads.clear();
+  return 0;
+}
+
+}  // namespace cairn::cachefs

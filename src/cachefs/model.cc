@@ -1,0 +1,178 @@
+#include "cachefs/model.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/log.h"
+#include "cachefs/store/check.h"
+#include "cachefs/store/disk.h"
+
+namespace cairn::cachefs {
+namespace {
+
+constexpr std::size_t kPassfileMax = 64U << 10;
+constexpr std::size_t kAttributeListMax = 64U << 10;
+
+SharedState* share() {
+  void* memory = ::mmap(nullptr, sizeof(SharedState), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  return new (memory) SharedState;
+}
+
+// Overwrites before removing: the file may lie on a disk, or stay open elsewhere.
+Result<void> wipe_file(const std::filesystem::path& path) {
+  const Fd fd(::open(path.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd) return fail(errno_error(errno, path.string(), "cannot wipe the password file"));
+  CAIRN_TRY(const struct stat status, stat_of(fd.get(), path.string()));
+  const Bytes zeros(std::min<std::size_t>(static_cast<std::size_t>(status.st_size), kPassfileMax));
+  CAIRN_CHECK(write_at(fd.get(), zeros, 0, path.string()));
+  if (::fsync(fd.get()) != 0 || ::ftruncate(fd.get(), 0) != 0 || ::unlink(path.c_str()) != 0)
+    return fail(errno_error(errno, path.string(), "cannot remove the password file"));
+  return {};
+}
+
+}  // namespace
+
+Result<Secret> take_password(const MountOptions& options) {
+  const bool standard_input = options.passfile == "-";
+  auto source = read_secret(standard_input ? "/dev/stdin" : options.passfile, kPassfileMax);
+  if (options.wipe_passfile && source) CAIRN_CHECK(wipe_file(options.passfile));
+  if (!source) return fail(std::move(source).error().in("cannot read the password"));
+  bool more = false;
+  auto password = gocryptfs::password_from(source->view(), &more);
+  if (more) spdlog::warn("the password file has more than one line; only the first is used");
+  return password;
+}
+
+Model::Model(const MountOptions& options, LocalVolume volume)
+    : options_(options), volume_(std::move(volume)), shared_(share()) {}
+Model::~Model() { ::munmap(shared_, sizeof(SharedState)); }
+
+Result<std::unique_ptr<Model>> Model::open(const MountOptions& options) {
+  CAIRN_CHECK(check_mount_options(options));
+  CAIRN_TRY(const Secret password, take_password(options));
+  CAIRN_TRY(LocalVolume volume, open_local({.source = options.source, .config = options.config, .all_features = options.all_features},
+                                           password.view()));
+  std::unique_ptr<Model> out(new Model(options, std::move(volume)));
+  for (const Damage& d : out->volume_.damage) {
+    if (++out->shared_->failures > kReportedFailuresMax) break;
+    spdlog::error("damaged entry {}: {}", printable(d.disk_path), d.reason);
+  }
+  if (options.verify != Verify::none) CAIRN_CHECK(out->verify());
+  return out;
+}
+
+Result<void> Model::verify() {
+  auto text = stored_manifest(volume_);
+  if (!text) return fail(std::move(text).error().in("cannot verify the model"));
+  digest_ = measured_form(manifest_digest(*text));
+  if (!options_.expect_root.empty() && digest_ != options_.expect_root)
+    return fail(ErrorCode::crypto_failed, "manifest", "this is another model: its manifest is " + digest_ + ", expected " + options_.expect_root);
+  CAIRN_TRY(const Manifest manifest, parse_manifest(*text));
+  auto verified = verify_volume(volume_, manifest, options_.threads);
+  if (!verified) return fail(std::move(verified).error().in("the model is not what its manifest says"));
+  hide_unlisted(manifest);
+  spdlog::info("verified {} files, manifest {}", manifest.files.size(), digest_);
+  return {};
+}
+
+void Model::hide_unlisted(const Manifest& manifest) {
+  hidden_.assign(tree().size(), true);
+  const auto show = [&](NodeId id) {
+    for (; hidden_[id]; id = tree().at(id).parent) hidden_[id] = false;
+  };
+  show(0);
+  for (const ManifestFile& file : manifest.files)
+    if (const auto id = tree().find(file.path)) show(*id);
+  if (const auto id = tree().child(0, kManifestName)) show(*id);
+}
+
+Result<std::shared_ptr<const CipherFile>> Model::file(NodeId id) {
+  {
+    const std::scoped_lock lock(files_mutex_);
+    if (const auto found = files_.find(id); found != files_.end()) {
+      recent_.splice(recent_.begin(), recent_, found->second.used);
+      return found->second.file;
+    }
+  }
+  CAIRN_TRY(CipherFile opened, CipherFile::open(volume_.root.get(), tree(), id, volume()));
+  auto file = std::make_shared<const CipherFile>(std::move(opened));
+  const std::scoped_lock lock(files_mutex_);
+  if (const auto found = files_.find(id); found != files_.end()) return found->second.file;
+  if (files_.size() == kOpenFilesMax) {
+    files_.erase(recent_.back());
+    recent_.pop_back();
+  }
+  recent_.push_front(id);
+  files_.emplace(id, OpenFile{file, recent_.begin()});
+  return file;
+}
+
+int Model::read(NodeId id, std::uint64_t offset, std::span<std::uint8_t> out) {
+  if (shared_->poisoned) return -EIO;
+  auto open = file(id);
+  if (!open) {
+    failed(id, offset, open.error());
+    return -EIO;
+  }
+  const auto got = (*open)->read(offset, out, options_.holes);
+  if (!got) {
+    failed(id, offset, got.error());
+    return -EIO;
+  }
+  shared_->reads.fetch_add(1, std::memory_order_relaxed);
+  shared_->read_bytes.fetch_add(*got, std::memory_order_relaxed);
+  return static_cast<int>(*got);
+}
+
+void Model::failed(NodeId id, std::uint64_t offset, const Error& error) {
+  ++shared_->failures;
+  if (options_.fail_closed) shared_->poisoned = true;
+  const std::scoped_lock lock(failures_mutex_);
+  if (reported_.size() >= kReportedFailuresMax || !reported_.emplace(id, error.where).second) return;
+  spdlog::error("damaged data in {} ({}) for a read at offset {}: {}", printable(tree().disk_path(id), 1024), error.where, offset,
+                error.message);
+}
+
+// O_RDONLY where that works; links have no attributes here.
+Result<Fd> Model::open_any(NodeId id) const {
+  const Node& node = tree().at(id);
+  if (node.type != NodeType::file && node.type != NodeType::folder)
+    return fail(ErrorCode::not_found, "xattr", "none on this kind of entry");
+  return open_beneath(volume_.root.get(), tree().disk_path(id), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+}
+
+Result<std::string> Model::attribute_names(NodeId id) const {
+  auto fd = open_any(id);
+  if (!fd) return fd.error().code == ErrorCode::not_found ? Result<std::string>("") : fail(std::move(fd).error());
+  std::string stored(kAttributeListMax, '\0'), out;
+  const ssize_t size = ::flistxattr(fd->get(), stored.data(), stored.size());
+  if (size < 0) return errno == ENOTSUP ? Result<std::string>("") : fail(errno_error(errno, "xattr", "cannot list"));
+  for (std::string_view rest(stored.data(), static_cast<std::size_t>(size)); !rest.empty();) {
+    const std::string_view name = rest.substr(0, rest.find('\0'));
+    if (const auto plain = volume().xattr_plain_name(name)) out += *plain + '\0';
+    rest.remove_prefix(std::min(rest.size(), name.size() + 1));
+  }
+  return out;
+}
+
+Result<Bytes> Model::attribute(NodeId id, std::string_view name) const {
+  CAIRN_TRY(const Fd fd, open_any(id));
+  CAIRN_TRY(const std::string stored_name, volume().xattr_disk_name(name));
+  Bytes value(gocryptfs::kXattrValueMax);
+  const ssize_t size = ::fgetxattr(fd.get(), stored_name.c_str(), value.data(), value.size());
+  if (size < 0) {
+    if (errno == ENODATA || errno == ENOTSUP) return fail(ErrorCode::not_found, "xattr", "no such attribute");
+    return fail(errno_error(errno, "xattr", "cannot read"));
+  }
+  value.resize(static_cast<std::size_t>(size));
+  if (stored_name == name) return value;
+  return volume().open_xattr(value);
+}
+
+}  // namespace cairn::cachefs

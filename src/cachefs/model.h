@@ -1,0 +1,82 @@
+// The model as it is served: its tree, its open files, and what happened so far. Made once by the supervisor before it
+// forks, so that every worker has the same nodes and keys.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <span>
+#include <unordered_map>
+
+#include "cachefs/options.h"
+#include "cachefs/store/manifest.h"
+#include "cachefs/store/tree.h"
+
+namespace cairn::cachefs {
+
+// In memory that all workers share and that outlives them.
+struct SharedState {
+  std::atomic<std::uint64_t> reads = 0, read_bytes = 0, failures = 0, restarts = 0, lookups = 0;
+  std::atomic<bool> poisoned = false;  // fail_closed, after a failure
+  std::atomic<bool> ready = false;
+  std::atomic<std::uint64_t> resident_bytes = 0;   // decrypted into memory
+  std::atomic<std::uint64_t> resident_total = 0;   // 0 unless resident
+  // The kernel's first request: a later worker has to see it again.
+  std::uint32_t init_size = 0;
+  std::array<std::uint8_t, 512> init{};
+};
+
+class Model {
+ public:
+  // Reads the password (and wipes its file when asked), opens the volume, and verifies it as the options say.
+  [[nodiscard]] static Result<std::unique_ptr<Model>> open(const MountOptions& options);
+  ~Model();
+
+  [[nodiscard]] const MountOptions& options() const { return options_; }
+  [[nodiscard]] const Tree& tree() const { return volume_.tree; }
+  [[nodiscard]] const gocryptfs::Volume& volume() const { return volume_.volume; }
+  [[nodiscard]] SharedState& shared() const { return *shared_; }
+  [[nodiscard]] const std::string& digest() const { return digest_; }  // measured form of the manifest; "" without
+  [[nodiscard]] bool verified() const { return options_.verify != Verify::none; }
+  // Not listed by the manifest of a verified model: not shown.
+  [[nodiscard]] bool hidden(NodeId id) const { return !hidden_.empty() && hidden_[id]; }
+
+  // Bytes read, or a negative errno. Integrity failures are logged once per place, without plaintext names.
+  [[nodiscard]] int read(NodeId id, std::uint64_t offset, std::span<std::uint8_t> out);
+  [[nodiscard]] Result<std::shared_ptr<const CipherFile>> file(NodeId id);
+  // Extended attributes, decrypted. A negative errno or the value's size.
+  [[nodiscard]] Result<std::string> attribute_names(NodeId id) const;
+  [[nodiscard]] Result<Bytes> attribute(NodeId id, std::string_view name) const;
+  void failed(NodeId id, std::uint64_t offset, const Error& error);
+
+ private:
+  Model(const MountOptions& options, LocalVolume volume);
+  [[nodiscard]] Result<void> verify();
+  void hide_unlisted(const Manifest& manifest);
+  [[nodiscard]] Result<Fd> open_any(NodeId id) const;
+
+  MountOptions options_;
+  LocalVolume volume_;
+  std::string digest_;
+  std::vector<bool> hidden_;
+  SharedState* shared_;
+
+  std::mutex files_mutex_;
+  struct OpenFile {
+    std::shared_ptr<const CipherFile> file;
+    std::list<NodeId>::iterator used;
+  };
+  std::unordered_map<NodeId, OpenFile> files_;
+  std::list<NodeId> recent_;  // newest first
+
+  std::mutex failures_mutex_;
+  std::set<std::pair<NodeId, std::string>> reported_;
+};
+
+// The password from options.passfile by gocryptfs' rule; the file is wiped and removed when asked, also on failure.
+[[nodiscard]] Result<Secret> take_password(const MountOptions& options);
+
+}  // namespace cairn::cachefs

@@ -1,0 +1,90 @@
+#include "cachefs/options.h"
+
+#include "base/encoding.h"
+#include "base/json.h"
+
+namespace cairn::cachefs {
+namespace {
+
+constexpr std::size_t kConfigTextMax = 64U << 10;
+
+template <class T, class Parse>
+void named(Fields& f, std::string_view key, T& into, Parse parse) {
+  const auto text = f.optional<std::string>(key);
+  if (!text) return;
+  if (auto value = parse(*text)) into = *value;
+  else f.problem(key, value.error().message);
+}
+
+bool is_measured_form(std::string_view text) {
+  if (!text.starts_with("sha384:")) return false;
+  const auto bytes = from_hex(text.substr(7));
+  return bytes && bytes->size() == 48;
+}
+
+}  // namespace
+
+Result<Verify> verify_by_name(std::string_view name) {
+  if (name == "none") return Verify::none;
+  if (name == "full") return Verify::full;
+  if (name == "seal") return fail(ErrorCode::unsupported, "verify", "seal is not available yet; use full or none");
+  return fail(ErrorCode::invalid_argument, "verify", "must be full or none");
+}
+
+Result<Mode> mode_by_name(std::string_view name) {
+  if (name == "auto") return Mode::automatic;
+  if (name == "streaming") return Mode::streaming;
+  if (name == "resident") return Mode::resident;
+  if (name == "bounded") return fail(ErrorCode::unsupported, "mode", "bounded is not available yet; use streaming");
+  return fail(ErrorCode::invalid_argument, "mode", "must be auto, streaming or resident");
+}
+
+Result<MountOptions> parse_mount_options(std::string_view json) {
+  CAIRN_TRY(const Json document, parse_json(json, {.bytes = kConfigTextMax, .depth = 8}));
+  Problems problems;
+  Fields f(document, "$", problems);
+  MountOptions out;
+  out.source = f.required<std::string>("source");
+  out.mountpoint = f.required<std::string>("mountpoint");
+  out.config = f.value_or("config", std::string());
+  out.passfile = f.value_or("passfile", std::string());
+  out.wipe_passfile = f.value_or("wipe_passfile", out.wipe_passfile);
+  out.allow_other = f.value_or("allow_other", out.allow_other);
+  out.nonempty = f.value_or("nonempty", out.nonempty);
+  out.all_features = f.value_or("allow_features", out.all_features);
+  if (f.value_or("allow_holes", false)) out.holes = gocryptfs::Holes::allow;
+  named(f, "verify", out.verify, verify_by_name);
+  named(f, "mode", out.mode, mode_by_name);
+  out.expect_root = f.value_or("expect_root", std::string());
+  out.fail_closed = f.value_or("fail_closed", out.fail_closed);
+  out.memory_mib = f.value_or("memory_mib", out.memory_mib);
+  out.threads = f.value_or("threads", out.threads);
+  out.read_ahead_kb = f.value_or("read_ahead_kb", out.read_ahead_kb);
+  out.type = f.value_or("type", out.type);
+  out.name = f.value_or("name", out.name);
+  out.ready_file = f.value_or("ready_file", std::string());
+  out.status_socket = f.value_or("status_socket", std::string());
+  f.done();
+  CAIRN_CHECK(problems.result());
+  return out;
+}
+
+Result<void> check_mount_options(const MountOptions& o) {
+  Problems problems;
+  if (o.source.empty()) problems.add("source", "missing");
+  if (o.mountpoint.empty()) problems.add("mountpoint", "missing");
+  if (o.passfile.empty()) problems.add("passfile", "missing: the file with the password, or - for standard input");
+  if (o.wipe_passfile && o.passfile == "-") problems.add("wipe_passfile", "needs a file");
+  if (o.threads > kServeThreadsMax) problems.add("threads", "at most " + std::to_string(kServeThreadsMax));
+  if (o.read_ahead_kb > kReadAheadKbMax) problems.add("read_ahead_kb", "at most " + std::to_string(kReadAheadKbMax));
+  if (!o.expect_root.empty() && !is_measured_form(o.expect_root))
+    problems.add("expect_root", "must be sha384: and 96 hexadecimal digits");
+  if (!o.expect_root.empty() && o.verify == Verify::none)
+    problems.add("expect_root", "needs verify=full: without it the contents are not compared");
+  constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyz0123456789-";
+  if (o.type.empty() || o.type.size() > 32 || o.type.find_first_not_of(kLetters) != std::string::npos)
+    problems.add("type", "1 to 32 of a-z, 0-9 and -");
+  return problems.result();
+}
+
+}  // namespace cairn::cachefs

@@ -1,0 +1,199 @@
+#include "cachefs/supervisor.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+#include <deque>
+#include <thread>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "cachefs/front.h"
+#include "cachefs/mount_point.h"
+
+namespace cairn::cachefs {
+namespace {
+
+using namespace std::chrono_literals;
+
+sigset_t handled_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int s : {SIGTERM, SIGINT, SIGHUP, SIGCHLD}) sigaddset(&set, s);
+  return set;
+}
+
+// In the worker: when the supervisor is gone (PDEATHSIG) nobody else will unmount.
+void watch_parent(const MountPoint& mount, pid_t parent) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  for (;;) {
+    int signal = 0;
+    if (::sigwait(&set, &signal) != 0) continue;
+    if (::getppid() == parent) continue;  // the supervisor unmounts by itself
+    mount.unmount();
+    ::_exit(1);
+  }
+}
+
+class Supervisor {
+ public:
+  Supervisor(Model& model, MountPoint mount) : model_(model), mount_(std::move(mount)) {}
+
+  int run() {
+    const sigset_t set = handled_signals();
+    ::sigprocmask(SIG_BLOCK, &set, nullptr);
+    signals_ = Fd(::signalfd(-1, &set, SFD_CLOEXEC));
+    started_ms_ = monotonic_ms();
+    int code = start_worker() ? watch() : static_cast<int>(kExitMountFailed);
+    mount_.unmount();
+    end_worker();
+    if (!model_.options().ready_file.empty()) ::unlink(model_.options().ready_file.c_str());
+    return code;
+  }
+
+ private:
+  [[nodiscard]] bool start_worker() {
+    int pipe[2];
+    if (::pipe2(pipe, O_CLOEXEC) != 0) return false;
+    ready_ = Fd(pipe[0]);
+    Fd tell(pipe[1]);
+    const pid_t parent = ::getpid();
+    worker_ = ::fork();
+    if (worker_ == 0) worker(parent, std::move(tell));
+    return worker_ > 0;
+  }
+
+  [[noreturn]] void worker(pid_t parent, Fd tell) {
+    (void)::prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+    signals_.reset();
+    ready_.reset();
+    std::thread([this, parent] { watch_parent(mount_, parent); }).detach();
+    if (::getppid() != parent) {
+      mount_.unmount();
+      ::_exit(1);
+    }
+    const int code = serve(model_, mount_.device(), [&] {
+      (void)write_all(tell.get(), as_bytes("r"));
+      tell.reset();
+    });
+    ::_exit(code);
+  }
+
+  // Until told to stop, or the mount is gone.
+  int watch() {
+    for (;;) {
+      pollfd waiting[2] = {{signals_.get(), POLLIN, 0}, {ready_ ? ready_.get() : -1, POLLIN, 0}};
+      const bool starting = !model_.shared().ready;
+      const int n = ::poll(waiting, 2, starting ? 1000 : -1);
+      if (n < 0 && errno != EINTR) return kExitOther;
+      if (starting && monotonic_ms() - started_ms_ > std::chrono::milliseconds(kStartTime).count()) {
+        spdlog::error("the mount did not come up in time");
+        return kExitMountFailed;
+      }
+      if (n <= 0) continue;
+      if ((waiting[1].revents & (POLLIN | POLLHUP)) != 0) worker_ready();
+      if ((waiting[0].revents & POLLIN) == 0) continue;
+      if (const auto code = on_signal()) return *code;
+    }
+  }
+
+  void worker_ready() {
+    char byte = 0;
+    const bool ready = ::read(ready_.get(), &byte, 1) == 1;
+    ready_.reset();
+    if (!ready || model_.shared().ready.exchange(true)) return;
+    const MountOptions& o = model_.options();
+    if (!mount_.set_read_ahead(o.read_ahead_kb)) spdlog::info("read-ahead stays at the kernel's default: /sys cannot be written");
+    if (o.ready_fd >= 0) (void)write_all(o.ready_fd, as_bytes("ready\n"));
+    if (!o.ready_file.empty()) (void)write_text(o.ready_file, "ready\n", 0644);
+    spdlog::info("serving {} files, {} MiB, on {} ({}{})", model_.tree().file_count(), model_.tree().total_bytes() >> 20,
+                 mount_.path().string(), model_.volume().content().engine(), mount_.propagates() ? ", shared" : "");
+  }
+
+  std::optional<int> on_signal() {
+    signalfd_siginfo info{};
+    if (::read(signals_.get(), &info, sizeof info) != static_cast<ssize_t>(sizeof info)) return std::nullopt;
+    if (info.ssi_signo == SIGCHLD) return on_child();
+    if (info.ssi_signo == SIGHUP) return std::nullopt;
+    spdlog::info("stopping on signal {}", info.ssi_signo);
+    return kExitOk;
+  }
+
+  std::optional<int> on_child() {
+    int status = 0;
+    if (worker_ <= 0 || ::waitpid(worker_, &status, WNOHANG) != worker_) return std::nullopt;
+    worker_ = -1;
+    if (!mount_.mounted()) {
+      spdlog::info("unmounted from outside");
+      return kExitOk;
+    }
+    const auto now = std::chrono::milliseconds(monotonic_ms());
+    deaths_.push_back(now);
+    while (now - deaths_.front() > kWorkerDeathsWindow) deaths_.pop_front();
+    if (deaths_.size() > kWorkerDeathsMax) {
+      spdlog::error("the worker died {} times within {} s; giving up", deaths_.size(), kWorkerDeathsWindow.count());
+      return kExitOther;
+    }
+    ++model_.shared().restarts;
+    spdlog::warn("the worker ended ({} {}); starting another", WIFSIGNALED(status) ? "signal" : "code",
+                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    std::this_thread::sleep_for(kWorkerRestartPause);
+    if (start_worker()) return std::nullopt;
+    return kExitOther;
+  }
+
+  // The unmounted worker ends by itself once its last reader is gone; it is not waited for longer than that.
+  void end_worker() {
+    if (worker_ <= 0) return;
+    const std::int64_t until = monotonic_ms() + std::chrono::milliseconds(kDrainTime).count();
+    while (monotonic_ms() < until) {
+      if (::waitpid(worker_, nullptr, WNOHANG) == worker_) return;
+      std::this_thread::sleep_for(10ms);
+    }
+    ::kill(worker_, SIGKILL);
+    ::waitpid(worker_, nullptr, 0);
+  }
+
+  Model& model_;
+  MountPoint mount_;
+  Fd signals_, ready_;
+  pid_t worker_ = -1;
+  std::int64_t started_ms_ = 0;
+  std::deque<std::chrono::milliseconds> deaths_;
+};
+
+}  // namespace
+
+int exit_code(const Error& error) {
+  switch (error.code) {
+    case ErrorCode::unauthenticated: return kExitWrongPassword;
+    case ErrorCode::unsupported: return kExitUnsupported;
+    case ErrorCode::crypto_failed: return kExitRefused;
+    case ErrorCode::invalid_argument: return kExitUsage;
+    default: return kExitOther;
+  }
+}
+
+int run_mount(const MountOptions& options) {
+  auto model = Model::open(options);
+  if (!model) {
+    spdlog::error("{}", model.error().text());
+    return exit_code(model.error());
+  }
+  auto mount = MountPoint::mount(options);
+  if (!mount) {
+    spdlog::error("{}", mount.error().text());
+    return mount.error().code == ErrorCode::invalid_argument || mount.error().code == ErrorCode::not_found ? kExitMountPoint : kExitMountFailed;
+  }
+  return Supervisor(**model, std::move(*mount)).run();
+}
+
+}  // namespace cairn::cachefs
