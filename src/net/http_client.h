@@ -83,8 +83,8 @@ struct ClientRequest {
   std::optional<std::size_t> max_body = {};
 };
 
-// Any thread: a connection is only reused on the loop that made it. Retries nothing but one request that met a pooled
-// connection which the server had closed before it said a byte.
+// Any thread: a connection is only reused on the loop that made it. Retries nothing but an idempotent request, once,
+// that met a pooled connection which the server had closed before it said a byte.
 class HttpClient {
  public:
   explicit HttpClient(ClientOptions options = {});
@@ -108,6 +108,7 @@ class HttpClient {
 
  private:
   struct State;
+  struct Attempt;
   std::shared_ptr<State> state_;
 };
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <string>
@@ -108,8 +109,8 @@ class HttpServer {
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
 
-  // Binds and begins to accept; returns the address bound. With `tls`, ALPN is h2 and http/1.1 as options allow
-  // (unless the context has its own list).
+  // Binds and begins to accept; returns the address bound. For HTTP/2 over TLS give the context the ALPN list
+  // {"h2", "http/1.1"}. Once per listener, from any loop, before stop().
   [[nodiscard]] Result<Endpoint> listen(const Endpoint& endpoint, std::shared_ptr<const TlsContext> tls = nullptr,
                                         ListenOptions options = {});
   // Stops accepting, closes idle connections, lets running exchanges finish for at most `grace`, cuts the rest.
@@ -121,10 +122,32 @@ class HttpServer {
   std::shared_ptr<State> state_;
 };
 
+// Tells connections of one loop to finish: idle ones close now, the others after the exchange under way.
+class Drain {
+ public:
+  void start();
+  [[nodiscard]] bool started() const { return started_; }
+  // Calls back at start() as long as the hook lives.
+  class Hook {
+   public:
+    Hook(Drain* drain, std::function<void()> callback);  // drain may be nullptr
+    ~Hook();
+    Hook(const Hook&) = delete;
+    Hook& operator=(const Hook&) = delete;
+
+   private:
+    Drain* drain_;
+    std::list<std::function<void()>>::iterator at_;
+  };
+
+ private:
+  bool started_ = false;
+  std::list<std::function<void()>> hooks_;
+};
+
 // Serves one connection, whatever it comes from, until it ends: for gateways that accept and look first. The protocol
-// is chosen by ALPN where `stream` is a TlsStream with one, else by the first bytes. `draining`, if given, is polled
-// between requests: true closes the connection at the next pause.
+// is chosen by ALPN where `stream` is a TlsStream with one, else by the first bytes.
 [[nodiscard]] Task<> serve_connection(StreamPtr stream, const Handler& handler, const ServerOptions& options,
-                                      const bool* draining = nullptr);
+                                      Drain* drain = nullptr);
 
 }  // namespace cairn::net

@@ -22,7 +22,7 @@ struct RetryPolicy {
 
 // Calls `attempt` until it succeeds, `again` says no, or the attempts are used up; returns the last result.
 template <class T = void>
-[[nodiscard]] Task<T> retry(RetryPolicy policy, std::function<Task<T>()> attempt,
+[[nodiscard]] Task<T> retry(RetryPolicy policy, std::type_identity_t<std::function<Task<T>()>> attempt,
                             std::function<bool(const Error&)> again = transient) {
   for (unsigned failure = 1;; ++failure) {
     Result<T> result = co_await attempt();

@@ -32,6 +32,8 @@ struct Endpoint {
   bool operator==(const Endpoint&) const = default;
 };
 
+struct TlsInfo;  // net/tls.h
+
 struct PeerCredentials {
   pid_t pid;
   uid_t uid;
@@ -62,6 +64,8 @@ class Stream {
   [[nodiscard]] virtual const Endpoint& peer() const = 0;
   // The socket at the bottom, for socket options; -1 where there is none.
   [[nodiscard]] virtual int native_handle() const { return -1; }
+  // What TLS agreed on; nullptr on streams without it.
+  [[nodiscard]] virtual const TlsInfo* tls() const { return nullptr; }
 
   [[nodiscard]] Task<> write(ByteView bytes);
   [[nodiscard]] Task<> write(std::string_view text) { return write(as_bytes(text)); }

@@ -36,12 +36,20 @@ using Task = asio::awaitable<Result<T>>;
 // Lets the other coroutines of the loop run.
 [[nodiscard]] asio::awaitable<void> yield();
 [[nodiscard]] Task<> sleep_for(Milliseconds duration);
+// For a coroutine that must clean up with co_await: from here on cancelling does not unwind it at its next co_await;
+// what it waits for still ends with `cancelled`, and cancelled() tells.
+[[nodiscard]] asio::awaitable<void> finish_when_cancelled();
+[[nodiscard]] asio::awaitable<bool> cancelled();
 // Runs fn on `loop` soon; any thread.
 void post(const Executor& loop, std::function<void()> fn);
 
 // Starts a coroutine nobody waits for; any thread. Errors and exceptions it ends with are logged under `name`.
 // Prefer a TaskGroup: whoever spawns must see to it that what the task refers to outlives it.
 void spawn(const Executor& loop, Task<> task, std::string name = {});
+
+namespace detail {
+[[nodiscard]] Task<> run_on(Executor loop, Task<> task);
+}
 
 // Coroutines with one owner, all on one loop. Destroy it only when empty: after stop().
 class TaskGroup {
@@ -53,7 +61,8 @@ class TaskGroup {
 
   void spawn(Task<> task, std::string name = {});
   [[nodiscard]] std::size_t size() const;
-  // Waits until all have ended, for at most `grace`; cancels what is left and waits for that too.
+  // Waits until all have ended, for at most `grace`; cancels what is left and waits for that too. Both waits hold even
+  // when the waiting coroutine is cancelled, which cancels the tasks.
   [[nodiscard]] asio::awaitable<void> stop(Milliseconds grace = Milliseconds(0));
   // Waits until all have ended.
   [[nodiscard]] asio::awaitable<void> join();
@@ -64,8 +73,12 @@ class TaskGroup {
 };
 
 namespace detail {
+struct Pair {
+  Result<> a, b;
+  bool a_first = true;
+};
 // Both run at once; returns when both have ended. With `first_wins` the end of one cancels the other.
-[[nodiscard]] asio::awaitable<void> run_pair(Task<> a, Task<> b, bool first_wins, Result<>& ra, Result<>& rb);
+[[nodiscard]] asio::awaitable<Pair> run_pair(Task<> a, Task<> b, bool first_wins);
 [[nodiscard]] Task<> deadline(Task<> task, Milliseconds limit);
 template <class T>
 [[nodiscard]] Task<> store(Task<T> task, std::optional<Result<T>>& out) {
@@ -88,12 +101,26 @@ template <class T>
   }
 }
 
+// Runs the task on another loop and brings its result back to this one.
+template <class T>
+[[nodiscard]] Task<T> on_loop(Executor loop, Task<T> task) {
+  if constexpr (std::is_void_v<T>) {
+    co_return co_await detail::run_on(std::move(loop), std::move(task));
+  } else {
+    std::optional<Result<T>> out;
+    Result<> end = co_await detail::run_on(std::move(loop), detail::store(std::move(task), out));
+    if (!out) co_return fail(std::move(end).error());
+    co_return std::move(*out);
+  }
+}
+
 // Runs both at once and waits for both. The first error of the two, a's before b's.
 [[nodiscard]] Task<> both(Task<> a, Task<> b);
 // Runs both until one ends, cancels the other, and returns the result of the one that ended first.
 [[nodiscard]] Task<> race(Task<> a, Task<> b);
 
-// Wakes one coroutine of the same loop. set() before wait() is remembered once.
+// Wakes one coroutine of the same loop. set() before wait() is remembered once. Destroying it wakes its waiter with
+// `cancelled`.
 class Event {
  public:
   Event();
@@ -134,7 +161,8 @@ class WorkerPool {
   WorkerPool& operator=(const WorkerPool&) = delete;
 
   // fn() on a worker, its result here, back on the caller's loop. `unavailable` when limits::kOffloadQueue jobs wait.
-  // fn runs to its end even if the waiting coroutine is cancelled: it must own what it uses.
+  // fn runs to its end even if the waiting coroutine is cancelled: it must own what it uses. The loop must outlive
+  // the pool's work, as it does with Runtime::workers().
   template <class F, class R = std::invoke_result_t<F>>
   [[nodiscard]] Task<R> offload(F fn);
 

@@ -30,7 +30,7 @@ struct TlsInfo {
 
 class TlsStream : public Stream {
  public:
-  [[nodiscard]] virtual const TlsInfo& info() const = 0;
+  [[nodiscard]] const TlsInfo& info() const { return *tls(); }
   // RFC 5705 / RFC 8446 §7.5 exporter; `context` may be empty.
   [[nodiscard]] virtual Result<Bytes> export_keying_material(std::string_view label, ByteView context,
                                                              std::size_t size) const = 0;

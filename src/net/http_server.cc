@@ -1,0 +1,253 @@
+#include "net/http_server.h"
+
+#include <atomic>
+#include <boost/asio/post.hpp>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/http2.h"
+#include "net/http_serve.h"
+
+namespace cairn::net {
+
+const std::string& Exchange::parameter(std::string_view name) const {
+  static const std::string none;
+  const auto at = parameters.find(name);
+  return at == parameters.end() ? none : at->second;
+}
+
+Task<std::string> Exchange::body() { return body(max_body); }
+
+Task<std::string> Exchange::body(std::size_t limit) {
+  const auto too_large = [&] {
+    return fail(ErrorCode::too_large, "http", "the request body is larger than " + std::to_string(limit) + " bytes");
+  };
+  std::string out;
+  if (const auto length = request().headers.get("content-length")) {
+    if (length->size() > 18 || std::strtoull(std::string(*length).c_str(), nullptr, 10) > limit) co_return too_large();
+  }
+  std::size_t size = 0;
+  for (;;) {
+    if (out.size() - size < 4096) out.resize(std::max<std::size_t>(size + 4096, std::min(size * 2, limit + 1)));
+    CAIRN_CO_TRY(const std::size_t n,
+                 co_await read_some({reinterpret_cast<std::uint8_t*>(out.data()) + size, out.size() - size}));
+    size += n;
+    if (size > limit) co_return too_large();
+    if (n == 0) break;
+  }
+  out.resize(size);
+  co_return out;
+}
+
+// ---- Drain
+
+void Drain::start() {
+  started_ = true;
+  for (auto at = hooks_.begin(); at != hooks_.end();) (*at++)();
+}
+Drain::Hook::Hook(Drain* drain, std::function<void()> callback) : drain_(drain) {
+  if (drain_ != nullptr) at_ = drain_->hooks_.insert(drain_->hooks_.end(), std::move(callback));
+}
+Drain::Hook::~Hook() {
+  if (drain_ != nullptr) drain_->hooks_.erase(at_);
+}
+
+// ---- shared by the engines
+
+namespace serving {
+
+Task<> guarded(const Handler& handler, Exchange& exchange) {
+  try {
+    co_return co_await handler(exchange);
+  } catch (const std::exception& e) {
+    co_return fail(ErrorCode::internal, "handler", e.what());
+  }
+}
+
+namespace {
+std::string json_text(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : printable(text, 2048)) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + "\"";
+}
+}  // namespace
+
+Response answer_for(const Result<>& result) {
+  if (result) {
+    spdlog::error("a handler returned without an answer");
+    return Response::json(500, R"({"error":"internal error"})");
+  }
+  const Error& error = result.error();
+  const int status = status_for(error.code);
+  if (status != 500) return Response::json(status, "{\"error\":" + json_text(error.message) + "}");
+  spdlog::error("request failed: {}", printable(error.text(), 1024));
+  return Response::json(500, R"({"error":"internal error"})");
+}
+
+void add_standard(Headers& extra, const Headers& given, const ServerOptions& options) {
+  thread_local std::int64_t second = 0;
+  thread_local std::string date;
+  const Time time = now();
+  if (time.seconds != second) {
+    second = time.seconds;
+    date = http_date(time);
+  }
+  if (!given.has("date")) extra.add("Date", date);
+  if (!options.server_header.empty() && !given.has("server")) extra.add("Server", options.server_header);
+}
+
+bool has_no_body(int status) { return status / 100 == 1 || status == 204 || status == 304; }
+
+}  // namespace serving
+
+// ---- one connection
+
+namespace {
+
+// Reads until the bytes are the HTTP/2 preface or cannot become it. The bytes read are in `first`.
+Task<bool> is_http2(Stream& stream, Bytes& first, const ServerOptions& options) {
+  const ByteView preface = as_bytes(http2_preface());
+  std::array<std::uint8_t, 512> scratch;
+  stream.set_deadline(options.idle_timeout);
+  while (first.size() < preface.size()) {
+    if (!equal(first, preface.first(first.size()))) break;
+    CAIRN_CO_TRY(const std::size_t n, co_await stream.read_some(scratch));
+    if (n == 0) break;
+    append(first, ByteView(scratch).first(n));
+    stream.set_deadline(options.head_timeout);
+  }
+  stream.set_deadline(std::nullopt);
+  co_return first.size() >= preface.size() && equal(ByteView(first).first(preface.size()), preface);
+}
+
+}  // namespace
+
+Task<> serve_connection(StreamPtr stream, const Handler& handler, const ServerOptions& options, Drain* drain) {
+  const serving::Context context{handler, options, drain};
+  if (const TlsInfo* tls = stream->tls(); tls != nullptr && !tls->alpn.empty()) {
+    if (tls->alpn == "h2" && options.http2) co_return co_await serving::http2(std::move(stream), context);
+    if (tls->alpn == "http/1.1" && options.http1) co_return co_await serving::http1(std::move(stream), context);
+    co_return fail(ErrorCode::unsupported, "alpn", "the protocol agreed on is not served here");
+  }
+  if (!options.http2) co_return co_await serving::http1(std::move(stream), context);
+  Bytes first;
+  bool http2 = false;
+  {
+    const Drain::Hook hook(drain, [&] { stream->close(); });
+    CAIRN_CO_TRY(http2, co_await is_http2(*stream, first, options));
+  }
+  stream = with_prefix(std::move(first), std::move(stream));
+  if (http2) co_return co_await serving::http2(std::move(stream), context);
+  if (!options.http1) co_return fail(ErrorCode::unsupported, "http", "only HTTP/2 is served here");
+  co_return co_await serving::http1(std::move(stream), context);
+}
+
+// ---- the server
+
+struct HttpServer::State {
+  struct PerLoop {
+    explicit PerLoop(const Executor& executor) : loop(executor), connections(executor) {}
+    Executor loop;
+    TaskGroup connections;
+    Drain drain;
+  };
+  State(Runtime& r, Handler h, ServerOptions o)
+      : runtime(r), handler(std::move(h)), options(std::move(o)), accepting(r.loop(0)) {
+    for (std::size_t i = 0; i < r.loops(); ++i) loops.push_back(std::make_unique<PerLoop>(r.loop(i)));
+  }
+  Runtime& runtime;
+  Handler handler;
+  ServerOptions options;
+  TaskGroup accepting;  // on loop 0, with the listeners
+  std::vector<std::shared_ptr<Listener>> listeners;
+  std::vector<std::unique_ptr<PerLoop>> loops;
+  std::atomic<std::size_t> connections{0};
+  std::size_t next = 0;
+  bool stopping = false;
+};
+
+namespace {
+
+// Says on scope exit that a connection is over.
+struct Counted {
+  std::atomic<std::size_t>& count;
+  explicit Counted(std::atomic<std::size_t>& c) : count(c) { ++count; }
+  ~Counted() { --count; }
+};
+
+}  // namespace
+
+HttpServer::HttpServer(Runtime& runtime, Handler handler, ServerOptions options)
+    : state_(std::make_shared<State>(runtime, std::move(handler), std::move(options))) {}
+HttpServer::~HttpServer() = default;
+std::size_t HttpServer::connections() const { return state_->connections; }
+
+Result<Endpoint> HttpServer::listen(const Endpoint& endpoint, std::shared_ptr<const TlsContext> tls,
+                                    ListenOptions options) {
+  CAIRN_TRY(auto made, Listener::listen(state_->runtime.loop(0), endpoint, options));
+  const std::shared_ptr<Listener> listener = std::move(made);
+  Endpoint bound = listener->local();
+
+  static constexpr auto serve = [](std::shared_ptr<State> state, State::PerLoop& home, StreamPtr stream,
+                                   std::shared_ptr<const TlsContext> context) -> Task<> {
+    const Counted counted(state->connections);
+    if (context) {
+      auto secured = co_await tls_accept(std::move(stream), context);
+      if (!secured) {
+        spdlog::debug("TLS handshake: {}", printable(secured.error().text()));
+        co_return Result<>{};
+      }
+      stream = std::move(*secured);
+    }
+    const auto result = co_await serve_connection(std::move(stream), state->handler, state->options, &home.drain);
+    if (!result) spdlog::debug("connection: {}", printable(result.error().text()));
+    co_return Result<>{};
+  };
+  static constexpr auto accept = [](std::shared_ptr<State> state, std::shared_ptr<Listener> source,
+                                    std::shared_ptr<const TlsContext> context) -> Task<> {
+    for (;;) {
+      State::PerLoop& home = *state->loops[state->next++ % state->loops.size()];
+      CAIRN_CO_TRY(StreamPtr stream, co_await source->accept(home.loop));
+      if (state->connections >= state->options.max_connections) continue;  // closed
+      asio::post(home.loop, [state, &home, context, stream = std::move(stream)]() mutable {
+        if (home.drain.started()) return;
+        home.connections.spawn(serve(state, home, std::move(stream), context), "connection");
+      });
+    }
+  };
+  post(state_->runtime.loop(0), [state = state_, listener, tls] {
+    if (state->stopping) return listener->close();
+    state->listeners.push_back(listener);
+    state->accepting.spawn(accept(state, listener, tls), "accept");
+  });
+  return bound;
+}
+
+Task<> HttpServer::stop(Milliseconds grace) {
+  static constexpr auto stop_accepting = [](std::shared_ptr<State> state) -> Task<> {
+    state->stopping = true;
+    for (const auto& listener : std::exchange(state->listeners, {})) listener->close();
+    co_await state->accepting.stop();
+    co_return Result<>{};
+  };
+  static constexpr auto drain = [](std::shared_ptr<State> state, std::size_t index, Milliseconds limit) -> Task<> {
+    State::PerLoop& home = *state->loops[index];
+    home.drain.start();
+    co_await home.connections.stop(limit);
+    co_return Result<>{};
+  };
+  struct Stop {
+    static Task<> from(std::shared_ptr<State> state, std::size_t index, Milliseconds limit) {
+      if (index == state->loops.size()) co_return Result<>{};
+      co_return co_await both(on_loop(state->loops[index]->loop, drain(state, index, limit)), from(state, index + 1, limit));
+    }
+  };
+  const auto state = state_;
+  CAIRN_CO_CHECK(co_await on_loop(state->runtime.loop(0), stop_accepting(state)));
+  co_return co_await Stop::from(state, 0, grace);
+}
+
+}  // namespace cairn::net
