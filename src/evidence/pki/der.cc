@@ -1,7 +1,5 @@
 #include "evidence/pki/der.h"
 
-#include <chrono>
-
 #include "evidence/pki/limits.h"
 
 namespace cairn::pki {
@@ -28,6 +26,11 @@ Result<std::uint32_t> length_of(Reader& in) {
 int two(std::string_view text, std::size_t at) {
   const auto digit = [&](std::size_t i) { return text[i] >= '0' && text[i] <= '9' ? text[i] - '0' : -100; };
   return digit(at) * 10 + digit(at + 1);
+}
+
+int days_in(int year, int month) {
+  if (month == 2) return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 29 : 28;
+  return month == 4 || month == 6 || month == 9 || month == 11 ? 30 : 31;
 }
 
 }  // namespace
@@ -103,10 +106,8 @@ Result<Time> Der::time() {
     text.remove_prefix(4);
   }
   const int month = two(text, 0), day = two(text, 2), hour = two(text, 4), minute = two(text, 6), second = two(text, 8);
-  const bool ok = year >= 1 && month >= 1 && day >= 1 && hour >= 0 && hour < 24 && minute >= 0 && minute < 60 &&
-                  second >= 0 && second < 60 &&
-                  (std::chrono::year{year} / std::chrono::month(static_cast<unsigned>(month)) /
-                   std::chrono::day(static_cast<unsigned>(day))).ok();
+  const bool ok = year >= 1 && month >= 1 && month <= 12 && day >= 1 && day <= days_in(year, month) && hour >= 0 &&
+                  hour < 24 && minute >= 0 && minute < 60 && second >= 0 && second < 60;
   if (!ok) return bad(t, "no such date or time");
   return from_civil(year, month, day, hour, minute, second);
 }
