@@ -18,7 +18,7 @@ inline constexpr std::size_t kReportedFailuresMax = 1000;   // places logged; al
 inline constexpr unsigned kWorkerDeathsMax = 20;            // within kWorkerDeathsWindow, then the mount is given up
 inline constexpr std::chrono::seconds kWorkerDeathsWindow{60};
 inline constexpr std::chrono::milliseconds kWorkerRestartPause{50};
-inline constexpr std::chrono::seconds kDrainTime{5};        // from SIGTERM until the worker is ended
+inline constexpr std::chrono::seconds kDrainTime{2};        // from SIGTERM until the worker is ended
 inline constexpr std::chrono::seconds kStartTime{30};       // from mount to the first answer
 
 }  // namespace cairn::cachefs
