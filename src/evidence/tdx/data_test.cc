@@ -147,10 +147,11 @@ bool scans(std::string_view text) {
 }
 
 TEST(Scanner, TakesJsonAndNothingElse) {
-  for (const char* good : {"{}", "[]", " [1, -0.5e+3 ,\"\\u00e9\\n\"]\n", "{\"a\":{\"b\":[null,true,false]}}", "0", "\"\xc3\xa9\""})
+  for (const char* good : {"{}", "[]", " [1, -0.5e+3 ,\"\\u00e9\\n\"]\n", "{\"a\":{\"b\":[null,true,false]}}", "0", "\"\xc3\xa9\"", "\"\\ud83d\\ude00\""})
     EXPECT_TRUE(scans(good)) << good;
   for (const char* bad : {"", "{", "[1,]", "{\"a\":1,}", "{a:1}", "{\"a\" 1}", "01", "-", "1.", "1e", "tru", "\"\\x\"", "\"\\u12g4\"",
-                          "\"\n\"", "\"\xff\"", "\"\xc0\x80\"", "{\"a\":1,\"a\":2}", "{\"a\\u0062\":1}", "[] []", "\"abc", "\\"})
+                          "\"\n\"", "\"\xff\"", "\"\xc0\x80\"", "{\"a\":1,\"a\":2}", "{\"a\\u0062\":1}", "[] []", "\"abc", "\\",
+                          "\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\""})
     EXPECT_FALSE(scans(bad)) << bad;
   EXPECT_TRUE(scans(std::string(kMaxJsonDepth, '[') + std::string(kMaxJsonDepth, ']')));
   EXPECT_FALSE(scans(std::string(kMaxJsonDepth + 1, '[') + std::string(kMaxJsonDepth + 1, ']')));

@@ -58,9 +58,24 @@ Result<void> JsonScanner::escape() {
   ++at_;
   if (std::string_view("\"\\/bfnrt").contains(c)) return {};
   if (c != 'u') return bad("an unknown escape");
-  for (int i = 0; i < 4; ++i, ++at_)
-    if (!hex_digit(peek())) return bad("a broken escape");
+  CAIRN_TRY(const unsigned first, utf16_unit());
+  if (first < 0xd800 || first > 0xdfff) return {};
+  // A surrogate: the first of a pair, and its second at once.
+  if (first > 0xdbff || !text_.substr(at_).starts_with("\\u")) return bad("half a surrogate pair");
+  at_ += 2;
+  CAIRN_TRY(const unsigned second, utf16_unit());
+  if (second < 0xdc00 || second > 0xdfff) return bad("half a surrogate pair");
   return {};
+}
+
+Result<unsigned> JsonScanner::utf16_unit() {
+  unsigned out = 0;
+  for (int i = 0; i < 4; ++i, ++at_) {
+    const char c = peek();
+    if (!hex_digit(c)) return bad("a broken escape");
+    out = out << 4 | static_cast<unsigned>(digit(c) ? c - '0' : (c | 0x20) - 'a' + 10);
+  }
+  return out;
 }
 
 Result<std::string_view> JsonScanner::quoted(bool escapes) {

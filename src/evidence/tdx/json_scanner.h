@@ -73,6 +73,7 @@ class JsonScanner {
   [[nodiscard]] Result<std::string_view> member_name();
   [[nodiscard]] Result<std::string_view> quoted(bool escapes);
   [[nodiscard]] Result<void> escape();
+  [[nodiscard]] Result<unsigned> utf16_unit();
   [[nodiscard]] Result<void> number();
   [[nodiscard]] Result<void> scalar();
   [[nodiscard]] char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
