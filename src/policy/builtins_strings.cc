@@ -1,0 +1,565 @@
+// Strings and sprintf.
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+
+#include "policy/builtins.h"
+#include "policy/number.h"
+#include "policy/unicode.h"
+
+namespace cairn::policy {
+namespace {
+
+using Args = std::span<const Value>;
+
+// All of the first n operands are strings?
+bool strings(CallContext& c, Args a, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i)
+    if (!a[i].is(Kind::string)) {
+      (void)c.wrong(static_cast<int>(i + 1), "string", a[i]);
+      return false;
+    }
+  for (std::size_t i = 0; i < n; ++i) c.charge(a[i].text().size() / 64);
+  return true;
+}
+
+Value text(CallContext& c, const std::string& s) {
+  if (s.size() > max_string_bytes) throw Stop{{ErrorCode::too_large, {}, "a string is longer than the limit"}};
+  return c.arena.string(s);
+}
+
+Value contains(CallContext& c, Args a) {
+  return strings(c, a, 2) ? Value::boolean(a[0].text().find(a[1].text()) != std::string_view::npos) : Value();
+}
+Value startswith(CallContext& c, Args a) { return strings(c, a, 2) ? Value::boolean(a[0].text().starts_with(a[1].text())) : Value(); }
+Value endswith(CallContext& c, Args a) { return strings(c, a, 2) ? Value::boolean(a[0].text().ends_with(a[1].text())) : Value(); }
+
+Value any_match(CallContext& c, Args a, bool prefix) {
+  const auto list = [&](const Value& v, int n, std::vector<std::string_view>& out) {
+    if (v.is(Kind::string)) {
+      out.push_back(v.text());
+      return true;
+    }
+    if (!v.is(Kind::array) && !v.is(Kind::set)) {
+      (void)c.wrong(n, "one of {string, set, array}", v);
+      return false;
+    }
+    for (const Value& x : v.items()) {
+      if (!x.is(Kind::string)) {
+        (void)c.fail("operand " + std::to_string(n) + " must be of strings");
+        return false;
+      }
+      out.push_back(x.text());
+    }
+    return true;
+  };
+  std::vector<std::string_view> of, with;
+  if (!list(a[0], 1, of) || !list(a[1], 2, with)) return {};
+  c.charge(of.size() * with.size() / 4);
+  for (const auto s : of)
+    for (const auto p : with)
+      if (prefix ? s.starts_with(p) : s.ends_with(p)) return Value::boolean(true);
+  return Value::boolean(false);
+}
+Value any_prefix(CallContext& c, Args a) { return any_match(c, a, true); }
+Value any_suffix(CallContext& c, Args a) { return any_match(c, a, false); }
+
+template <char32_t (*f)(char32_t)>
+Value mapped(CallContext& c, Args a) {
+  if (!strings(c, a, 1)) return {};
+  std::u32string s = code_points(a[0].text());
+  for (auto& x : s) x = f(x);
+  return text(c, utf8(s));
+}
+
+Value reverse(CallContext& c, Args a) {
+  if (!strings(c, a, 1)) return {};
+  std::u32string s = code_points(a[0].text());
+  std::ranges::reverse(s);
+  return text(c, utf8(s));
+}
+
+Value concat(CallContext& c, Args a) {
+  if (!strings(c, a, 1)) return {};
+  if (!a[1].is(Kind::array) && !a[1].is(Kind::set)) return c.wrong(2, "one of {set, array}", a[1]);
+  std::string out;
+  for (std::size_t i = 0; i < a[1].size(); ++i) {
+    const Value& v = a[1].items()[i];
+    if (!v.is(Kind::string)) return c.fail("operand 2 must be " + std::string(type_name(a[1].kind())) + " of strings but got " + std::string(type_name(a[1].kind())) + " containing " + std::string(type_name(v.kind())));
+    if (i > 0) out += a[0].text();
+    out += v.text();
+    if (out.size() > max_string_bytes) break;
+  }
+  c.charge(out.size() / 64);
+  return text(c, out);
+}
+
+std::size_t index_from(const std::u32string& s, const std::u32string& find, std::size_t from) { return s.find(find, from); }
+
+Value indexof(CallContext& c, Args a) {
+  if (!strings(c, a, 2)) return {};
+  if (a[1].text().empty()) return c.fail("empty search character");
+  const auto at = index_from(code_points(a[0].text()), code_points(a[1].text()), 0);
+  return Value::integer(at == std::u32string::npos ? -1 : static_cast<std::int64_t>(at));
+}
+
+Value indexof_n(CallContext& c, Args a) {
+  if (!strings(c, a, 2)) return {};
+  if (a[1].text().empty()) return c.fail("empty search character");
+  const auto s = code_points(a[0].text());
+  const auto find = code_points(a[1].text());
+  std::vector<Value> out;
+  for (std::size_t at = s.find(find); at != std::u32string::npos; at = s.find(find, at + 1)) out.push_back(Value::integer(static_cast<std::int64_t>(at)));
+  return c.arena.array(out);
+}
+
+Value substring(CallContext& c, Args a) {
+  if (!strings(c, a, 1)) return {};
+  std::int64_t n[2];
+  for (std::size_t i = 1; i < 3; ++i) {
+    if (!a[i].is(Kind::number)) return c.wrong(static_cast<int>(i + 1), "number", a[i]);
+    const auto x = to_int(a[i]);
+    if (!x) return c.fail("operand " + std::to_string(i + 1) + " must be integer number but got floating-point number");
+    n[i - 1] = *x;
+  }
+  if (n[0] < 0) return c.fail("negative offset");
+  const auto s = code_points(a[0].text());
+  if (n[0] >= static_cast<std::int64_t>(s.size())) return c.arena.string("");
+  const auto from = static_cast<std::size_t>(n[0]);
+  return text(c, utf8(std::u32string_view(s).substr(from, n[1] < 0 ? std::u32string::npos : static_cast<std::size_t>(n[1]))));
+}
+
+Value split(CallContext& c, Args a) {
+  if (!strings(c, a, 2)) return {};
+  std::vector<Value> out;
+  std::string_view s = a[0].text();
+  const std::string_view by = a[1].text();
+  if (by.empty()) {
+    for (const char32_t x : code_points(s)) out.push_back(c.arena.string(utf8({&x, 1})));
+    return c.arena.array(out);
+  }
+  for (;;) {
+    const auto at = s.find(by);
+    out.push_back(c.arena.string(s.substr(0, at)));
+    if (at == std::string_view::npos) break;
+    s.remove_prefix(at + by.size());
+  }
+  c.charge(out.size());
+  return c.arena.array(out);
+}
+
+Value split_n(CallContext& c, Args a) {
+  if (!strings(c, a, 2)) return {};
+  if (!a[2].is(Kind::number)) return c.wrong(3, "number", a[2]);
+  const auto n = to_int(a[2]);
+  if (!n) return c.fail("operand 3 must be an integer");
+  if (*n == 0) return c.arena.array({});
+  if (*n < 0) return split(c, a.first(2));
+  std::vector<Value> out;
+  std::string_view s = a[0].text();
+  const std::string_view by = a[1].text();
+  while (static_cast<std::int64_t>(out.size()) + 1 < *n) {
+    std::size_t at = by.empty() ? (s.size() <= 1 ? std::string_view::npos : utf8(std::u32string_view(code_points(s)).substr(0, 1)).size()) : s.find(by);
+    if (at == std::string_view::npos || at >= s.size() + 1) break;
+    out.push_back(c.arena.string(s.substr(0, at)));
+    s.remove_prefix(at + by.size());
+    c.charge(1);
+  }
+  out.push_back(c.arena.string(s));
+  return c.arena.array(out);
+}
+
+std::string replaced(std::string_view s, std::string_view old, std::string_view by) {
+  std::string out;
+  if (old.empty()) {  // between all characters, as Go does
+    out += by;
+    for (const char32_t x : code_points(s)) {
+      append_utf8(out, x);
+      out += by;
+      if (out.size() > max_string_bytes) return out;
+    }
+    return out;
+  }
+  for (;;) {
+    const auto at = s.find(old);
+    out += s.substr(0, at);
+    if (at == std::string_view::npos || out.size() > max_string_bytes) return out;
+    out += by;
+    s.remove_prefix(at + old.size());
+  }
+}
+
+Value replace(CallContext& c, Args a) { return strings(c, a, 3) ? text(c, replaced(a[0].text(), a[1].text(), a[2].text())) : Value(); }
+
+// One pass; at each place the first pattern (in key order) that fits is replaced.
+Value replace_n(CallContext& c, Args a) {
+  if (!a[0].is(Kind::object)) return c.wrong(1, "object", a[0]);
+  if (!a[1].is(Kind::string)) return c.wrong(2, "string", a[1]);
+  for (std::size_t i = 0; i < a[0].size(); ++i)
+    if (!a[0].key(i).is(Kind::string) || !a[0].value(i).is(Kind::string)) return c.fail("operand 1 non-string key or value found in pattern object");
+  std::string out;
+  std::string_view s = a[1].text();
+  c.charge(s.size() * (a[0].size() + 1) / 16);
+  bool after_empty = false;
+  while (true) {
+    bool hit = false;
+    for (std::size_t i = 0; !hit && i < a[0].size(); ++i) {
+      const auto key = a[0].key(i).text();
+      if (!s.starts_with(key) || (key.empty() && after_empty)) continue;
+      out += a[0].value(i).text();
+      s.remove_prefix(key.size());
+      hit = true;
+      after_empty = key.empty();
+    }
+    if (out.size() > max_string_bytes) break;
+    if (hit) continue;
+    if (s.empty()) break;
+    out += s[0];
+    s.remove_prefix(1);
+    after_empty = false;
+  }
+  return text(c, out);
+}
+
+std::u32string_view trimmed(std::u32string_view s, const std::u32string& cut, bool left, bool right) {
+  const auto in = [&](char32_t x) { return cut.find(x) != std::u32string::npos; };
+  while (left && !s.empty() && in(s.front())) s.remove_prefix(1);
+  while (right && !s.empty() && in(s.back())) s.remove_suffix(1);
+  return s;
+}
+template <bool left, bool right>
+Value trim(CallContext& c, Args a) {
+  return strings(c, a, 2) ? text(c, utf8(trimmed(code_points(a[0].text()), code_points(a[1].text()), left, right))) : Value();
+}
+Value trim_space(CallContext& c, Args a) {
+  static const std::u32string space = U"\t\n\v\f\r \u0085\u00A0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000";
+  return strings(c, a, 1) ? text(c, utf8(trimmed(code_points(a[0].text()), space, true, true))) : Value();
+}
+Value trim_prefix(CallContext& c, Args a) {
+  if (!strings(c, a, 2)) return {};
+  return a[0].text().starts_with(a[1].text()) ? c.arena.string(a[0].text().substr(a[1].text().size())) : a[0];
+}
+Value trim_suffix(CallContext& c, Args a) {
+  if (!strings(c, a, 2)) return {};
+  return a[0].text().ends_with(a[1].text()) ? c.arena.string(a[0].text().substr(0, a[0].text().size() - a[1].text().size())) : a[0];
+}
+
+Value strings_count(CallContext& c, Args a) {
+  if (!strings(c, a, 2)) return {};
+  if (a[1].text().empty()) return Value::integer(static_cast<std::int64_t>(code_points(a[0].text()).size()) + 1);
+  std::int64_t n = 0;
+  for (auto at = a[0].text().find(a[1].text()); at != std::string_view::npos; at = a[0].text().find(a[1].text(), at + a[1].text().size())) ++n;
+  return Value::integer(n);
+}
+
+Value template_string(CallContext& c, Args a) {
+  std::string out;
+  for (const Value& part : a[0].items()) {
+    if (!part.is(Kind::set)) {
+      if (part.is(Kind::string))
+        out += part.text();
+      else
+        write_rego(part, out, max_string_bytes);
+      continue;
+    }
+    if (part.size() > 1) throw Stop{{ErrorCode::conflict, {}, "template-strings must not produce multiple outputs"}};
+    if (part.size() == 0)
+      out += "<undefined>";
+    else if (part.items()[0].is(Kind::string))
+      out += part.items()[0].text();
+    else
+      write_rego(part.items()[0], out, max_string_bytes);
+  }
+  return text(c, out);
+}
+
+// --- sprintf, with the verbs of Go's fmt
+
+struct Verb {
+  bool minus = false, plus = false, sharp = false, space = false, zero = false;
+  int width = -1;
+  int precision = -1;
+  char32_t verb = 0;
+};
+
+std::string padded(const Verb& v, std::string s, bool numeric = false) {
+  const auto length = static_cast<int>(code_points(s).size());
+  if (v.width <= length) return s;
+  const auto fill = static_cast<std::size_t>(v.width - length);
+  if (v.minus) return s + std::string(fill, ' ');
+  if (v.zero && numeric) {
+    const std::size_t sign = !s.empty() && (s[0] == '-' || s[0] == '+' || s[0] == ' ') ? 1 : 0;
+    return s.substr(0, sign) + std::string(fill, '0') + s.substr(sign);
+  }
+  return std::string(fill, v.zero ? '0' : ' ') + s;
+}
+
+std::string value_text(const Value& v) {
+  if (v.is(Kind::string)) return std::string(v.text());
+  std::string s;
+  write_rego(v, s, max_string_bytes);
+  return s;
+}
+
+std::string go_quoted(std::string_view s) {
+  std::string out = "\"";
+  for (const char32_t x : code_points(s)) {
+    switch (x) {
+      case '"': out += "\\\""; break;
+      case '\\': out += "\\\\"; break;
+      case '\a': out += "\\a"; break;
+      case '\b': out += "\\b"; break;
+      case '\f': out += "\\f"; break;
+      case '\n': out += "\\n"; break;
+      case '\r': out += "\\r"; break;
+      case '\t': out += "\\t"; break;
+      case '\v': out += "\\v"; break;
+      default:
+        if (x < 0x20 || x == 0x7F) {
+          std::array<char, 8> room{};
+          std::snprintf(room.data(), room.size(), "\\x%02x", static_cast<unsigned>(x));
+          out += room.data();
+        } else {
+          append_utf8(out, x);
+        }
+    }
+  }
+  return out + "\"";
+}
+
+std::string with_sign(const Verb& v, std::string digits, bool negative) {
+  if (negative) return "-" + digits;
+  if (v.plus) return "+" + digits;
+  if (v.space) return " " + digits;
+  return digits;
+}
+
+std::string integer_verb(const Verb& v, const Value& n) {
+  const bool negative = compare_numbers(n, Value::integer(0)) < 0;
+  int base = 10;
+  if (v.verb == 'b') base = 2;
+  if (v.verb == 'o' || v.verb == 'O') base = 8;
+  if (v.verb == 'x' || v.verb == 'X') base = 16;
+  std::string digits = format_base(n, base);
+  if (negative) digits.erase(0, 1);
+  if (v.verb == 'X') std::ranges::transform(digits, digits.begin(), [](char ch) { return ch >= 'a' ? static_cast<char>(ch - 32) : ch; });
+  if (v.precision > static_cast<int>(digits.size())) digits.insert(0, static_cast<std::size_t>(v.precision) - digits.size(), '0');
+  Verb w = v;
+  if (v.precision >= 0) w.zero = false;
+  if (v.sharp && base == 16) digits = (v.verb == 'X' ? "0X" : "0x") + digits;
+  if (v.sharp && base == 2) digits = "0b" + digits;
+  if (v.sharp && v.verb == 'o') digits = "0" + digits;
+  if (v.verb == 'O') digits = "0o" + digits;
+  return padded(w, with_sign(v, digits, negative), true);
+}
+
+std::string float_verb(const Verb& v, const Value& n) {
+  const double d = to_double(n);
+  if (!std::isfinite(d)) return padded(v, d < 0 ? "-Inf" : "+Inf");
+  std::array<char, 768> room{};
+  const bool general = v.verb == 'g' || v.verb == 'G' || v.verb == 'v';
+  const auto format = v.verb == 'e' || v.verb == 'E' ? std::chars_format::scientific : general ? std::chars_format::general : std::chars_format::fixed;
+  std::to_chars_result end{};
+  if (general && v.precision < 0) {  // shortest; exponents from 1e21 on
+    const bool plain = std::fabs(d) >= 1e-4 && std::fabs(d) < 1e21;
+    end = std::to_chars(room.data(), room.data() + room.size(), std::fabs(d), plain || d == 0 ? std::chars_format::fixed : std::chars_format::scientific);
+  } else {
+    end = std::to_chars(room.data(), room.data() + room.size(), std::fabs(d), format, std::min(v.precision < 0 ? 6 : v.precision, 300));
+  }
+  std::string digits(room.data(), end.ptr);
+  if (v.verb == 'E' || v.verb == 'G') std::ranges::replace(digits, 'e', 'E');
+  return padded(v, with_sign(v, digits, std::signbit(d)), true);
+}
+
+// What Go calls the type that OPA hands to fmt.
+std::string bad_verb(const Verb& v, const Value& a) {
+  std::string out = "%!";
+  append_utf8(out, v.verb);
+  if (a.is(Kind::number) && is_integer(a)) return out + "(int=" + number_text(a) + ")";
+  if (a.is(Kind::number)) return out + "(float64=" + number_text(a) + ")";
+  return out + "(string=" + value_text(a) + ")";
+}
+
+std::string formatted(const Verb& v, const Value& a) {
+  const bool number = a.is(Kind::number);
+  const bool whole = number && is_integer(a) && number_text(a).find_first_of(".eE") == std::string::npos;
+  switch (v.verb) {
+    case 'v':
+      if (whole) return integer_verb(v, a);
+      if (number) {
+        Verb w = v;
+        w.verb = 'g';
+        return float_verb(w, a);
+      }
+      return v.sharp && a.is(Kind::string) ? padded(v, go_quoted(a.text())) : padded(v, value_text(a));
+    case 's':
+      if (number) return bad_verb(v, a);
+      {
+        std::string s = value_text(a);
+        if (v.precision >= 0) s = utf8(std::u32string_view(code_points(s)).substr(0, static_cast<std::size_t>(v.precision)));
+        return padded(v, s);
+      }
+    case 'q':
+      if (number) return whole && to_int(a) ? padded(v, "'" + utf8(std::u32string(1, static_cast<char32_t>(std::clamp<std::int64_t>(*to_int(a), 0, 0x10FFFF)))) + "'") : bad_verb(v, a);
+      return padded(v, go_quoted(value_text(a)));
+    case 'd': case 'o': case 'O': case 'b':
+      return whole ? integer_verb(v, a) : bad_verb(v, a);
+    case 'x': case 'X':
+      if (whole) return integer_verb(v, a);
+      if (number) return bad_verb(v, a);
+      {
+        std::string out;
+        for (const char ch : value_text(a)) {
+          std::array<char, 4> room{};
+          std::snprintf(room.data(), room.size(), v.verb == 'x' ? "%02x" : "%02X", static_cast<unsigned>(static_cast<unsigned char>(ch)));
+          out += room.data();
+        }
+        return padded(v, out);
+      }
+    case 'c':
+      return whole && to_int(a) ? padded(v, utf8(std::u32string(1, static_cast<char32_t>(std::clamp<std::int64_t>(*to_int(a), 0, 0x10FFFF))))) : bad_verb(v, a);
+    case 'U': {
+      if (!whole) return bad_verb(v, a);
+      std::array<char, 24> room{};
+      std::snprintf(room.data(), room.size(), "U+%04llX", static_cast<unsigned long long>(to_int(a).value_or(0)));
+      return padded(v, room.data());
+    }
+    case 'e': case 'E': case 'f': case 'F': case 'g': case 'G':
+      return number && !whole ? float_verb(v, a) : bad_verb(v, a);
+    case 't':
+      return bad_verb(v, a);
+    case 'T':
+      return padded(v, whole ? "int" : number ? "float64" : "string");
+    default:
+      return bad_verb(v, a);
+  }
+}
+
+Value sprintf_(CallContext& c, Args a) {
+  if (!a[0].is(Kind::string)) return c.wrong(1, "string", a[0]);
+  if (!a[1].is(Kind::array)) return c.wrong(2, "array", a[1]);
+  const std::u32string f = code_points(a[0].text());
+  c.charge(f.size() / 16 + a[1].size());
+  std::string out;
+  std::size_t next = 0;
+  bool reordered = false;
+  for (std::size_t i = 0; i < f.size(); ++i) {
+    if (f[i] != '%') {
+      append_utf8(out, f[i]);
+      continue;
+    }
+    if (++i >= f.size()) {
+      out += "%!(NOVERB)";
+      break;
+    }
+    Verb v;
+    for (bool more = true; more && i < f.size();) {
+      switch (f[i]) {
+        case '-': v.minus = true; v.zero = false; break;
+        case '+': v.plus = true; break;
+        case '#': v.sharp = true; break;
+        case ' ': v.space = true; break;
+        case '0': v.zero = !v.minus; break;
+        default: more = false;
+      }
+      if (more) ++i;
+    }
+    bool bad_index = false;
+    const auto index = [&] {  // [n]
+      if (i >= f.size() || f[i] != '[') return;
+      std::size_t k = i + 1;
+      std::size_t n = 0;
+      while (k < f.size() && f[k] >= '0' && f[k] <= '9' && n < 1000000) n = n * 10 + (f[k++] - '0');
+      if (k >= f.size() || f[k] != ']' || n < 1 || n > a[1].size()) {
+        bad_index = true;
+        while (k < f.size() && f[k] != ']') ++k;
+      } else {
+        next = n - 1;
+        reordered = true;
+      }
+      i = k + 1;
+    };
+    const auto digits = [&](int& into) {
+      while (i < f.size() && f[i] >= '0' && f[i] <= '9') into = std::min(std::max(into, 0) * 10 + static_cast<int>(f[i++] - '0'), 1'000'000);
+    };
+    const auto star = [&](int& into, std::string_view bad) {
+      ++i;
+      const auto n = next < a[1].size() && a[1].items()[next].is(Kind::number) ? to_int(a[1].items()[next]) : std::nullopt;
+      ++next;
+      if (n && *n >= -1'000'000 && *n <= 1'000'000)
+        into = static_cast<int>(*n);
+      else
+        out += bad;
+    };
+    index();
+    if (i < f.size() && f[i] == '*') {
+      star(v.width, "%!(BADWIDTH)");
+      if (v.width < -1) {
+        v.width = -v.width;
+        v.minus = true;
+      }
+    } else {
+      digits(v.width);
+    }
+    if (i < f.size() && f[i] == '.') {
+      ++i;
+      index();
+      if (i < f.size() && f[i] == '*') {
+        star(v.precision, "%!(BADPREC)");
+      } else {
+        v.precision = 0;
+        digits(v.precision);
+      }
+    }
+    index();
+    if (i >= f.size()) {
+      out += "%!(NOVERB)";
+      break;
+    }
+    v.width = std::min(v.width, 1'000'000);
+    v.verb = f[i];
+    if (v.verb == '%') {
+      out += '%';
+    } else if (bad_index) {
+      out += "%!";
+      append_utf8(out, v.verb);
+      out += "(BADINDEX)";
+    } else if (next >= a[1].size()) {
+      out += "%!";
+      append_utf8(out, v.verb);
+      out += "(MISSING)";
+    } else {
+      out += formatted(v, a[1].items()[next++]);
+    }
+    if (out.size() > max_string_bytes) break;
+  }
+  if (!reordered && next < a[1].size()) {
+    out += "%!(EXTRA ";
+    for (std::size_t i = next; i < a[1].size(); ++i) {
+      const Value& x = a[1].items()[i];
+      if (i > next) out += ", ";
+      out += x.is(Kind::number) ? (is_integer(x) ? "int=" : "float64=") : "string=";
+      out += value_text(x);
+    }
+    out += ')';
+  }
+  return text(c, out);
+}
+
+}  // namespace
+
+std::span<const Entry> string_builtins() {
+  static constexpr Entry all[] = {
+      {"contains", contains}, {"startswith", startswith}, {"endswith", endswith}, {"strings.any_prefix_match", any_prefix},
+      {"strings.any_suffix_match", any_suffix}, {"lower", mapped<to_lower>}, {"upper", mapped<to_upper>}, {"strings.reverse", reverse},
+      {"concat", concat}, {"indexof", indexof}, {"indexof_n", indexof_n}, {"substring", substring}, {"split", split}, {"split_n", split_n},
+      {"replace", replace}, {"strings.replace_n", replace_n}, {"trim", trim<true, true>}, {"trim_left", trim<true, false>},
+      {"trim_right", trim<false, true>}, {"trim_space", trim_space}, {"trim_prefix", trim_prefix}, {"trim_suffix", trim_suffix},
+      {"strings.count", strings_count}, {"internal.template_string", template_string}, {"internal.print", template_string},
+      {"print", template_string}, {"sprintf", sprintf_},
+  };
+  return all;
+}
+
+}  // namespace cairn::policy

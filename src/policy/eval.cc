@@ -1,0 +1,836 @@
+#include "policy/eval.h"
+
+#include <algorithm>
+#include <utility>
+
+
+namespace cairn::policy {
+namespace {
+
+constexpr std::uint64_t poll_every = 4096;
+constexpr std::size_t stack_values = 4096;
+
+thread_local std::unique_ptr<Scratch> spare;  // NOLINT: kept between evaluations so that they need not allocate
+
+}  // namespace
+
+Machine::Machine(const Program& program, const EvalOptions& options)
+    : program_(program),
+      options_(options),
+      scratch_(spare != nullptr ? std::move(spare) : std::make_unique<Scratch>()),
+      choices_(scratch_->choices) {
+  scratch_->arena.reset(options.limits.memory);
+  choices_.clear();
+  contexts_.push_back(std::make_unique<Context>());
+  context_ = contexts_.back().get();
+  context_->input = options.input != nullptr && options.input->data() != nullptr ? options.input->data()->root
+                    : options.input != nullptr                                     ? Value::null()
+                                                                                   : Value();
+  context_->data = options.data != nullptr && options.data->data() != nullptr ? options.data->data()->root : arena().object({});
+  if (!context_->data.is(Kind::object)) stop(ErrorCode::invalid_argument, "data must be an object");
+  context_->complete.resize(program.sets.size());
+  context_->known.resize(program.sets.size());
+  checkpoint_ = std::min(poll_every, options.limits.instructions);
+}
+
+Machine::~Machine() {
+  if (spare == nullptr) {
+    scratch_->arena.reset(0);
+    spare = std::move(scratch_);
+  }
+}
+
+Arena& Machine::arena() { return scratch_->arena; }
+
+void Machine::stop(ErrorCode code, std::string message, std::uint32_t file, std::uint32_t line) const {
+  std::string where;
+  if (line != 0 && file < program_.files.size()) where = program_.files[file] + ":" + std::to_string(line);
+  throw Stop{{code, std::move(where), std::move(message)}};
+}
+
+void Machine::checkpoint() {
+  if (instructions_ >= options_.limits.instructions) stop(ErrorCode::too_large, "the evaluation needs more instructions than its limit");
+  if (options_.expired && options_.expired()) stop(ErrorCode::timed_out, "the evaluation passed its deadline");
+  checkpoint_ = std::min(instructions_ + poll_every, options_.limits.instructions);
+}
+
+void Machine::trace(TraceEvent::Kind kind, std::uint32_t file, std::uint32_t line, std::string_view what) const {
+  if (!options_.trace) return;
+  TraceEvent e;
+  e.kind = kind;
+  e.file = file < program_.files.size() ? std::string_view(program_.files[file]) : std::string_view("query");
+  e.line = line;
+  e.what = what;
+  e.depth = depth_;
+  options_.trace(e);
+}
+
+Value* Machine::frame(std::size_t n) {
+  auto& chunks = scratch_->stack;
+  if (n > stack_values) {  // a rule with very many variables gets memory of its own
+    auto* p = static_cast<Value*>(arena().allocate(n * sizeof(Value)));
+    std::uninitialized_fill_n(p, n, Value());
+    return p;
+  }
+  if (chunks.empty()) chunks.push_back(std::make_unique<Value[]>(stack_values));
+  if (stack_used_ + n > stack_values) {
+    ++stack_chunk_;
+    stack_used_ = 0;
+    if (stack_chunk_ == chunks.size()) chunks.push_back(std::make_unique<Value[]>(stack_values));
+  }
+  Value* p = chunks[stack_chunk_].get() + stack_used_;
+  stack_used_ += n;
+  return p;
+}
+
+void Machine::drop(std::size_t base) { choices_.resize(base); }
+
+void Machine::solutions(const Code& code, std::uint32_t start, std::uint32_t size, const std::function<bool(const Value*)>& each) {
+  const Depth depth(*this);
+  Run run{code, start, frame(size), choices_.size()};
+  while (next(run))
+    if (!each(run.regs)) break;
+  drop(run.base);
+}
+
+bool Machine::any(const Code& code, std::uint32_t start, Value* regs) {
+  const Depth depth(*this);
+  Run run{code, start, regs, choices_.size()};
+  const bool found = next(run);
+  drop(run.base);
+  return found;
+}
+
+// Puts the next element of a scan into its registers.
+bool Machine::step_scan(Choice& c, Run& run) {
+  const Inst& i = run.code.code[c.pc];
+  if (c.index >= c.source.size()) return false;
+  const std::size_t at = c.index++;
+  switch (c.source.kind()) {
+    case Kind::array:
+      run.regs[i.b] = Value::integer(static_cast<std::int64_t>(at));
+      run.regs[i.dst] = c.source.items()[at];
+      return true;
+    case Kind::set:
+      run.regs[i.b] = c.source.items()[at];
+      run.regs[i.dst] = c.source.items()[at];
+      return true;
+    default:
+      run.regs[i.b] = c.source.key(at);
+      run.regs[i.dst] = c.source.value(at);
+      return true;
+  }
+}
+
+bool Machine::retry(Run& run, std::uint32_t& pc) {
+  while (choices_.size() > run.base) {
+    Choice& c = choices_.back();
+    tick();
+    const Inst& i = run.code.code[c.pc];
+    if (i.op == Op::with) {
+      const auto& outputs = run.code.withs[static_cast<std::size_t>(i.b)].outputs;
+      const std::size_t width = std::max<std::size_t>(outputs.size(), 1);
+      if ((c.index + 1) * width <= c.tuples->size()) {
+        for (std::size_t k = 0; k < outputs.size(); ++k) run.regs[outputs[k]] = (*c.tuples)[c.index * width + k];
+        ++c.index;
+        pc = c.pc + 1;
+        return true;
+      }
+    } else if (i.op == Op::node_scan) {
+      bool found = false;
+      const std::size_t at = choices_.size() - 1;  // evaluating a child moves the stack
+      while (!found && choices_[at].index < choices_[at].source.size()) {
+        const Value key = choices_[at].source.items()[choices_[at].index++];
+        const Value child = node_child(read(run.code, run.regs, i.a), key);
+        if (!child.defined()) continue;
+        run.regs[i.b] = key;
+        run.regs[i.dst] = child;
+        found = true;
+      }
+      if (found) {
+        pc = choices_[at].pc + 1;
+        return true;
+      }
+    } else if (step_scan(c, run)) {
+      pc = c.pc + 1;
+      return true;
+    }
+    choices_.pop_back();
+  }
+  return false;
+}
+
+// The next solution of a block: true at yield, false when there is none (any more).
+bool Machine::next(Run& run) {
+  std::uint32_t pc = run.start;
+  if (run.started && !retry(run, pc)) return false;
+  run.started = true;
+  const Inst* const code = run.code.code.data();
+  Value* const r = run.regs;
+  const auto get_operand = [&](Operand o) -> const Value& {
+    return o >= 0 ? r[o] : run.code.constants[static_cast<std::size_t>(~o)];
+  };
+  const auto operands = [&](std::int32_t first, std::int32_t count, std::vector<Value>& room) {
+    room.resize(static_cast<std::size_t>(count));
+    for (std::int32_t k = 0; k < count; ++k) room[static_cast<std::size_t>(k)] = get_operand(run.code.args[static_cast<std::size_t>(first + k)]);
+  };
+  for (;;) {
+    const Inst& i = code[pc];
+    tick();
+    bool ok = true;
+    switch (i.op) {
+      case Op::yield:
+        return true;
+      case Op::fail:
+        ok = false;
+        break;
+      case Op::move:
+        r[i.dst] = get_operand(i.a);
+        break;
+      case Op::input:
+        r[i.dst] = context_->input;
+        ok = context_->input.defined();
+        break;
+      case Op::data:
+        r[i.dst] = context_->data;
+        break;
+      case Op::get: {
+        const Value* v = find(get_operand(i.a), get_operand(i.b));
+        ok = v != nullptr;
+        if (ok) r[i.dst] = *v;
+        break;
+      }
+      case Op::scan:
+        ok = false;
+        if (const Value& source = get_operand(i.a); source.is_collection() && source.size() > 0) {
+          choices_.push_back({pc, 0, source, nullptr});
+          ok = step_scan(choices_.back(), run);
+        }
+        break;
+      case Op::equal: {
+        const Value& a = get_operand(i.a);
+        const Value& b = get_operand(i.b);
+        if (a.is_collection() && b.is_collection()) tick(std::min(a.nodes(), b.nodes()) / 8);
+        ok = equal(a, b);
+        break;
+      }
+      case Op::test:
+        ok = !get_operand(i.a).is_false();
+        break;
+      case Op::is_array:
+        ok = get_operand(i.a).is(Kind::array) && get_operand(i.a).size() == static_cast<std::size_t>(i.b);
+        break;
+      case Op::is_object:
+        ok = get_operand(i.a).is(Kind::object) && get_operand(i.a).size() == static_cast<std::size_t>(i.b);
+        break;
+      case Op::array:
+      case Op::set: {
+        std::vector<Value> items;
+        operands(i.a, i.b, items);
+        tick(items.size());
+        r[i.dst] = i.op == Op::array ? arena().array(items) : arena().set(items);
+        break;
+      }
+      case Op::object: {
+        std::vector<Value> items;
+        operands(i.a, i.b, items);
+        tick(items.size());
+        std::vector<Pair> pairs;
+        for (std::size_t k = 0; k + 1 < items.size(); k += 2) pairs.emplace_back(items[k], items[k + 1]);
+        r[i.dst] = arena().object(pairs);
+        break;
+      }
+      case Op::call:
+        r[i.dst] = call(i, run);
+        ok = r[i.dst].defined();
+        break;
+      case Op::rule:
+        r[i.dst] = complete(i.a);
+        ok = r[i.dst].defined();
+        break;
+      case Op::function: {
+        std::vector<Value> args;
+        operands(i.b, i.c, args);
+        r[i.dst] = function(i.a, args);
+        ok = r[i.dst].defined();
+        break;
+      }
+      case Op::partial: {
+        std::vector<Value> keys;
+        operands(i.b, i.c, keys);
+        r[i.dst] = partial(*run.code.partials[static_cast<std::size_t>(i.a)], keys);
+        ok = r[i.dst].defined();
+        break;
+      }
+      case Op::extent: {
+        const TreeNode& n = *program_.nodes[static_cast<std::size_t>(i.a)];
+        r[i.dst] = extent(n, base_at(n));
+        ok = r[i.dst].defined();
+        break;
+      }
+      case Op::node: {
+        const TreeNode* n = program_.nodes[static_cast<std::size_t>(i.a)];
+        r[i.dst] = Value(new (arena().allocate(sizeof(DocNode))) DocNode{shadowed(*n) ? nullptr : n, base_at(*n)});
+        break;
+      }
+      case Op::node_get:
+        r[i.dst] = node_child(get_operand(i.a), get_operand(i.b));
+        ok = r[i.dst].defined();
+        break;
+      case Op::node_scan: {
+        choices_.push_back({pc, 0, node_keys(get_operand(i.a)), nullptr});
+        ok = false;
+        break;
+      }
+      case Op::node_value: {
+        const Value& v = get_operand(i.a);
+        r[i.dst] = !v.is(Kind::node) ? v : v.doc_node()->node == nullptr ? v.doc_node()->base : extent(*v.doc_node()->node, v.doc_node()->base);
+        ok = r[i.dst].defined();
+        break;
+      }
+      case Op::not_:
+        ok = !any(run.code, static_cast<std::uint32_t>(i.a), r);
+        break;
+      case Op::exists:
+        ok = any(run.code, static_cast<std::uint32_t>(i.a), r);
+        break;
+      case Op::either:
+        ok = any(run.code, static_cast<std::uint32_t>(i.a), r) || any(run.code, static_cast<std::uint32_t>(i.b), r);
+        break;
+      case Op::every:
+        ok = every(i, run);
+        break;
+      case Op::collect_array:
+      case Op::collect_set:
+      case Op::collect_object:
+        r[i.dst] = collect(i, run);
+        break;
+      case Op::with:
+        ok = with(i, run, pc);
+        break;
+      case Op::mark:
+        trace(TraceEvent::Kind::line, i.file, i.line, {});
+        break;
+    }
+    if (ok)
+      ++pc;
+    else if (!retry(run, pc))
+      return false;
+  }
+}
+
+Value Machine::collect(const Inst& i, Run& run) {
+  const Depth depth(*this);
+  std::vector<Value> items;
+  std::vector<Pair> pairs;
+  Run inner{run.code, static_cast<std::uint32_t>(i.a), run.regs, choices_.size()};
+  while (next(inner)) {
+    if (i.op == Op::collect_object)
+      pairs.emplace_back(read(run.code, run.regs, i.b), read(run.code, run.regs, i.c));
+    else
+      items.push_back(read(run.code, run.regs, i.b));
+    if ((items.size() + 2 * pairs.size()) * sizeof(Value) > options_.limits.memory)
+      stop(ErrorCode::too_large, "the evaluation needs more memory than its limit", i.file, i.line);
+  }
+  tick(items.size() + pairs.size());
+  if (i.op == Op::collect_array) return arena().array(items);
+  if (i.op == Op::collect_set) return arena().set(items);
+  Value out;
+  if (!arena().unique_object(pairs, out)) stop(ErrorCode::conflict, "object keys must be unique", i.file, i.line);
+  return out;
+}
+
+bool Machine::every(const Inst& i, Run& run) {
+  const Value domain = read(run.code, run.regs, i.a);
+  if (!domain.is_collection()) return false;
+  for (std::size_t at = 0; at < domain.size(); ++at) {
+    tick();
+    const bool object = domain.is(Kind::object);
+    run.regs[i.b] = object ? domain.key(at) : domain.is(Kind::set) ? domain.items()[at] : Value::integer(static_cast<std::int64_t>(at));
+    run.regs[i.dst] = object ? domain.value(at) : domain.items()[at];
+    if (!any(run.code, static_cast<std::uint32_t>(i.c), run.regs)) return false;
+  }
+  return true;
+}
+
+// --- with
+
+Value Machine::replaced(const Value& whole, std::span<const Value> path, const Value& by) {
+  if (path.empty()) return by;
+  std::vector<Pair> pairs;
+  Value child;
+  if (whole.is(Kind::object))
+    for (std::size_t i = 0; i < whole.size(); ++i) {
+      if (equal(whole.key(i), path[0]))
+        child = whole.value(i);
+      else
+        pairs.emplace_back(whole.key(i), whole.value(i));
+    }
+  pairs.emplace_back(path[0], replaced(child, path.subspan(1), by));
+  return arena().object(pairs);
+}
+
+void Machine::enter_with(const WithPlan& plan, const Run& run) {
+  auto next_context = std::make_unique<Context>();
+  Context& c = *next_context;
+  c.input = context_->input;
+  c.data = context_->data;
+  c.shadowed = context_->shadowed;
+  c.mocks = context_->mocks;
+  c.complete.resize(program_.sets.size());
+  c.known.resize(program_.sets.size());
+  for (const auto& t : plan.targets) {
+    std::vector<Value> path;
+    for (const Operand o : t.path) path.push_back(read(run.code, run.regs, o));
+    const bool by_value = t.by_function == nullptr && t.by_builtin == nullptr;
+    const Value v = by_value ? read(run.code, run.regs, t.value) : Value();
+    switch (t.kind) {
+      case WithTarget::Kind::input:
+        c.input = replaced(c.input, path, v);
+        break;
+      case WithTarget::Kind::data:
+        c.data = replaced(c.data, path, v);
+        if (t.node != nullptr) c.shadowed.push_back(t.node);
+        if (!c.data.is(Kind::object)) stop(ErrorCode::conflict, "data must be an object");
+        break;
+      case WithTarget::Kind::function:
+      case WithTarget::Kind::builtin:
+        c.mocks.push_back({t.kind == WithTarget::Kind::function ? t.node : nullptr, t.builtin, v, t.by_function, t.by_builtin});
+        break;
+    }
+  }
+  contexts_.push_back(std::move(next_context));
+  context_ = &c;
+}
+
+bool Machine::with(const Inst& i, Run& run, std::uint32_t pc) {
+  const WithPlan& plan = run.code.withs[static_cast<std::size_t>(i.b)];
+  auto tuples = std::make_unique<std::vector<Value>>();
+  {
+    const Depth depth(*this);
+    Context* const outer = context_;
+    enter_with(plan, run);
+    Run inner{run.code, static_cast<std::uint32_t>(i.a), run.regs, choices_.size()};
+    while (next(inner)) {
+      for (const auto reg : plan.outputs) tuples->push_back(run.regs[reg]);
+      if (plan.outputs.empty()) {
+        tuples->push_back(Value::null());
+        drop(inner.base);
+        break;
+      }
+      if (tuples->size() * sizeof(Value) > options_.limits.memory)
+        stop(ErrorCode::too_large, "the evaluation needs more memory than its limit", i.file, i.line);
+    }
+    context_ = outer;
+    contexts_.pop_back();
+  }
+  if (tuples->empty()) return false;
+  tuples_.push_back(std::move(tuples));
+  choices_.push_back({pc, 1, {}, tuples_.back().get()});
+  for (std::size_t k = 0; k < plan.outputs.size(); ++k) run.regs[plan.outputs[k]] = (*tuples_.back())[k];
+  return true;
+}
+
+// --- calls
+
+Value Machine::call(const Inst& i, Run& run) {
+  const Builtin& b = *run.code.builtins[static_cast<std::size_t>(i.a)];
+  Value room[6];
+  std::vector<Value> more;
+  std::span<Value> args(room, static_cast<std::size_t>(std::min(i.c, 6)));
+  if (i.c > 6) {
+    more.resize(static_cast<std::size_t>(i.c));
+    args = more;
+  }
+  for (std::int32_t k = 0; k < i.c; ++k)
+    args[static_cast<std::size_t>(k)] = read(run.code, run.regs, run.code.args[static_cast<std::size_t>(i.b + k)]);
+  if (!context_->mocks.empty() && !mocks_off_)
+    for (auto m = context_->mocks.rbegin(); m != context_->mocks.rend(); ++m) {
+      if (m->builtin != &b) continue;
+      if (m->by_function == nullptr && m->by_builtin == nullptr) return m->value;
+      const bool before = std::exchange(mocks_off_, true);
+      const Value v = m->by_function != nullptr ? function(m->by_function->ruleset, args) : call_builtin(*m->by_builtin, args, &i);
+      mocks_off_ = before;
+      return v;
+    }
+  return call_builtin(b, args, &i);
+}
+
+Value Machine::call_builtin(const Builtin& b, std::span<const Value> args, const Inst* at) {
+  if (b.host) return call_host(b, args);
+  if (b.name == "internal.print") {
+    if (options_.print) {
+      std::string line;
+      for (const Value& set : args[0].items()) {
+        if (!line.empty()) line += ' ';
+        if (set.size() == 0)
+          line += "<undefined>";
+        else if (set.items()[0].is(Kind::string))
+          line += set.items()[0].text();
+        else
+          write_rego(set.items()[0], line, options_.limits.output_bytes);
+      }
+      options_.print(line, at->file < program_.files.size() ? std::string_view(program_.files[at->file]) : "query", at->line);
+    }
+    return Value::boolean(true);
+  }
+  problem_.clear();
+  CallContext context{arena(), problem_, options_, instructions_, &scratch_->regexes, &random_, &once_};
+  Value v = b.fn(context, args);
+  tick();
+  if (!v.defined() && options_.strict_builtin_errors && !problem_.empty())
+    stop(ErrorCode::invalid_argument, b.name + ": " + problem_, at->file, at->line);
+  return v;
+}
+
+Value Machine::call_host(const Builtin& b, std::span<const Value> args) {
+  const auto it = options_.host.find(b.name);
+  if (it == options_.host.end()) stop(ErrorCode::invalid_argument, "the host does not supply " + b.name);
+  std::vector<Json> json;
+  for (const Value& v : args) json.push_back(to_json(v));
+  auto result = it->second(json);
+  if (!result) throw Stop{std::move(result.error()).in(b.name)};
+  return from_json(*result, arena());
+}
+
+Value Machine::function(std::int32_t id, std::span<const Value> args) {
+  const RuleSet& set = program_.sets[static_cast<std::size_t>(id)];
+  if (!context_->mocks.empty() && !mocks_off_)
+    for (auto m = context_->mocks.rbegin(); m != context_->mocks.rend(); ++m) {
+      if (m->node != set.node) continue;
+      if (m->by_function == nullptr && m->by_builtin == nullptr) return m->value;
+      const bool before = std::exchange(mocks_off_, true);
+      const Value v = m->by_function != nullptr ? function(m->by_function->ruleset, args) : call_builtin(*m->by_builtin, args, nullptr);
+      mocks_off_ = before;
+      return v;
+    }
+  return function_plain(set, args);
+}
+
+namespace {
+
+// Arguments are compared by identity where they are large: a miss only costs time.
+std::uint64_t quick_hash(std::span<const Value> vs, std::uint64_t seed) {
+  std::uint64_t h = seed * 0x9e3779b97f4a7c15ULL;
+  for (const Value& v : vs) {
+    const std::uint64_t x = v.is_collection() ? reinterpret_cast<std::uintptr_t>(v.address()) : hash(v);
+    h = (h ^ x) * 0xff51afd7ed558ccdULL;
+    h ^= h >> 31;
+  }
+  return h;
+}
+
+bool quick_equal(const Value& a, const Value& b) { return a.same(b) || (!a.is_collection() && equal(a, b)); }
+
+}  // namespace
+
+Value Machine::function_plain(const RuleSet& set, std::span<const Value> args) {
+  const std::uint64_t h = quick_hash(args, static_cast<std::uint64_t>(set.id) + 1);
+  const auto [from, to] = context_->memo.equal_range(h);
+  for (auto it = from; it != to; ++it)
+    if (it->second.set == set.id && it->second.count == args.size() &&
+        std::equal(args.begin(), args.end(), it->second.keys, quick_equal))
+      return it->second.result;
+  Context* const in = context_;
+  const Value v = decide(set, args);
+  auto* keys = static_cast<Value*>(arena().allocate(args.size() * sizeof(Value)));
+  std::uninitialized_copy(args.begin(), args.end(), keys);
+  in->memo.emplace(h, Context::Memo{set.id, 0, static_cast<std::uint32_t>(args.size()), keys, v});
+  return v;
+}
+
+// --- rules
+
+Value Machine::one_rule(const RuleCode& rule, const RuleSet& set, std::span<const Value> args) {
+  const Depth depth(*this);
+  Value* regs = frame(rule.frame);
+  std::copy(args.begin(), args.end(), regs);
+  trace(TraceEvent::Kind::enter, rule.file, rule.line, set.path);
+  Run run{*rule.code, rule.start, regs, choices_.size()};
+  Value out;
+  while (next(run)) {
+    const Value v = read(*rule.code, regs, rule.value);
+    if (out.defined()) {
+      if (!equal(out, v))
+        stop(ErrorCode::conflict, set.kind == RuleSet::Kind::function ? "functions must not produce multiple outputs for same inputs"
+                                                                       : "complete rules must not produce multiple outputs", rule.file, rule.line);
+    } else {
+      out = v;
+    }
+    if (rule.constant) break;
+  }
+  drop(run.base);
+  trace(out.defined() ? TraceEvent::Kind::exit : TraceEvent::Kind::fail, rule.file, rule.line, set.path);
+  return out;
+}
+
+Value Machine::chain(const RuleCode& rule, const RuleSet& set, std::span<const Value> args) {
+  Value v = one_rule(rule, set, args);
+  for (std::size_t i = 0; !v.defined() && i < rule.otherwise.size(); ++i) v = one_rule(rule.otherwise[i], set, args);
+  return v;
+}
+
+void Machine::candidates(const RuleSet& set, std::span<const Value> args, std::vector<std::uint32_t>& out) const {
+  const RuleIndex& index = *set.index;
+  const Value* v = nullptr;
+  if (index.argument >= 0) {
+    v = &args[static_cast<std::size_t>(index.argument)];
+  } else if (context_->input.defined()) {
+    v = &context_->input;
+    for (const Value& key : index.path) {
+      v = find(*v, key);
+      if (v == nullptr) break;
+    }
+  }
+  out = index.others;
+  if (v == nullptr) return;
+  const auto it = index.by_value.find(hash(*v));
+  if (it == index.by_value.end()) return;
+  for (const auto& [value, rules] : it->second) {
+    if (!equal(value, *v)) continue;
+    std::vector<std::uint32_t> merged;
+    std::merge(out.begin(), out.end(), rules.begin(), rules.end(), std::back_inserter(merged));
+    out = std::move(merged);
+  }
+}
+
+// The one value of a complete rule or function.
+Value Machine::decide(const RuleSet& set, std::span<const Value> args) {
+  Value out;
+  const auto one = [&](const RuleCode& rule) {
+    const Value v = chain(rule, set, args);
+    if (!v.defined()) return false;
+    if (out.defined() && !equal(out, v))
+      stop(ErrorCode::conflict, set.kind == RuleSet::Kind::function ? "functions must not produce multiple outputs for same inputs"
+                                                                     : "complete rules must not produce multiple outputs", rule.file, rule.line);
+    out = v;
+    return set.same_constant;
+  };
+  if (set.index) {
+    std::vector<std::uint32_t> which;
+    candidates(set, args, which);
+    for (const auto i : which)
+      if (one(set.rules[i])) break;
+  } else {
+    for (const auto& rule : set.rules)
+      if (one(rule)) break;
+  }
+  if (!out.defined() && set.fallback) out = one_rule(*set.fallback, set, args);
+  return out;
+}
+
+Value Machine::complete(std::int32_t id) {
+  const auto at = static_cast<std::size_t>(id);
+  const RuleSet& set = program_.sets[at];
+  if (!context_->shadowed.empty() && shadowed(*set.node)) return base_at(*set.node);
+  Context* const in = context_;
+  if (in->known[at] == 0) {
+    const Value v = decide(set, {});
+    in->complete[at] = v;
+    in->known[at] = 1;
+  }
+  return in->complete[at];
+}
+
+Value Machine::partial(const PartialPlan& plan, std::span<const Value> keys) {
+  const RuleSet& set = program_.sets[static_cast<std::size_t>(plan.set)];
+  if (!context_->shadowed.empty() && shadowed(*set.node)) return base_at(*set.node);
+  Context* const in = context_;
+  const auto at = static_cast<std::size_t>(plan.set);
+  if (in->known[at] != 0) return in->complete[at];  // all of it is known already
+  std::uint64_t h = 0;
+  if (plan.mask != 0) {
+    h = quick_hash(keys, (static_cast<std::uint64_t>(plan.set) + 1) * 1000 + plan.mask);
+    const auto [from, to] = in->memo.equal_range(h);
+    for (auto it = from; it != to; ++it)
+      if (it->second.set == plan.set && it->second.mask == plan.mask && it->second.count == keys.size() &&
+          std::equal(keys.begin(), keys.end(), it->second.keys, quick_equal))
+        return it->second.result;
+  }
+  std::vector<std::vector<Value>> rows;
+  std::size_t values = 0;
+  const auto one = [&](const RuleCode& rule) {
+    const Depth depth(*this);
+    Value* regs = frame(std::max<std::size_t>(rule.frame, keys.size()));
+    std::copy(keys.begin(), keys.end(), regs);
+    trace(TraceEvent::Kind::enter, rule.file, rule.line, set.path);
+    Run run{*rule.code, rule.start, regs, choices_.size()};
+    bool found = false;
+    while (next(run)) {
+      found = true;
+      std::vector<Value> row;
+      for (const Operand o : rule.path) row.push_back(read(*rule.code, regs, o));
+      row.push_back(rule.is_set ? Value() : read(*rule.code, regs, rule.value));
+      if (rule.is_set) row.push_back(read(*rule.code, regs, rule.key));
+      values += row.size();
+      rows.push_back(std::move(row));
+      if (values * 2 * sizeof(Value) > options_.limits.memory) stop(ErrorCode::too_large, "the evaluation needs more memory than its limit", rule.file, rule.line);
+    }
+    drop(run.base);
+    trace(found ? TraceEvent::Kind::exit : TraceEvent::Kind::fail, rule.file, rule.line, set.path);
+  };
+  for (const auto& rule : plan.rules) one(rule);
+  const Value v = build(set, rows);
+  if (plan.mask == 0) {
+    in->complete[at] = v;
+    in->known[at] = 1;
+  } else {
+    auto* copy = static_cast<Value*>(arena().allocate(keys.size() * sizeof(Value)));
+    std::uninitialized_copy(keys.begin(), keys.end(), copy);
+    in->memo.emplace(h, Context::Memo{plan.set, plan.mask, static_cast<std::uint32_t>(keys.size()), copy, v});
+  }
+  return v;
+}
+
+// Rows are paths followed by a value, or by a mark (undefined) and an element of the set there.
+Value Machine::build(const RuleSet& set, std::vector<std::vector<Value>>& rows) {
+  tick(rows.size());
+  if (set.set) {
+    std::vector<Value> items;
+    items.reserve(rows.size());
+    for (const auto& row : rows) items.push_back(row.back());
+    return arena().set(items);
+  }
+  const auto before = [](const std::vector<Value>& a, const std::vector<Value>& b) {
+    for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i)
+      if (const int c = compare(a[i], b[i]); c != 0) return c < 0;
+    return a.size() < b.size();
+  };
+  std::stable_sort(rows.begin(), rows.end(), before);
+  const auto conflict = [&]() -> Value { stop(ErrorCode::conflict, "object keys must be unique"); };
+  const auto path_size = [](const std::vector<Value>& row) { return row.size() >= 2 && !row[row.size() - 2].defined() ? row.size() - 2 : row.size() - 1; };
+  // Groups rows by their first keys, level by level; recursion is bounded by the length of rule heads.
+  const auto level = [&](auto&& self, std::size_t from, std::size_t to, std::size_t depth) -> Value {
+    std::vector<Pair> pairs;
+    for (std::size_t i = from; i < to;) {
+      std::size_t end = i + 1;
+      while (end < to && equal(rows[end][depth], rows[i][depth])) ++end;
+      bool leaf = false;
+      bool inner = false;
+      for (std::size_t k = i; k < end; ++k) (path_size(rows[k]) == depth + 1 ? leaf : inner) = true;
+      if (leaf && inner) return conflict();
+      Value v;
+      if (inner) {
+        v = self(self, i, end, depth + 1);
+      } else if (rows[i].size() == depth + 3) {  // elements of a set
+        std::vector<Value> items;
+        for (std::size_t k = i; k < end; ++k) {
+          if (rows[k].size() != depth + 3) return conflict();
+          items.push_back(rows[k].back());
+        }
+        v = arena().set(items);
+      } else {
+        v = rows[i].back();
+        for (std::size_t k = i + 1; k < end; ++k)
+          if (rows[k].size() != depth + 2 || !equal(rows[k].back(), v)) return conflict();
+      }
+      pairs.emplace_back(rows[i][depth], v);
+      i = end;
+    }
+    return arena().object(pairs);
+  };
+  return level(level, 0, rows.size(), 0);
+}
+
+// --- documents
+
+bool Machine::shadowed(const TreeNode& node) const {
+  for (const TreeNode* n = &node; n != nullptr; n = n->parent)
+    if (std::ranges::find(context_->shadowed, n) != context_->shadowed.end()) return true;
+  return false;
+}
+
+Value Machine::base_at(const TreeNode& node) const {
+  std::vector<const TreeNode*> path;
+  for (const TreeNode* n = &node; n->parent != nullptr; n = n->parent) path.push_back(n);
+  Value v = context_->data;
+  for (auto n = path.rbegin(); n != path.rend(); ++n) {
+    const Value* next = nullptr;
+    if (const auto odd = (*n)->parent->odd_keys.find((*n)->key); odd != (*n)->parent->odd_keys.end())
+      next = find(v, odd->second);
+    else
+      next = find(v, std::string_view((*n)->key));
+    if (next == nullptr) return {};
+    v = *next;
+  }
+  return v;
+}
+
+Value Machine::rules_at(const TreeNode& node) {
+  const RuleSet& set = program_.sets[static_cast<std::size_t>(node.ruleset)];
+  switch (set.kind) {
+    case RuleSet::Kind::function: return {};
+    case RuleSet::Kind::complete: return complete(set.id);
+    case RuleSet::Kind::partial: return partial(*program_.code.partials[static_cast<std::size_t>(set.full)], {});
+  }
+  return {};
+}
+
+Value Machine::merge(const Value& base, const Value& over) {
+  if (!base.is(Kind::object) || !over.is(Kind::object)) stop(ErrorCode::conflict, "base and virtual document keys must be disjoint");
+  tick(base.size() + over.size());
+  std::vector<Pair> pairs;
+  for (std::size_t i = 0; i < base.size(); ++i) pairs.emplace_back(base.key(i), base.value(i));
+  for (std::size_t i = 0; i < over.size(); ++i) {
+    const Value* there = find(base, over.key(i));
+    pairs.emplace_back(over.key(i), there != nullptr ? merge(*there, over.value(i)) : over.value(i));
+  }
+  return arena().object(pairs);
+}
+
+// Everything at a node: rules below it merged into the base document.
+Value Machine::extent(const TreeNode& node, const Value& base) {
+  const Depth depth(*this);
+  if (!context_->shadowed.empty() && shadowed(node)) return base;
+  if (node.ruleset >= 0) return rules_at(node);
+  std::vector<Pair> pairs;
+  for (const auto& [key, c] : node.children) {
+    if (c->depth == 1 && c->key == "system") continue;
+    tick();
+    if (!context_->shadowed.empty() && shadowed(*c)) continue;  // its value is in the base document
+    const Value v = c->ruleset >= 0 ? rules_at(*c) : extent(*c, {});
+    if (!v.defined()) continue;
+    const auto odd = node.odd_keys.find(key);
+    pairs.emplace_back(odd != node.odd_keys.end() ? odd->second : arena().string(c->key), v);
+  }
+  const Value over = arena().object(pairs);
+  return base.defined() ? merge(base, over) : over;
+}
+
+Value Machine::node_child(const Value& at, const Value& key) {
+  if (!at.is(Kind::node)) {
+    const Value* v = find(at, key);
+    return v != nullptr ? *v : Value();
+  }
+  const DocNode& d = *at.doc_node();
+  const Value* base = d.base.defined() ? find(d.base, key) : nullptr;
+  const TreeNode* child = d.node != nullptr ? d.node->child(key) : nullptr;
+  if (child != nullptr && !context_->shadowed.empty() && shadowed(*child)) child = nullptr;
+  if (child == nullptr) return base != nullptr ? *base : Value();
+  if (child->ruleset >= 0) return rules_at(*child);
+  return Value(new (arena().allocate(sizeof(DocNode))) DocNode{child, base != nullptr ? *base : Value()});
+}
+
+Value Machine::node_keys(const Value& at) {
+  std::vector<Value> keys;
+  const auto from = [&](const Value& v) {
+    for (std::size_t i = 0; v.is_collection() && i < v.size(); ++i)
+      keys.push_back(v.is(Kind::object) ? v.key(i) : v.is(Kind::set) ? v.items()[i] : Value::integer(static_cast<std::int64_t>(i)));
+  };
+  if (!at.is(Kind::node)) {
+    from(at);
+    return arena().array(keys);
+  }
+  const DocNode& d = *at.doc_node();
+  from(d.base);
+  const std::size_t base = keys.size();
+  if (d.node != nullptr)
+    for (const auto& [key, c] : d.node->children) {
+      const auto odd = d.node->odd_keys.find(key);
+      const Value k = odd != d.node->odd_keys.end() ? odd->second : arena().string(c->key);
+      if (std::none_of(keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(base), [&](const Value& x) { return equal(x, k); })) keys.push_back(k);
+    }
+  return arena().array(keys);
+}
+
+}  // namespace cairn::policy

@@ -1,0 +1,160 @@
+// Compiled policies: instructions over registers. Which variables are bound where is known when compiling, so that
+// unification is gone: what is left are lookups, comparisons, and a few instructions with several solutions.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "policy/compiler.h"
+#include "policy/policy.h"
+
+namespace cairn::policy {
+
+// A register where not negative, otherwise constant number ~x.
+using Operand = std::int32_t;
+
+enum class Op : std::uint8_t {
+  yield,     // a solution of this block
+  fail,      // none (any more)
+  move,      // dst = a
+  input,     // dst = input; fails where it is undefined
+  data,      // dst = base data
+  get,       // dst = a[b]; fails where there is none
+  scan,      // each (b = key, dst = value) of a
+  equal,     // a and b are equal
+  test,      // a is not false
+  is_array,  // a is an array of b elements (b a number, not an operand)
+  is_object, // a is an object of b members
+  array, set, object,  // dst = of args[a, a+b)
+  call,      // dst = builtin a of args[b, b+c)
+  rule,      // dst = complete rule set a
+  function,  // dst = function a of args[b, b+c)
+  partial,   // dst = partial plan a for the keys args[b, b+c)
+  extent,    // dst = document of tree node a
+  node,      // dst = handle of tree node a
+  node_get,  // dst = handle or value at a[b]
+  node_scan, // each (b = key, dst = handle or value) of a
+  node_value,// dst = a as a value
+  not_,      // block a has no solution
+  exists,    // block a has one
+  either,    // block a or block b has one
+  every,     // for every (dst = value, b = key) of a, block c has a solution
+  collect_array, collect_set, collect_object,  // dst = of operands b (and c) of each solution of block a
+  with,      // with plan b, each solution of block a
+  mark,      // an expression held (traces only)
+};
+
+struct Inst {
+  Op op = Op::fail;
+  std::uint16_t file = 0;
+  std::uint32_t line = 0;
+  std::int32_t dst = 0;
+  std::int32_t a = 0;
+  std::int32_t b = 0;
+  std::int32_t c = 0;
+};
+
+struct WithTarget {
+  enum class Kind : std::uint8_t { input, data, function, builtin } kind = Kind::input;
+  std::vector<Operand> path;              // below input or data
+  const TreeNode* node = nullptr;         // of a data path or function
+  const Builtin* builtin = nullptr;
+  Operand value = 0;
+  const TreeNode* by_function = nullptr;  // the replacement, where it is a function
+  const Builtin* by_builtin = nullptr;
+};
+
+struct WithPlan {
+  std::vector<WithTarget> targets;
+  std::vector<std::int32_t> outputs;  // registers the block binds
+};
+
+struct Code;
+
+struct RuleCode {
+  const Code* code = nullptr;
+  std::uint32_t start = 0;
+  std::uint32_t frame = 0;
+  Operand value = 0;
+  Operand key = 0;             // of sets
+  bool is_set = false;
+  bool constant = false;       // the value is one constant
+  std::vector<Operand> path;   // keys below the rule set's node
+  std::vector<RuleCode> otherwise;
+  std::uint32_t file = 0;
+  std::uint32_t line = 0;
+};
+
+// Which rules can match, by the value of one reference that they all compare with constants.
+struct RuleIndex {
+  std::int32_t argument = -1;      // of a function, or
+  std::vector<Value> path;         // below input
+  std::unordered_map<std::uint64_t, std::vector<std::pair<Value, std::vector<std::uint32_t>>>> by_value;
+  std::vector<std::uint32_t> others;
+};
+
+struct PartialPlan {
+  std::int32_t set = 0;
+  std::uint32_t mask = 0;  // which keys are given
+  std::vector<RuleCode> rules;
+};
+
+struct RuleSet {
+  enum class Kind : std::uint8_t { complete, function, partial } kind = Kind::complete;
+  std::int32_t id = 0;
+  std::string path;
+  const TreeNode* node = nullptr;
+  std::vector<const Rule*> sources;
+  bool set = false;            // partial with only `contains` at the node itself
+  std::size_t arity = 0;
+  std::size_t keys = 0;        // of the longest rule below the node
+  std::vector<RuleCode> rules; // complete and function
+  std::optional<RuleCode> fallback;  // default
+  bool same_constant = false;  // every rule has the same constant value: the first success decides
+  std::optional<RuleIndex> index;
+  std::int32_t full = -1;      // partial plan without keys
+};
+
+struct Code {
+  std::vector<Inst> code;
+  std::vector<Operand> args;
+  std::vector<Value> constants;
+  std::vector<const Builtin*> builtins;
+  std::vector<WithPlan> withs;
+  std::vector<std::unique_ptr<PartialPlan>> partials;
+};
+
+struct QueryPlan {
+  Code code;
+  std::uint32_t start = 0;
+  std::uint32_t frame = 0;
+  std::vector<std::pair<std::string, Operand>> variables;
+  Value result_key;
+  Operand result = 0;
+  bool single = false;  // `result` is its value
+};
+
+struct Program {
+  CompileOptions options;
+  std::vector<std::string> files;
+  AstPool pool;
+  std::unique_ptr<Compiler> compiler;
+  Code code;
+  std::vector<RuleSet> sets;
+  std::vector<const TreeNode*> nodes;
+  std::unordered_map<const TreeNode*, std::int32_t> node_ids;
+  std::mutex mutex;  // of what follows, and of the pool once compiled
+  std::map<std::string, std::shared_ptr<const QueryPlan>, std::less<>> queries;
+};
+
+// Fills sets and code from the compiled tree.
+void plan(Program& program);
+// Plans a compiled query; `single`: its value is that of its last expression's term.
+[[nodiscard]] std::shared_ptr<QueryPlan> plan_query(Program& program, const Body& body, bool single);
+
+}  // namespace cairn::policy

@@ -1,0 +1,445 @@
+#include <algorithm>
+
+#include "policy/compiler.h"
+
+namespace cairn::policy {
+namespace {
+
+constexpr WalkOptions patterns{.ref_heads = false, .object_keys = false, .closures = false};
+
+bool all_safe(const Term* t, const VarSet& safe) {
+  VarSet vars;
+  collect_vars(t, safety_walk, vars);
+  return safe.contains_all(vars);
+}
+
+bool ref_safe(const Term* ref, const VarSet& safe) {
+  const Term* head = ref->items[0];
+  if (head->kind == TermKind::var) return *head->name == "data" || *head->name == "input" || safe.contains(head->name);
+  return all_safe(head, safe);
+}
+
+// Which variables unifying two terms binds.
+class Unifier {
+ public:
+  explicit Unifier(const VarSet& safe) : safe_(safe) {}
+  VarSet unified;
+
+  void unify(const Term* a, const Term* b) {
+    switch (a->kind) {
+      case TermKind::var:
+        with_var(a, b);
+        break;
+      case TermKind::ref:
+        if (ref_safe(a, safe_)) spread(b);
+        break;
+      case TermKind::call:
+        if (all_safe(a, safe_)) spread(b);
+        break;
+      case TermKind::array_of:
+        if (b->kind == TermKind::var || b->kind == TermKind::array) spread(b);
+        break;
+      case TermKind::object_of:
+        if (b->kind == TermKind::var || b->kind == TermKind::object) spread(b);
+        break;
+      case TermKind::array:
+      case TermKind::object:
+        with_composite(a, b);
+        break;
+      default:
+        if (b->kind == TermKind::var) mark(b->name);
+    }
+  }
+
+ private:
+  [[nodiscard]] bool is_safe(Symbol v) const { return safe_.contains(v) || unified.contains(v); }
+
+  void with_var(const Term* a, const Term* b) {
+    switch (b->kind) {
+      case TermKind::var:
+        if (is_safe(b->name)) {
+          mark(a->name);
+        } else if (is_safe(a->name)) {
+          mark(b->name);
+        } else {
+          unknown_[a->name].insert(b->name);
+          unknown_[b->name].insert(a->name);
+        }
+        break;
+      case TermKind::array:
+      case TermKind::object:
+        all(a->name, b);
+        break;
+      case TermKind::ref:
+        if (ref_safe(b, safe_)) mark(a->name);
+        break;
+      case TermKind::call:
+        if (all_safe(b, safe_)) mark(a->name);
+        break;
+      default:
+        mark(a->name);
+    }
+  }
+
+  void with_composite(const Term* a, const Term* b) {
+    switch (b->kind) {
+      case TermKind::var:
+        all(b->name, a);
+        break;
+      case TermKind::array_of:
+      case TermKind::object_of:
+      case TermKind::set_of:
+        if (a->kind == TermKind::array) mark_all(a);
+        break;
+      case TermKind::ref:
+        if (ref_safe(b, safe_)) mark_all(a);
+        break;
+      case TermKind::call:
+        if (all_safe(b, safe_)) mark_all(a);
+        break;
+      case TermKind::array:
+        if (a->kind == TermKind::array && a->items.size() == b->items.size())
+          for (std::size_t i = 0; i < a->items.size(); ++i) unify(a->items[i], b->items[i]);
+        break;
+      case TermKind::object:
+        if (a->kind != TermKind::object || a->items.size() != b->items.size()) break;
+        for (std::size_t i = 0; i < a->items.size(); i += 2)
+          for (std::size_t j = 0; j < b->items.size(); j += 2)
+            if (to_text(a->items[i]) == to_text(b->items[j])) unify(a->items[i + 1], b->items[j + 1]);
+        break;
+      default:
+        break;
+    }
+  }
+
+  void spread(const Term* b) {
+    if (b->kind == TermKind::var)
+      mark(b->name);
+    else if (b->kind == TermKind::array || b->kind == TermKind::object)
+      mark_all(b);
+  }
+
+  void mark_all(const Term* t) {
+    VarSet vars;
+    collect_vars(t, patterns, vars);
+    for (Symbol v : vars) mark(v);
+  }
+
+  void mark(Symbol x) {
+    unified.insert(x);
+    const VarSet dependencies = unknown_[x];
+    unknown_.erase(x);
+    for (Symbol v : dependencies) mark(v);
+    std::vector<Symbol> ready;
+    for (auto& [v, on] : unknown_) {
+      if (!on.contains(x)) continue;
+      on.erase(x);
+      if (on.empty()) ready.push_back(v);
+    }
+    for (Symbol v : ready)
+      if (unknown_.erase(v) > 0) mark(v);
+  }
+
+  void all(Symbol a, const Term* b) {
+    if (is_safe(a)) {
+      mark_all(b);
+      return;
+    }
+    VarSet vars;
+    collect_vars(b, patterns, vars);
+    const VarSet open = vars.minus(safe_).minus(unified);
+    if (open.empty()) mark(a);
+    for (Symbol v : open) unknown_[a].insert(v);
+  }
+
+  const VarSet& safe_;
+  std::map<Symbol, VarSet> unknown_;
+};
+
+}  // namespace
+
+void Safety::outputs_terms(const Term* t, const VarSet& safe, VarSet& out) const {
+  switch (t->kind) {
+    case TermKind::array_of:
+    case TermKind::object_of:
+    case TermKind::set_of:
+    case TermKind::text:
+    case TermKind::scalar:
+    case TermKind::var:
+      return;
+    case TermKind::ref:
+      if (!ref_safe(t, safe)) return;
+      collect_vars(t, {.ref_heads = false}, out);
+      break;
+    default:
+      break;
+  }
+  for (const Term* x : t->items) outputs_terms(x, safe, out);
+}
+
+void Safety::outputs_terms(const Expr* e, const VarSet& safe, VarSet& out) const {
+  for (const Term* t : e->items)
+    if (t != nullptr) outputs_terms(t, safe, out);
+  for (const auto& w : e->with) {
+    outputs_terms(w.target, safe, out);
+    outputs_terms(w.value, safe, out);
+  }
+}
+
+VarSet Safety::outputs_eq(const Expr* e, const VarSet& safe) const {
+  VarSet out;
+  if (e->items.size() != 3) return safe;
+  outputs_terms(e, safe, out);
+  out.insert(safe);
+  if (e->assigned) {  // := does not bind from its right to its left and back
+    VarSet left;
+    collect_vars(e->items[1], {}, left);
+    for (Symbol v : left) out.erase(v);
+  }
+  const VarSet basis = out;
+  Unifier u(basis);
+  u.unify(e->items[1], e->items[2]);
+  out.insert(u.unified);
+  return out.minus(safe);
+}
+
+VarSet Safety::outputs(const Expr* e, const VarSet& safe) const {
+  VarSet out;
+  if (e->negated) return out;
+  for (const auto& w : e->with) {
+    Expr probe;
+    probe.with = {w};
+    probe.items.clear();
+    VarSet vars;
+    collect_vars(&probe, safety_walk, vars);
+    if (!safe.contains_all(vars)) return {};
+  }
+  switch (e->kind) {
+    case ExprKind::term:
+      outputs_terms(e, safe, out);
+      return out;
+    case ExprKind::every:
+      outputs_terms(e->items[2], safe, out);
+      return out;
+    case ExprKind::call: {
+      if (is_call_of(e, "eq")) return outputs_eq(e, safe);
+      const int arity = c_.arity(e->items[0]);
+      if (arity < 0) return {};
+      outputs_terms(e, safe, out);
+      const auto inputs = static_cast<std::size_t>(arity) + 1;
+      if (inputs >= e->items.size()) return out;
+      VarSet needed;
+      WalkOptions o = patterns;
+      o.sets = false;
+      for (std::size_t i = 1; i < inputs; ++i) collect_vars(e->items[i], o, needed);
+      if (!needed.minus(out).minus(safe).empty()) return {};
+      for (std::size_t i = inputs; i < e->items.size(); ++i) collect_vars(e->items[i], o, out);
+      return out;
+    }
+    default:
+      return {};
+  }
+}
+
+VarSet Safety::outputs(const Body& b, const VarSet& safe) const {
+  VarSet o = safe;
+  // A body may bind in any order: go on until nothing more is bound.
+  for (std::size_t before = o.size() + 1; before != o.size();) {
+    before = o.size();
+    for (const Expr* e : b) o.insert(outputs(e, o));
+  }
+  return o.minus(safe);
+}
+
+// Variables inside operands without braces belong to the body around them, unless the operand binds and uses them itself.
+void Safety::implicit(const Body& b, VarSet& out) const {
+  std::map<Symbol, std::size_t> uses;
+  for (const Expr* e : b) {
+    VarSet vars;
+    collect_vars(e, safety_walk, vars);
+    for (Symbol v : vars) ++uses[v];
+    visible(e, out);
+  }
+  if (b.size() == 1) {
+    for (const auto& [v, n] : uses) out.insert(v);
+    return;
+  }
+  VarSet safe;
+  for (const auto& [v, n] : uses) safe.insert(v);
+  for (const Expr* e : b)
+    if (is_call_of(e, "eq"))
+      for (std::size_t i = 1; i < e->items.size(); ++i)
+        if (e->items[i]->kind == TermKind::var) safe.erase(e->items[i]->name);
+  VarSet bound;
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (const Expr* e : b) {
+      if (!is_call_of(e, "eq")) continue;
+      for (Symbol v : outputs_eq(e, safe)) {
+        if (!bound.insert(v)) continue;
+        safe.insert(v);
+        changed = true;
+      }
+    }
+  }
+  for (const Expr* e : b) {
+    if (e->kind != ExprKind::call || is_call_of(e, "eq")) continue;
+    const int arity = c_.arity(e->items[0]);
+    WalkOptions o = patterns;
+    o.sets = false;
+    if (arity >= 0)
+      for (std::size_t i = static_cast<std::size_t>(arity) + 1; i < e->items.size(); ++i) collect_vars(e->items[i], o, bound);
+  }
+  for (const auto& [v, n] : uses)
+    if (!bound.contains(v) || n == 1) out.insert(v);
+}
+
+void Safety::visible(const Expr* e, VarSet& out) const {
+  collect_vars(e, safety_walk, out);
+  if (e->kind == ExprKind::not_ || e->kind == ExprKind::and_ || e->kind == ExprKind::or_) {
+    if (!e->explicit_body) implicit(e->body, out);
+    if (e->kind != ExprKind::not_ && !e->explicit_right) implicit(e->right, out);
+  }
+}
+
+void Safety::closures(const Expr* e, VarSet& out) const {
+  const std::function<void(const Term*)> in = [&](const Term* t) {
+    if (t == nullptr) return;
+    if (t->kind == TermKind::array_of || t->kind == TermKind::object_of || t->kind == TermKind::set_of) {
+      collect_vars(t, {}, out);
+      return;
+    }
+    for (const Term* x : t->items) in(x);
+  };
+  for (const Term* t : e->items) in(t);
+  for (const auto& w : e->with) in(w.value);
+  collect_vars(e->body, {}, out);
+  collect_vars(e->right, {}, out);
+}
+
+Body Safety::reorder(const Body& body, const VarSet& globals, std::vector<Unsafe>& unsafe) {
+  VarSet body_vars;
+  std::vector<VarSet> open(body.size());
+  std::vector<VarSet> closed(body.size());
+  VarSet safe;
+  for (std::size_t i = 0; i < body.size(); ++i) {
+    visible(body[i], open[i]);
+    body_vars.insert(open[i]);
+  }
+  safe = body_vars.common(globals);
+  for (std::size_t i = 0; i < body.size(); ++i) {
+    open[i] = open[i].minus(safe);
+    closures(body[i], closed[i]);
+    closed[i] = closed[i].common(body_vars).minus(globals);
+  }
+  Body ordered;
+  std::vector<bool> done(body.size());
+  for (std::size_t before = SIZE_MAX; before != ordered.size();) {
+    before = ordered.size();
+    for (std::size_t i = 0; i < body.size(); ++i) {
+      if (done[i]) continue;
+      const VarSet out = outputs(body[i], safe);
+      if (!closed[i].empty()) {
+        const VarSet missing = closed[i].minus(safe);
+        if (!missing.empty()) {
+          if (missing == out) continue;
+          open[i] = missing;
+        }
+      }
+      open[i] = open[i].minus(out).minus(safe);
+      if (!open[i].empty()) continue;
+      done[i] = true;
+      ordered.push_back(body[i]);
+      safe.insert(out);
+    }
+  }
+  for (std::size_t i = 0; i < body.size(); ++i)
+    if (!done[i]) unsafe.push_back({body[i], open[i]});
+  VarSet visible_here = globals;
+  for (std::size_t i = 0; i < ordered.size(); ++i) {
+    if (i > 0) visible(ordered[i - 1], visible_here);
+    nested(ordered[i], visible_here, unsafe);
+  }
+  return ordered;
+}
+
+void Safety::nested(Expr* e, const VarSet& globals, std::vector<Unsafe>& unsafe) {
+  VarSet inner = globals;
+  for (Term* t : e->items)
+    if (t != nullptr) nested(t, e, inner, unsafe);
+  for (auto& w : e->with) nested(w.value, e, inner, unsafe);
+  if (e->kind == ExprKind::every) {
+    collect_vars(e->items[0], {}, inner);
+    collect_vars(e->items[1], {}, inner);
+  }
+  if (!e->body.empty()) nested_body({}, e->body, e, inner, unsafe);
+  if (!e->right.empty()) nested_body({}, e->right, e, inner, unsafe);
+}
+
+void Safety::nested(Term* t, Expr* at, VarSet& globals, std::vector<Unsafe>& unsafe) {
+  if (t->kind == TermKind::array_of || t->kind == TermKind::object_of || t->kind == TermKind::set_of) {
+    VarSet head;
+    for (const Term* x : t->items) collect_vars(x, {}, head);
+    nested_body(head, t->body, at, globals, unsafe);
+    return;
+  }
+  for (Term* x : t->items) nested(x, at, globals, unsafe);
+}
+
+void Safety::nested_body(const VarSet& head, Body& b, Expr* at, const VarSet& globals, std::vector<Unsafe>& unsafe) {
+  VarSet bound = globals;
+  for (const Expr* e : b) visible(e, bound);
+  if (const VarSet missing = head.minus(bound); !missing.empty()) unsafe.push_back({at, missing});
+  std::vector<Unsafe> inner;
+  Body ordered = reorder(b, globals, inner);
+  if (inner.empty())
+    b = std::move(ordered);
+  else
+    unsafe.insert(unsafe.end(), inner.begin(), inner.end());
+}
+
+void Safety::report(const std::vector<Unsafe>& unsafe) {
+  VarSet told;
+  for (const auto& u : unsafe)
+    for (Symbol v : u.vars) {
+      Symbol name = c_.original(v) != nullptr ? c_.original(v) : v;
+      const bool generated = name->starts_with("__local") || name->starts_with("$");
+      if (generated && unsafe.size() > 1 && name->starts_with("__local")) continue;
+      if (!told.insert(v)) continue;
+      c_.error(u.expr->loc, "rego_unsafe_var_error", generated ? (name->starts_with("$") ? "var _ is unsafe" : "expression is unsafe") : "var " + *name + " is unsafe");
+    }
+  if (c_.ok() && !unsafe.empty()) c_.error(unsafe[0].expr->loc, "rego_unsafe_var_error", "expression is unsafe");
+}
+
+void Safety::rule(Rule* r) {
+  VarSet bound;
+  for (const Expr* e : r->body) visible(e, bound);
+  VarSet args;
+  for (const Term* a : r->args) collect_vars(a, {}, args);
+  bound.insert(args);
+  VarSet head;
+  for (std::size_t i = 1; i < r->ref.size(); ++i) collect_vars(r->ref[i], {}, head);
+  collect_vars(r->key, {}, head);
+  collect_vars(r->value, {}, head);
+  for (Symbol v : head.minus(bound)) {
+    Symbol name = c_.original(v) != nullptr ? c_.original(v) : v;
+    c_.error(r->loc, "rego_unsafe_var_error", "var " + (name->starts_with("$") ? std::string("_") : *name) + " is unsafe");
+  }
+  std::vector<Unsafe> unsafe;
+  Body ordered = reorder(r->body, args, unsafe);
+  if (!unsafe.empty())
+    report(unsafe);
+  else
+    r->body = std::move(ordered);
+}
+
+void Safety::query(Body& b) {
+  std::vector<Unsafe> unsafe;
+  Body ordered = reorder(b, {}, unsafe);
+  if (!unsafe.empty())
+    report(unsafe);
+  else
+    b = std::move(ordered);
+}
+
+}  // namespace cairn::policy
