@@ -43,12 +43,12 @@ class AgentEvidence final : public EvidenceProvider {
 };
 
 struct ClientOptions {
-  std::string url;                     // base: "http://h:8081/api"; trailing '/' are removed
+  std::string url = {};                     // base: "http://h:8081/api"; trailing '/' are removed
   Profile profile = Profile::p1;
-  std::string extra_roots;             // PEM certificates trusted for https besides the system's
-  std::optional<std::string> api_key;  // sent as Authorization: Bearer
-  std::optional<std::string> instance_info;   // JSON for the header AAInstanceInfo
-  std::optional<std::string> init_data_toml;  // P2
+  std::string extra_roots = {};             // PEM certificates trusted for https besides the system's
+  std::optional<std::string> api_key = {};  // sent as Authorization: Bearer
+  std::optional<std::string> instance_info = {};   // JSON for the header AAInstanceInfo
+  std::optional<std::string> init_data_toml = {};  // P2
   net::Milliseconds timeout = limits::request_timeout;       // per request
   net::Milliseconds handshake_pause = limits::handshake_pause;  // between failed handshakes of token()
 };
@@ -83,13 +83,13 @@ class Client {
 
 // A token straight from an attestation service at `url` (".../api/attestation-service"), §4.7.
 struct AttestationServiceOptions {
-  std::string url;
+  std::string url = {};
   Profile profile = Profile::p1;
-  std::string extra_roots;
-  std::optional<std::string> api_key;
-  std::optional<std::string> instance_info;
-  std::optional<std::string> additional_data;
-  std::vector<std::string> policy_ids;
+  std::string extra_roots = {};
+  std::optional<std::string> api_key = {};
+  std::optional<std::string> instance_info = {};
+  std::optional<std::string> additional_data = {};
+  std::vector<std::string> policy_ids = {};
   net::Milliseconds timeout = limits::request_timeout;
 };
 [[nodiscard]] net::Task<std::string> attestation_service_token(AttestationServiceOptions options,
