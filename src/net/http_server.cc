@@ -1,7 +1,6 @@
 #include "net/http_server.h"
 
-#include <atomic>
-#include <boost/asio/post.hpp>
+#include <array>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -37,19 +36,6 @@ Task<std::string> Exchange::body(std::size_t limit) {
   }
   out.resize(size);
   co_return out;
-}
-
-// ---- Drain
-
-void Drain::start() {
-  started_ = true;
-  for (auto at = hooks_.begin(); at != hooks_.end();) (*at++)();
-}
-Drain::Hook::Hook(Drain* drain, std::function<void()> callback) : drain_(drain) {
-  if (drain_ != nullptr) at_ = drain_->hooks_.insert(drain_->hooks_.end(), std::move(callback));
-}
-Drain::Hook::~Hook() {
-  if (drain_ != nullptr) drain_->hooks_.erase(at_);
 }
 
 // ---- shared by the engines
@@ -148,106 +134,33 @@ Task<> serve_connection(StreamPtr stream, const Handler& handler, const ServerOp
 // ---- the server
 
 struct HttpServer::State {
-  struct PerLoop {
-    explicit PerLoop(const Executor& executor) : loop(executor), connections(executor) {}
-    Executor loop;
-    TaskGroup connections;
-    Drain drain;
-  };
-  State(Runtime& r, Handler h, ServerOptions o)
-      : runtime(r), handler(std::move(h)), options(std::move(o)), accepting(r.loop(0)) {
-    for (std::size_t i = 0; i < r.loops(); ++i) loops.push_back(std::make_unique<PerLoop>(r.loop(i)));
-  }
-  Runtime& runtime;
+  State(Runtime& runtime, Handler h, ServerOptions o)
+      : handler(std::move(h)), options(std::move(o)), acceptor(runtime, options.max_connections) {}
   Handler handler;
   ServerOptions options;
-  TaskGroup accepting;  // on loop 0, with the listeners
-  std::vector<std::shared_ptr<Listener>> listeners;
-  std::vector<std::unique_ptr<PerLoop>> loops;
-  std::atomic<std::size_t> connections{0};
-  std::size_t next = 0;
-  bool stopping = false;
+  Acceptor acceptor;
 };
-
-namespace {
-
-// Says on scope exit that a connection is over.
-struct Counted {
-  std::atomic<std::size_t>& count;
-  explicit Counted(std::atomic<std::size_t>& c) : count(c) { ++count; }
-  ~Counted() { --count; }
-};
-
-}  // namespace
 
 HttpServer::HttpServer(Runtime& runtime, Handler handler, ServerOptions options)
     : state_(std::make_shared<State>(runtime, std::move(handler), std::move(options))) {}
 HttpServer::~HttpServer() = default;
-std::size_t HttpServer::connections() const { return state_->connections; }
+std::size_t HttpServer::connections() const { return state_->acceptor.connections(); }
+Task<> HttpServer::stop(Milliseconds grace) { return state_->acceptor.stop(grace); }
 
 Result<Endpoint> HttpServer::listen(const Endpoint& endpoint, std::shared_ptr<const TlsContext> tls,
                                     ListenOptions options) {
-  CAIRN_TRY(auto made, Listener::listen(state_->runtime.loop(0), endpoint, options));
-  const std::shared_ptr<Listener> listener = std::move(made);
-  Endpoint bound = listener->local();
-
-  static constexpr auto serve = [](std::shared_ptr<State> state, State::PerLoop& home, StreamPtr stream,
-                                   std::shared_ptr<const TlsContext> context) -> Task<> {
-    const Counted counted(state->connections);
+  static constexpr auto serve = [](std::shared_ptr<const TlsContext> context, State& state, StreamPtr stream,
+                                   Drain& drain) -> Task<> {
     if (context) {
       auto secured = co_await tls_accept(std::move(stream), context);
-      if (!secured) {
-        spdlog::debug("TLS handshake: {}", printable(secured.error().text()));
-        co_return Result<>{};
-      }
+      if (!secured) co_return fail(std::move(secured).error());
       stream = std::move(*secured);
     }
-    const auto result = co_await serve_connection(std::move(stream), state->handler, state->options, &home.drain);
-    if (!result) spdlog::debug("connection: {}", printable(result.error().text()));
-    co_return Result<>{};
+    co_return co_await serve_connection(std::move(stream), state.handler, state.options, &drain);
   };
-  static constexpr auto accept = [](std::shared_ptr<State> state, std::shared_ptr<Listener> source,
-                                    std::shared_ptr<const TlsContext> context) -> Task<> {
-    for (;;) {
-      State::PerLoop& home = *state->loops[state->next++ % state->loops.size()];
-      CAIRN_CO_TRY(StreamPtr stream, co_await source->accept(home.loop));
-      if (state->connections >= state->options.max_connections) continue;  // closed
-      asio::post(home.loop, [state, &home, context, stream = std::move(stream)]() mutable {
-        if (home.drain.started()) return;
-        home.connections.spawn(serve(state, home, std::move(stream), context), "connection");
-      });
-    }
-  };
-  post(state_->runtime.loop(0), [state = state_, listener, tls] {
-    if (state->stopping) return listener->close();
-    state->listeners.push_back(listener);
-    state->accepting.spawn(accept(state, listener, tls), "accept");
-  });
-  return bound;
-}
-
-Task<> HttpServer::stop(Milliseconds grace) {
-  static constexpr auto stop_accepting = [](std::shared_ptr<State> state) -> Task<> {
-    state->stopping = true;
-    for (const auto& listener : std::exchange(state->listeners, {})) listener->close();
-    co_await state->accepting.stop();
-    co_return Result<>{};
-  };
-  static constexpr auto drain = [](std::shared_ptr<State> state, std::size_t index, Milliseconds limit) -> Task<> {
-    State::PerLoop& home = *state->loops[index];
-    home.drain.start();
-    co_await home.connections.stop(limit);
-    co_return Result<>{};
-  };
-  struct Stop {
-    static Task<> from(std::shared_ptr<State> state, std::size_t index, Milliseconds limit) {
-      if (index == state->loops.size()) co_return Result<>{};
-      co_return co_await both(on_loop(state->loops[index]->loop, drain(state, index, limit)), from(state, index + 1, limit));
-    }
-  };
-  const auto state = state_;
-  CAIRN_CO_CHECK(co_await on_loop(state->runtime.loop(0), stop_accepting(state)));
-  co_return co_await Stop::from(state, 0, grace);
+  return state_->acceptor.listen(endpoint, [state = state_.get(), tls](StreamPtr stream, Drain& drain) {
+    return serve(tls, *state, std::move(stream), drain);
+  }, options);
 }
 
 }  // namespace cairn::net

@@ -5,13 +5,13 @@
 #pragma once
 
 #include <functional>
-#include <list>
 #include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "net/acceptor.h"
 #include "net/http.h"
 #include "net/stream.h"
 #include "net/tls.h"
@@ -120,29 +120,6 @@ class HttpServer {
  private:
   struct State;
   std::shared_ptr<State> state_;
-};
-
-// Tells connections of one loop to finish: idle ones close now, the others after the exchange under way.
-class Drain {
- public:
-  void start();
-  [[nodiscard]] bool started() const { return started_; }
-  // Calls back at start() as long as the hook lives.
-  class Hook {
-   public:
-    Hook(Drain* drain, std::function<void()> callback);  // drain may be nullptr
-    ~Hook();
-    Hook(const Hook&) = delete;
-    Hook& operator=(const Hook&) = delete;
-
-   private:
-    Drain* drain_;
-    std::list<std::function<void()>>::iterator at_;
-  };
-
- private:
-  bool started_ = false;
-  std::list<std::function<void()>> hooks_;
 };
 
 // Serves one connection, whatever it comes from, until it ends: for gateways that accept and look first. The protocol

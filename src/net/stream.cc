@@ -111,10 +111,12 @@ class SocketStream final : public Stream {
   Task<std::size_t> read_some(std::span<std::uint8_t> into) override {
     if (into.empty()) co_return fail(ErrorCode::invalid_argument, "a read into no space");
     if (auto stopped = check(); !stopped) co_return fail(std::move(stopped).error());
+    if (ended_) co_return 0U;
     if (full_) {  // the last read filled its buffer: more is probably there
       const ssize_t n = ::recv(fd_, into.data(), into.size(), 0);
       if (n >= 0) {
         full_ = static_cast<std::size_t>(n) == into.size();
+        ended_ = n == 0;
         if (++direct_ % kDirectOperations == 0) co_await yield();
         co_return static_cast<std::size_t>(n);
       }
@@ -126,7 +128,8 @@ class SocketStream final : public Stream {
       full_ = n == into.size();
       co_return n;
     }
-    if (ec == asio::error::eof) co_return 0U;
+    ended_ = ec == asio::error::eof;
+    if (ended_) co_return 0U;
     co_return failed(ec, "receive");
   }
 
@@ -195,7 +198,7 @@ class SocketStream final : public Stream {
   asio::generic::stream_protocol::socket socket_;
   Endpoint peer_;
   int fd_ = -1;
-  bool full_ = false;
+  bool full_ = false, ended_ = false;
   int direct_ = 0;
   boost::system::error_code ignored_;
   Deadline deadline_;

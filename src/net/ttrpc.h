@@ -82,6 +82,7 @@ class TtrpcClient {
 
  private:
   struct State;
+  struct Reader;
   std::shared_ptr<State> state_;
 };
 
