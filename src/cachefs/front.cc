@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -25,7 +26,10 @@ constexpr fuse_ino_t kFirstInode = FUSE_ROOT_ID;  // node 0
 // What the replies of one session need; libfuse hands it to every operation.
 struct Front {
   Model& model;
+  Resident* resident;
   int device;
+  std::atomic<bool> passthrough = false;  // the kernel reads whole resident files by itself
+  std::mutex backing = {};
   bool replaying = false;               // the saved first request is still to be read
   std::uint64_t swallow_unique = 0;     // its answer, which the kernel has had already
   bool swallow = false;
@@ -71,7 +75,7 @@ fuse_entry_param entry_of(const Model& model, NodeId id) {
 }
 
 void on_init(void* data, fuse_conn_info* connection) {
-  (void)data;
+  Front& front = *static_cast<Front*>(data);
   connection->max_write = kRequestMax;  // also bounds reads
   connection->max_readahead = kReadAheadKbMax * 1024;
   connection->max_background = 64;
@@ -84,6 +88,7 @@ void on_init(void* data, fuse_conn_info* connection) {
   for (const std::uint64_t flag : {FUSE_CAP_ASYNC_READ, FUSE_CAP_PARALLEL_DIROPS, FUSE_CAP_READDIRPLUS, FUSE_CAP_CACHE_SYMLINKS,
                                    FUSE_CAP_EXPLICIT_INVAL_DATA, FUSE_CAP_NO_OPEN_SUPPORT, FUSE_CAP_NO_OPENDIR_SUPPORT})
     (void)fuse_set_feature_flag(connection, flag);
+  front.passthrough = front.resident != nullptr && fuse_set_feature_flag(connection, FUSE_CAP_PASSTHROUGH);
 }
 
 void on_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
@@ -119,11 +124,18 @@ void on_readlink(fuse_req_t request, fuse_ino_t ino) {
 
 void on_read(fuse_req_t request, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info*) {
   thread_local Bytes buffer(kRequestMax);
-  Model& model = model_of(request);
-  const auto id = node_of(model, ino);
+  Front& front = front_of(request);
+  const auto id = node_of(front.model, ino);
   if (!id) return (void)fuse_reply_err(request, ESTALE);
   if (offset < 0) return (void)fuse_reply_err(request, EINVAL);
-  const int got = model.read(*id, static_cast<std::uint64_t>(offset), std::span(buffer).first(std::min(size, buffer.size())));
+  const auto at = static_cast<std::uint64_t>(offset);
+  size = std::min(size, buffer.size());
+  if (front.resident != nullptr && front.resident->holds(*id)) {
+    const auto piece = front.resident->read(*id, at, size);
+    // A damaged block spoils its chunk for the store; the blocks around it are still had one by one below.
+    if (piece.error == 0) return (void)fuse_reply_buf(request, reinterpret_cast<const char*>(piece.bytes.data()), piece.bytes.size());
+  }
+  const int got = front.model.read(*id, at, std::span(buffer).first(size));
   if (got < 0) return (void)fuse_reply_err(request, -got);
   fuse_reply_buf(request, reinterpret_cast<const char*>(buffer.data()), static_cast<std::size_t>(got));
 }
@@ -180,8 +192,38 @@ void on_readdirplus(fuse_req_t request, fuse_ino_t ino, std::size_t size, off_t 
   list(request, ino, size, offset, true);
 }
 
-// Not kept on the client's side as state: the kernel then opens without asking and keeps its cache.
-void on_open(fuse_req_t request, fuse_ino_t, fuse_file_info*) { fuse_reply_err(request, ENOSYS); }
+// The connection's number for a file of the store; 0 where the kernel refuses.
+int backing_of(fuse_req_t request, NodeId id) {
+  Front& front = front_of(request);
+  const std::scoped_lock lock(front.backing);
+  std::atomic<int>& backing = front.resident->backing_id(id);
+  if (backing == 0) backing = std::max(0, fuse_passthrough_open(request, front.resident->descriptor(id)));
+  if (backing == 0) front.passthrough = false;
+  return backing;
+}
+
+// Streaming: not implemented on purpose, the kernel then opens without asking and keeps its cache.
+void on_open(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info) {
+  Front& front = front_of(request);
+  const auto id = node_of(front.model, ino);
+  if (!id) return (void)fuse_reply_err(request, ESTALE);
+  if (front.resident == nullptr) return (void)fuse_reply_err(request, ENOSYS);
+  info->keep_cache = 1;
+  info->noflush = 1;
+  const bool held = front.resident->holds(*id);
+  if (held && front.resident->opened(*id, front.passthrough && backing_of(request, *id) != 0) == Resident::OpenAs::passthrough) {
+    info->keep_cache = 0;
+    info->backing_id = front.resident->backing_id(*id);
+  }
+  if (fuse_reply_open(request, info) != 0 && held) front.resident->closed(*id);
+}
+void on_release(fuse_req_t request, fuse_ino_t ino, fuse_file_info*) {
+  Front& front = front_of(request);
+  const auto id = node_of(front.model, ino);
+  if (id && front.resident != nullptr && front.resident->holds(*id)) front.resident->closed(*id);
+  fuse_reply_err(request, 0);
+}
+void on_opendir(fuse_req_t request, fuse_ino_t, fuse_file_info*) { fuse_reply_err(request, ENOSYS); }
 
 void on_statfs(fuse_req_t request, fuse_ino_t) {
   const Model& model = model_of(request);
@@ -229,7 +271,8 @@ const fuse_lowlevel_ops& operations() {
     o.getattr = on_getattr;
     o.readlink = on_readlink;
     o.open = on_open;
-    o.opendir = on_open;
+    o.release = on_release;
+    o.opendir = on_opendir;
     o.read = on_read;
     o.readdir = on_readdir;
     o.readdirplus = on_readdirplus;
@@ -291,7 +334,7 @@ void resend_unanswered(int device) {
 
 class FuseSession {
  public:
-  FuseSession(Model& model, int device) : front_{model, device} {
+  FuseSession(Model& model, Resident* resident, int device) : front_{model, resident, device} {
     static char name[] = "cairn-cachefs";
     char* argv[] = {name, nullptr};
     fuse_args args = FUSE_ARGS_INIT(1, argv);
@@ -338,17 +381,19 @@ class FuseSession {
 
 }  // namespace
 
-int serve(Model& model, int device, const OnReady& on_ready) {
-  FuseSession session(model, device);
+int serve(Model& model, Resident* resident, int device, const OnReady& on_ready) {
+  FuseSession session(model, resident, device);
   if (!session.start()) {
     spdlog::error("the kernel's file system connection did not start");
     return 1;
   }
-  on_ready();
+  if (resident != nullptr) resident->start_worker();
   const unsigned wanted = model.options().threads;
   const unsigned count = std::clamp(wanted != 0 ? wanted : 2 * thread_count(0), kServeThreadsMin, kServeThreadsMax);
   std::vector<std::jthread> threads;
   for (unsigned i = 0; i < count; ++i) threads.emplace_back([&] { session.loop(); });
+  while (resident != nullptr && !resident->preloaded(model.options().preload)) std::this_thread::sleep_for(kPreloadPoll);
+  on_ready();
   threads.clear();
   return 0;
 }

@@ -20,5 +20,6 @@ inline constexpr std::chrono::seconds kWorkerDeathsWindow{60};
 inline constexpr std::chrono::milliseconds kWorkerRestartPause{50};
 inline constexpr std::chrono::seconds kDrainTime{2};        // from SIGTERM until the worker is ended
 inline constexpr std::chrono::seconds kStartTime{30};       // from mount to the first answer
+inline constexpr std::chrono::milliseconds kPreloadPoll{5};
 
 }  // namespace cairn::cachefs

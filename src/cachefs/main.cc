@@ -35,6 +35,7 @@ void add_mount(CLI::App& app, Arguments& a) {
   app.add_flag("--fail-closed", m.fail_closed, "after one integrity failure every read fails");
   app.add_option("--mode", a.mode, "auto (default), streaming or resident");
   app.add_option("--memory", m.memory_mib, "MiB for the resident mode; default 60 % of what is available");
+  app.add_option("--preload", m.preload, "percent of the model in memory before the mount is ready (resident mode)");
   app.add_option("--threads", m.threads, "serving threads; default twice the cores");
   app.add_option("--read-ahead", m.read_ahead_kb, "the kernel's read-ahead for the mount, in KiB");
   app.add_option("--type", m.type, "the mount shows as fuse.TYPE; default cairn");

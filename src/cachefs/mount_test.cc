@@ -84,6 +84,7 @@ class Mounts : public testing::Test {
     o.source = dir_ / "vol";
     o.mountpoint = dir_ / "mnt";
     o.passfile = dir_ / "key";
+    o.mode = Mode::streaming;
     return o;
   }
   [[nodiscard]] fs::path stored(std::string_view path) const {
@@ -156,6 +157,66 @@ TEST_F(Mounts, AWorkerThatDiesIsReplacedUnderReaders) {
   EXPECT_EQ(wrong, 0);
   EXPECT_GT(rounds, 3);
   EXPECT_EQ(m.stop(SIGTERM), kExitOk);
+}
+
+TEST_F(Mounts, ResidentFilesAreReadByTheKernelAndSurviveWorkers) {
+  MountOptions o = options();
+  o.mode = Mode::resident;
+  o.preload = 100;
+  Mounted m(o);
+  ASSERT_TRUE(m.ready());
+  EXPECT_EQ(read_file(dir_ / "mnt/a/weights").value(), weights_);
+  EXPECT_EQ(read_text(dir_ / "mnt/config.json").value(), "{}\n");
+  fs::rename(dir_ / "vol", dir_ / "gone");  // the ciphertext is not needed any more
+  const Fd open_before(::open((dir_ / "mnt/a/weights").c_str(), O_RDONLY | O_CLOEXEC));
+  for (int i = 0; i < 3; ++i) {
+    ::kill(m.worker(), SIGKILL);
+    std::this_thread::sleep_for(100ms);
+    Bytes out(weights_.size());
+    ASSERT_EQ(::pread(open_before.get(), out.data(), out.size(), 0), static_cast<ssize_t>(out.size()));
+    EXPECT_EQ(out, weights_);
+    EXPECT_EQ(read_file(dir_ / "mnt/a/weights").value(), weights_);
+  }
+}
+
+TEST_F(Mounts, ResidentWhileItFills) {
+  MountOptions o = options();
+  o.mode = Mode::resident;
+  Mounted m(o);
+  ASSERT_TRUE(m.ready());
+  std::vector<std::jthread> readers;
+  std::atomic<int> wrong = 0;
+  for (int i = 0; i < 4; ++i)
+    readers.emplace_back([&] {
+      for (int k = 0; k < 20; ++k)
+        if (const auto bytes = read_file(dir_ / "mnt/a/weights"); !bytes || *bytes != weights_) ++wrong;
+    });
+  readers.clear();
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST_F(Mounts, ResidentDamageIsEioAroundGoodData) {
+  change(stored("a/weights"), 18 + 4128 * 700 + 100);
+  MountOptions o = options();
+  o.mode = Mode::resident;
+  Mounted m(o);
+  ASSERT_TRUE(m.ready());
+  const Fd fd(::open((dir_ / "mnt/a/weights").c_str(), O_RDONLY | O_CLOEXEC));
+  Bytes out(4096);
+  ASSERT_EQ(::pread(fd.get(), out.data(), out.size(), 701 * 4096), 4096);
+  EXPECT_TRUE(std::equal(out.begin(), out.end(), weights_.begin() + 701 * 4096));
+  EXPECT_EQ(::pread(fd.get(), out.data(), out.size(), 700 * 4096), -1);
+}
+
+TEST_F(Mounts, ResidentNeedsTheMemory) {
+  MountOptions o = options();
+  o.mode = Mode::resident;
+  o.memory_mib = 1;
+  EXPECT_EQ(Mounted(o).code(), kExitOther);
+  o.mode = Mode::automatic;
+  Mounted m(o);
+  ASSERT_TRUE(m.ready());
+  EXPECT_EQ(read_file(dir_ / "mnt/a/weights").value(), weights_);
 }
 
 TEST_F(Mounts, AKilledSupervisorLeavesNoMount) {

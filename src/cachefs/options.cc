@@ -58,6 +58,7 @@ Result<MountOptions> parse_mount_options(std::string_view json) {
   out.expect_root = f.value_or("expect_root", std::string());
   out.fail_closed = f.value_or("fail_closed", out.fail_closed);
   out.memory_mib = f.value_or("memory_mib", out.memory_mib);
+  out.preload = f.value_or("preload", out.preload);
   out.threads = f.value_or("threads", out.threads);
   out.read_ahead_kb = f.value_or("read_ahead_kb", out.read_ahead_kb);
   out.type = f.value_or("type", out.type);
@@ -75,6 +76,7 @@ Result<void> check_mount_options(const MountOptions& o) {
   if (o.mountpoint.empty()) problems.add("mountpoint", "missing");
   if (o.passfile.empty()) problems.add("passfile", "missing: the file with the password, or - for standard input");
   if (o.wipe_passfile && o.passfile == "-") problems.add("wipe_passfile", "needs a file");
+  if (o.preload > 100) problems.add("preload", "at most 100 percent");
   if (o.threads > kServeThreadsMax) problems.add("threads", "at most " + std::to_string(kServeThreadsMax));
   if (o.read_ahead_kb > kReadAheadKbMax) problems.add("read_ahead_kb", "at most " + std::to_string(kReadAheadKbMax));
   if (!o.expect_root.empty() && !is_measured_form(o.expect_root))

@@ -32,6 +32,7 @@ struct MountOptions {
   bool fail_closed = false;          // after one integrity failure every read fails
   Mode mode = Mode::automatic;
   std::uint64_t memory_mib = 0;      // for the resident mode; 0: 60 % of what is available
+  unsigned preload = 0;              // percent in memory before the mount is ready (resident mode)
   unsigned threads = 0;              // 0: by the cores
   unsigned read_ahead_kb = kReadAheadKbDefault;
   std::string type = "cairn";        // the mount shows as fuse.<type>

@@ -45,7 +45,7 @@ void watch_parent(const MountPoint& mount, pid_t parent) {
 
 class Supervisor {
  public:
-  Supervisor(Model& model, MountPoint mount) : model_(model), mount_(std::move(mount)) {}
+  Supervisor(Model& model, Resident* resident, MountPoint mount) : model_(model), resident_(resident), mount_(std::move(mount)) {}
 
   int run() {
     const sigset_t set = handled_signals();
@@ -80,7 +80,7 @@ class Supervisor {
       mount_.unmount();
       ::_exit(1);
     }
-    const int code = serve(model_, mount_.device(), [&] {
+    const int code = serve(model_, resident_, mount_.device(), [&] {
       (void)write_all(tell.get(), as_bytes("r"));
       tell.reset();
     });
@@ -94,7 +94,7 @@ class Supervisor {
       const bool starting = !model_.shared().ready;
       const int n = ::poll(waiting, 2, starting ? 1000 : -1);
       if (n < 0 && errno != EINTR) return kExitOther;
-      if (starting && monotonic_ms() - started_ms_ > std::chrono::milliseconds(kStartTime).count()) {
+      if (starting && model_.options().preload == 0 && monotonic_ms() - started_ms_ > std::chrono::milliseconds(kStartTime).count()) {
         spdlog::error("the mount did not come up in time");
         return kExitMountFailed;
       }
@@ -115,7 +115,7 @@ class Supervisor {
     if (o.ready_fd >= 0) (void)write_all(o.ready_fd, as_bytes("ready\n"));
     if (!o.ready_file.empty()) (void)write_text(o.ready_file, "ready\n", 0644);
     spdlog::info("serving {} files, {} MiB, on {} ({}{})", model_.tree().file_count(), model_.tree().total_bytes() >> 20,
-                 mount_.path().string(), model_.volume().content().engine(), mount_.propagates() ? ", shared" : "");
+                 mount_.path().string(), model_.volume().content().engine(), resident_ != nullptr ? ", resident" : ", streaming");
   }
 
   std::optional<int> on_signal() {
@@ -163,6 +163,7 @@ class Supervisor {
   }
 
   Model& model_;
+  Resident* resident_;
   MountPoint mount_;
   Fd signals_, ready_;
   pid_t worker_ = -1;
@@ -188,12 +189,17 @@ int run_mount(const MountOptions& options) {
     spdlog::error("{}", model.error().text());
     return exit_code(model.error());
   }
+  auto resident = Resident::make(**model);
+  if (!resident) {
+    spdlog::error("{}", resident.error().text());
+    return exit_code(resident.error());
+  }
   auto mount = MountPoint::mount(options);
   if (!mount) {
     spdlog::error("{}", mount.error().text());
     return mount.error().code == ErrorCode::invalid_argument || mount.error().code == ErrorCode::not_found ? kExitMountPoint : kExitMountFailed;
   }
-  return Supervisor(**model, std::move(*mount)).run();
+  return Supervisor(**model, resident->get(), std::move(*mount)).run();
 }
 
 }  // namespace cairn::cachefs

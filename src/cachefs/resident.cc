@@ -1,0 +1,251 @@
+#include "cachefs/resident.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <sstream>
+
+#include "base/log.h"
+#include "cachefs/store/disk.h"
+#include "cachefs/store/work.h"
+
+namespace cairn::cachefs {
+namespace {
+
+enum ChunkState : std::uint8_t { kEmpty, kFilling, kWhole };
+constexpr int kFillNiceness = 5;
+constexpr std::uint64_t kShareOfMemory = 60;  // percent, where no budget is given
+
+std::uint64_t number_in(const std::filesystem::path& path, std::uint64_t otherwise) {
+  const auto text = read_text(path, 4096);
+  if (!text || text->empty() || (*text)[0] < '0' || (*text)[0] > '9') return otherwise;
+  return std::strtoull(text->c_str(), nullptr, 10);
+}
+
+std::uint64_t memory_of_system() {
+  const auto text = read_text("/proc/meminfo", 64U << 10);
+  std::istringstream lines(text.value_or(""));
+  for (std::string key, unit; lines >> key;) {
+    std::uint64_t value = 0;
+    lines >> value;
+    std::getline(lines, unit);
+    if (key == "MemAvailable:") return value << 10;
+  }
+  return 0;
+}
+
+// What the control group (version 2) leaves; everything where there is none.
+std::uint64_t memory_of_group() {
+  constexpr std::uint64_t kAll = ~std::uint64_t{0};
+  const auto text = read_text("/proc/self/cgroup", 64U << 10);
+  if (!text) return kAll;
+  std::istringstream lines(*text);
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("0::")) continue;
+    const std::filesystem::path group = "/sys/fs/cgroup" + line.substr(3);
+    const std::uint64_t limit = number_in(group / "memory.max", kAll), used = number_in(group / "memory.current", 0);
+    return limit == kAll ? kAll : limit - std::min(limit, used);
+  }
+  return kAll;
+}
+
+// A tmpfs of `bytes` that has no place in any mount table.
+Result<Fd> make_tmpfs(std::uint64_t bytes) {
+  const Fd context(::fsopen("tmpfs", FSOPEN_CLOEXEC));
+  if (!context) return fail(errno_error(errno, "tmpfs", "cannot make a memory file system"));
+  const auto set = [&](const char* key, const char* value) {
+    return ::fsconfig(context.get(), value != nullptr ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG, key, value, 0) == 0;
+  };
+  if (!set("size", std::to_string(bytes).c_str()) || !set("mode", "0700")) return fail(errno_error(errno, "tmpfs", "cannot set its size"));
+  (void)set("noswap", nullptr);      // Linux 6.4
+  (void)set("huge", "within_size");  // where the kernel has huge pages
+  if (::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) return fail(errno_error(errno, "tmpfs", "cannot make it"));
+  Fd root(::fsmount(context.get(), FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC));
+  if (!root) return fail(errno_error(errno, "tmpfs", "cannot make it"));
+  return root;
+}
+
+}  // namespace
+
+struct Resident::Shared {
+  std::atomic<std::uint64_t> whole = 0;  // chunks
+  std::atomic<int> backing = 0;
+  std::atomic<std::int32_t> cached = 0, passthrough = 0;  // opens
+};
+
+struct Resident::File {
+  NodeId node = 0;
+  std::uint64_t size = 0, chunks = 0, first = 0;  // first: number of its first chunk among all
+  Fd memory;
+  std::uint8_t* map = nullptr;
+  Shared* shared = nullptr;
+  std::atomic<std::uint8_t>* states = nullptr;
+  [[nodiscard]] bool complete() const { return shared->whole.load() == chunks; }
+};
+
+std::uint64_t available_memory() { return std::min(memory_of_system(), memory_of_group()); }
+
+Resident::Resident(Model& model) : model_(model) {}
+Resident::~Resident() {
+  for (const auto& f : files_)
+    if (f->map != nullptr) ::munmap(f->map, f->size);
+  if (shared_ != nullptr) ::munmap(shared_, shared_size_);
+}
+
+Result<std::unique_ptr<Resident>> Resident::make(Model& model) {
+  const MountOptions& options = model.options();
+  if (options.mode == Mode::streaming) return nullptr;
+  std::vector<NodeId> files;
+  std::uint64_t bytes = 0;
+  for (NodeId id = 0; id < model.tree().size(); ++id) {
+    const Node& node = model.tree().at(id);
+    if (node.type != NodeType::file || node.size < kResidentFrom || model.hidden(id) || files.size() == kResidentFilesMax) continue;
+    files.push_back(id);
+    bytes += (node.size + kChunkBytes - 1) / kChunkBytes * kChunkBytes;
+  }
+  const std::uint64_t budget = options.memory_mib != 0 ? options.memory_mib << 20 : available_memory() / 100 * kShareOfMemory;
+  if (bytes > budget) {
+    const std::string need = std::to_string(bytes >> 20) + " MiB are needed, " + std::to_string(budget >> 20) + " MiB may be used";
+    if (options.mode == Mode::resident) return fail(ErrorCode::too_large, "mode", "the model does not fit into memory: " + need);
+    spdlog::info("streaming: {}", need);
+    return nullptr;
+  }
+  if (files.empty()) return nullptr;
+  std::unique_ptr<Resident> out(new Resident(model));
+  auto made = out->allocate(files);
+  if (made) return out;
+  if (options.mode == Mode::resident) return fail(std::move(made).error());
+  spdlog::info("streaming: {}", made.error().text());
+  return nullptr;
+}
+
+Result<void> Resident::allocate(const std::vector<NodeId>& files) {
+  const rlimit limit{kResidentFilesMax + 1024, kResidentFilesMax + 1024};
+  if (files.size() > 512) (void)::setrlimit(RLIMIT_NOFILE, &limit);
+  slot_of_.assign(model_.tree().size(), -1);
+  std::uint64_t chunks = 0, bytes = 0;
+  for (const NodeId id : files) {
+    auto file = std::make_unique<File>();
+    file->node = id;
+    file->size = model_.tree().at(id).size;
+    file->chunks = (file->size + kChunkBytes - 1) / kChunkBytes;
+    file->first = chunks;
+    chunks += file->chunks;
+    bytes += file->size;
+    slot_of_[id] = static_cast<std::int32_t>(files_.size());
+    files_.push_back(std::move(file));
+  }
+  CAIRN_TRY(store_, make_tmpfs((chunks + files.size()) * kChunkBytes));
+  shared_size_ = files_.size() * sizeof(Shared) + chunks;
+  shared_ = ::mmap(nullptr, shared_size_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (shared_ == MAP_FAILED) {
+    shared_ = nullptr;
+    return fail(ErrorCode::too_large, "memory", "cannot be had");
+  }
+  auto* counters = static_cast<Shared*>(shared_);
+  auto* states = reinterpret_cast<std::atomic<std::uint8_t>*>(counters + files_.size());
+  for (std::size_t i = 0; i < files_.size(); ++i) {
+    File& f = *files_[i];
+    const std::string name = std::to_string(i);
+    f.memory = Fd(::openat(store_.get(), name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    if (!f.memory || ::ftruncate(f.memory.get(), static_cast<off_t>(f.size)) != 0)
+      return fail(errno_error(errno, "tmpfs", "cannot make a file"));
+    (void)::unlinkat(store_.get(), name.c_str(), 0);
+    f.shared = new (counters + i) Shared;
+    f.states = states + f.first;
+  }
+  model_.shared().resident_total = bytes;
+  return {};
+}
+
+void Resident::start_worker() {
+  for (const auto& f : files_) {
+    for (std::uint64_t c = 0; c < f->chunks; ++c)
+      if (f->states[c] == kFilling) f->states[c] = kEmpty;
+    void* map = ::mmap(nullptr, f->size, PROT_READ | PROT_WRITE, MAP_SHARED, f->memory.get(), 0);
+    f->map = map == MAP_FAILED ? nullptr : static_cast<std::uint8_t*>(map);
+  }
+  for (unsigned i = 0; i < thread_count(model_.options().threads); ++i) std::thread([this] { fill_all(); }).detach();
+}
+
+// Chunks of all files in order. A chunk that fails is left to its readers, who get the error.
+void Resident::fill_all() {
+  (void)::setpriority(PRIO_PROCESS, 0, kFillNiceness);  // of this thread: readers come first
+  for (const auto& f : files_) {
+    for (;;) {
+      std::uint64_t at = next_.load();
+      if (at >= f->first + f->chunks) break;
+      if (!next_.compare_exchange_weak(at, at + 1)) continue;
+      if (at < f->first) continue;  // cannot happen: files are in order
+      (void)ensure(*f, at - f->first);
+    }
+  }
+}
+
+bool Resident::fill(File& file, std::uint64_t chunk) {
+  const std::uint64_t offset = chunk * kChunkBytes;
+  const std::size_t size = std::min(kChunkBytes, file.size - offset);
+  const int got = model_.read(file.node, offset, std::span(file.map + offset, size));
+  return got == static_cast<int>(size);
+}
+
+bool Resident::ensure(File& file, std::uint64_t chunk) {
+  std::atomic<std::uint8_t>& state = file.states[chunk];
+  for (;;) {
+    std::uint8_t seen = state.load();
+    if (seen == kWhole) return true;
+    if (seen == kFilling) {
+      state.wait(kFilling);
+      continue;
+    }
+    if (!state.compare_exchange_strong(seen, kFilling)) continue;
+    const bool good = file.map != nullptr && fill(file, chunk);
+    if (good) {
+      model_.shared().resident_bytes += std::min(kChunkBytes, file.size - chunk * kChunkBytes);
+      ++file.shared->whole;
+    }
+    state = good ? kWhole : kEmpty;
+    state.notify_all();
+    return good;
+  }
+}
+
+Resident::Piece Resident::read(NodeId id, std::uint64_t offset, std::size_t size) {
+  File& file = *files_[static_cast<std::size_t>(slot_of_[id])];
+  if (offset >= file.size) return {};
+  if (model_.shared().poisoned) return {{}, EIO};
+  size = std::min<std::uint64_t>(size, file.size - offset);
+  for (std::uint64_t c = offset / kChunkBytes; c <= (offset + size - 1) / kChunkBytes; ++c)
+    if (!ensure(file, c)) return {{}, EIO};
+  return {ByteView(file.map + offset, size), 0};
+}
+
+Resident::OpenAs Resident::opened(NodeId id, bool passthrough_possible) {
+  const File& file = *files_[static_cast<std::size_t>(slot_of_[id])];
+  const std::scoped_lock lock(opens_);
+  const bool past = file.shared->passthrough > 0 || (passthrough_possible && file.shared->cached == 0 && file.complete());
+  ++(past ? file.shared->passthrough : file.shared->cached);
+  return past ? OpenAs::passthrough : OpenAs::cached;
+}
+
+// Both kinds are never open at once, so the kind need not be told.
+void Resident::closed(NodeId id) {
+  const File& file = *files_[static_cast<std::size_t>(slot_of_[id])];
+  const std::scoped_lock lock(opens_);
+  auto& count = file.shared->passthrough > 0 ? file.shared->passthrough : file.shared->cached;
+  if (count > 0) --count;
+}
+
+int Resident::descriptor(NodeId id) const { return files_[static_cast<std::size_t>(slot_of_[id])]->memory.get(); }
+std::atomic<int>& Resident::backing_id(NodeId id) const { return files_[static_cast<std::size_t>(slot_of_[id])]->shared->backing; }
+
+bool Resident::preloaded(unsigned percent) const {
+  return model_.shared().resident_bytes * 100 >= model_.shared().resident_total * percent;
+}
+
+}  // namespace cairn::cachefs

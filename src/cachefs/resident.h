@@ -1,0 +1,72 @@
+// Plaintext of large files in memory of this process only: a tmpfs that is mounted nowhere. Filled by all cores in the
+// background and by readers who need a piece at once; a whole file is then read by the kernel itself (FUSE passthrough).
+// The supervisor makes the store before it forks, so that what one worker decrypted serves the next.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "cachefs/model.h"
+
+namespace cairn::cachefs {
+
+inline constexpr std::uint64_t kResidentFrom = 1U << 20;   // smaller files stay in the kernel's page cache
+inline constexpr std::size_t kResidentFilesMax = 4096;
+inline constexpr std::uint64_t kChunkBytes = 2U << 20;
+
+// Bytes of memory that this process may still use, by the system and by its control group.
+[[nodiscard]] std::uint64_t available_memory();
+
+class Resident {
+ public:
+  // nullptr when the mode is streaming, or automatic and the model does not fit; too_large when resident was asked for
+  // and it does not fit.
+  [[nodiscard]] static Result<std::unique_ptr<Resident>> make(Model& model);
+  ~Resident();
+
+  // In a new worker, once: forgets what a dead one had begun, maps the files, starts filling.
+  void start_worker();
+  // Also while it fills.
+  [[nodiscard]] bool holds(NodeId id) const { return slot_of_[id] >= 0; }
+
+  // The bytes at `offset`, decrypted now where they are not there yet; a view into the store, or a negative errno.
+  struct Piece {
+    ByteView bytes;
+    int error = 0;
+  };
+  [[nodiscard]] Piece read(NodeId id, std::uint64_t offset, std::size_t size);
+
+  // How an open of this file is to be answered, and the count of opens kept: the kernel refuses to read one file both
+  // through its cache and past it.
+  enum class OpenAs { cached, passthrough };
+  [[nodiscard]] OpenAs opened(NodeId id, bool passthrough_possible);
+  void closed(NodeId id);
+  [[nodiscard]] int descriptor(NodeId id) const;
+  [[nodiscard]] std::atomic<int>& backing_id(NodeId id) const;  // of the connection; 0: none yet
+
+  [[nodiscard]] bool preloaded(unsigned percent) const;
+
+ private:
+  struct Shared;  // counters of one file, in memory that outlives workers
+  struct File;
+  explicit Resident(Model& model);
+  [[nodiscard]] Result<void> allocate(const std::vector<NodeId>& files);
+  [[nodiscard]] bool ensure(File& file, std::uint64_t chunk);
+  [[nodiscard]] bool fill(File& file, std::uint64_t chunk);
+  void fill_all();
+
+  Model& model_;
+  Fd store_;  // the tmpfs
+  std::vector<std::unique_ptr<File>> files_;
+  std::vector<std::int32_t> slot_of_;  // by node; -1: not held
+  void* shared_ = nullptr;
+  std::size_t shared_size_ = 0;
+  std::atomic<std::uint64_t> next_ = 0;  // background: chunks handed out, over all files
+  std::mutex opens_;
+};
+
+}  // namespace cairn::cachefs
