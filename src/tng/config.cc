@@ -169,6 +169,8 @@ Verify ConfigLoader::verify(Fields f) {
   out.max_session_age = std::chrono::seconds(f.value_or<std::uint32_t>("max_session_age", 3600));
   if (out.max_session_age.count() == 0 || out.max_session_age > limits::session_age)
     f.problem("max_session_age", "must be 1 to " + std::to_string(std::chrono::seconds(limits::session_age).count()) + " seconds");
+  out.allow_simulated = f.value_or("allow_simulated", false);
+  if (out.allow_simulated) weak(f, "allow_simulated: a simulator proves nothing about hardware");
   if (f.has("policy_ids") && out.policy_ids.empty()) weak(f, "policy_ids is empty: any token of the attestation service is accepted");
   if (out.trusted_certs_paths.empty())
     weak(f, "no trusted_certs_paths: the signer of attestation tokens is not checked, whoever answers at as_addr is believed");

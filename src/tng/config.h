@@ -48,6 +48,7 @@ struct Verify {
   std::vector<std::pair<std::string, std::string>> as_headers;
   std::vector<std::string> policy_ids;
   std::vector<std::string> trusted_certs_paths;  // empty: the token's signer is whoever answers at as_addr
+  bool allow_simulated = false;                  // accept TEEs that are simulators under a trusted service
   std::chrono::seconds max_evidence_age{24 * 3600};
   std::chrono::seconds max_session_age{3600};
 };
