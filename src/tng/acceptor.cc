@@ -20,21 +20,25 @@ Acceptor::Acceptor(net::Runtime& runtime, BlockStatusPtr status, Serve serve)
 Acceptor::~Acceptor() = default;
 
 Result<net::Endpoint> Acceptor::listen(const net::Endpoint& endpoint, net::ListenOptions options) {
-  CAIRN_TRY(listener_, net::Listener::listen(runtime_.loop(0), endpoint, options));
-  status_->listening(listener_->local().text());
-  return listener_->local();
+  CAIRN_TRY(auto listener, net::Listener::listen(runtime_.loop(0), endpoint, options));
+  listeners_.push_back(std::move(listener));
+  if (listeners_.size() == 1) status_->listening(listeners_[0]->local().text());
+  return listeners_.back()->local();
 }
 
-int Acceptor::native_handle() const { return listener_->native_handle(); }
+void Acceptor::start() {
+  for (auto& listener : listeners_) accepting_->spawn(accept_all(*listener), "accept " + status_->name());
+}
 
-void Acceptor::start() { accepting_->spawn(accept_all(), "accept " + status_->name()); }
-
-net::Task<> Acceptor::accept_all() {
-  for (std::size_t next = 0;; ++next) {
-    const std::size_t shard = next % shards_.size();
-    auto stream = co_await listener_->accept(runtime_.loop(shard));
+net::Task<> Acceptor::accept_all(net::Listener& listener) {
+  for (;;) {
+    const std::size_t shard = next_shard_++ % shards_.size();
+    auto stream = co_await listener.accept(runtime_.loop(shard));
     if (!stream) {
       if (stream.error().code == ErrorCode::cancelled) co_return Result<>{};
+      spdlog::error("{}: cannot accept any more: {}", status_->name(), stream.error().text());
+      status_->ready = false;
+      runtime_.request_stop();
       co_return fail(std::move(stream).error());
     }
     if (status_->active >= static_cast<std::int64_t>(limits::connections)) {
@@ -64,7 +68,7 @@ net::Task<> Acceptor::guarded(net::StreamPtr stream, std::size_t shard) {
 }
 
 net::Task<> Acceptor::stop(net::Milliseconds grace) {
-  if (listener_) listener_->close();
+  for (auto& listener : listeners_) listener->close();
   const auto give_up = monotonic_ms() + grace.count();
   while (status_->busy > 0 && monotonic_ms() < give_up) CAIRN_CO_CHECK(co_await net::sleep_for(net::Milliseconds(20)));
   co_await accepting_->stop();

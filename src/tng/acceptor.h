@@ -22,20 +22,20 @@ class Acceptor {
   Acceptor(const Acceptor&) = delete;
   Acceptor& operator=(const Acceptor&) = delete;
 
-  // Binds, without accepting yet.
+  // Binds one more address, without accepting yet.
   [[nodiscard]] Result<net::Endpoint> listen(const net::Endpoint& endpoint, net::ListenOptions options = {});
-  [[nodiscard]] int native_handle() const;
   void start();  // on loop 0
   // No new connections; waits while the block is busy, for at most `grace`, then cuts what is left.
   [[nodiscard]] net::Task<> stop(net::Milliseconds grace);
 
  private:
-  [[nodiscard]] net::Task<> accept_all();
+  [[nodiscard]] net::Task<> accept_all(net::Listener& listener);
   [[nodiscard]] net::Task<> guarded(net::StreamPtr stream, std::size_t shard);
   net::Runtime& runtime_;
   BlockStatusPtr status_;
   Serve serve_;
-  std::unique_ptr<net::Listener> listener_;
+  std::vector<std::unique_ptr<net::Listener>> listeners_;
+  std::size_t next_shard_ = 0;
   std::unique_ptr<net::TaskGroup> accepting_;
   std::vector<std::unique_ptr<net::TaskGroup>> shards_;
 };

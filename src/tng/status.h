@@ -58,6 +58,7 @@ class BlockStatus {
   [[nodiscard]] Json json() const;
   void write_metrics(std::string& out) const;
   [[nodiscard]] std::string listen_address() const;
+  [[nodiscard]] std::size_t id() const { return id_; }
   [[nodiscard]] const std::string& name() const { return name_; }  // "ingress 0 (http_proxy)"
 
  private:

@@ -8,6 +8,7 @@
 #include "net/task.h"
 #include "tng/acceptor.h"
 #include "tng/config.h"
+#include "tng/netfilter/install.h"
 #include "tng/ratls/security.h"
 #include "tng/status.h"
 
@@ -19,7 +20,8 @@ class Block {
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
 
-  [[nodiscard]] Result<void> listen();
+  // Binds. Nothing is accepted yet; captured ports lead nowhere from here on.
+  [[nodiscard]] net::Task<> listen();
   [[nodiscard]] net::Task<> prepare() { return security_->prepare(); }
   void start();
   [[nodiscard]] net::Task<> stop(net::Milliseconds grace);
@@ -31,7 +33,9 @@ class Block {
 
  protected:
   Block(net::Runtime& runtime, std::shared_ptr<Security> security, BlockStatusPtr status);
-  [[nodiscard]] virtual net::Endpoint where() const = 0;
+  [[nodiscard]] virtual Result<void> bind(Acceptor& acceptor) = 0;
+  // Netfilter blocks: the rules to install once the port is known.
+  [[nodiscard]] virtual std::optional<RuleSet> rules() const { return std::nullopt; }
   [[nodiscard]] virtual net::Task<> serve(net::StreamPtr stream, std::size_t shard) = 0;
   virtual void drain(std::size_t shard) = 0;                        // on the shard's loop
   [[nodiscard]] virtual net::Task<> stop_shard(std::size_t shard) = 0;  // on the shard's loop, after its connections ended
@@ -43,6 +47,7 @@ class Block {
  private:
   Acceptor acceptor_;
   net::TaskGroup background_;
+  std::shared_ptr<InstalledRules> installed_;
 };
 
 }  // namespace cairn::tng

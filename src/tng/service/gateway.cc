@@ -1,5 +1,7 @@
 #include "tng/service/gateway.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "tng/limits.h"
 #include "tng/service/block.h"
@@ -34,6 +36,11 @@ Result<void> make_blocks(net::Runtime& runtime, const Configs& configs, Compat c
     out.push_back(std::move(block));
   }
   return {};
+}
+
+bool captures(const Config& config) {
+  return std::ranges::any_of(config.ingress, [](const Ingress& i) { return std::holds_alternative<NetfilterIngress>(i.mode); }) ||
+         std::ranges::any_of(config.egress, [](const Egress& e) { return std::holds_alternative<NetfilterEgress>(e.mode); });
 }
 
 net::Task<> answer(net::Exchange& exchange, net::Response response) { co_return co_await exchange.respond(std::move(response)); }
@@ -72,8 +79,11 @@ Result<void> Gateway::start_control() {
 net::Task<> Gateway::start() {
   for (const auto& warning : config_.warnings) spdlog::warn("{}", warning);
   CAIRN_CO_CHECK(start_control());
+  if (captures(config_)) {
+    CAIRN_CO_TRY(namespace_claim_, claim_network_namespace());
+  }
   for (auto* side : {&ingress_, &egress_})
-    for (auto& block : *side) CAIRN_CO_CHECK(block->listen());
+    for (auto& block : *side) CAIRN_CO_CHECK(co_await block->listen());
   for (auto* side : {&ingress_, &egress_})
     for (auto& block : *side) CAIRN_CO_CHECK(co_await block->prepare());
   for (auto* side : {&ingress_, &egress_})

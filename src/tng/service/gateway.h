@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/file.h"
 #include "net/http_server.h"
 #include "net/task.h"
 #include "tng/config.h"
@@ -43,6 +44,7 @@ class Gateway {
   std::vector<std::unique_ptr<Block>> ingress_, egress_;
   std::unique_ptr<net::HttpServer> control_;
   std::string control_address_;
+  Fd namespace_claim_;  // netfilter blocks: one gateway for each network namespace
 };
 
 // `tng launch`: starts, serves until a stop is requested, stops. An error if a block failed.
