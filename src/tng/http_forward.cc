@@ -107,7 +107,7 @@ net::Task<> forward(net::Exchange& exchange, net::Http1Connection& upstream, con
 }
 
 bool is_attestation_error(const Error& error) {
-  return error.code == ErrorCode::evidence_rejected || error.where.starts_with("ratls.") || error.where.starts_with("attestation.");
+  return error.code == ErrorCode::evidence_rejected || error.where.starts_with("ratls.");
 }
 
 net::Task<> respond_failure(net::Exchange& exchange, const Error& error) {

@@ -83,8 +83,8 @@ net::Task<> EgressShard::attested(net::StreamPtr stream, net::Endpoint service, 
     return tunnel_stream(std::move(tunnel), service);
   };
   session = net::Http2Session::server(std::move(secured.stream), on_stream);
-  auto end = co_await session->run();
-  co_return end;
+  if (auto end = co_await session->run(); !end) spdlog::debug("{}: session with {}: {}", status_->name(), peer, end.error().text());
+  co_return Result<>{};
 }
 
 net::Task<> EgressShard::tunnel_stream(net::Http2StreamPtr stream, net::Endpoint service) {
@@ -106,7 +106,9 @@ net::Task<> EgressShard::tunnel_stream(net::Http2StreamPtr stream, net::Endpoint
   }
   net::ResponseHead connected{.status = 200, .headers = std::move(server)};
   CAIRN_CO_CHECK(co_await stream->respond(std::move(connected)));
-  co_return co_await counted_relay(*stream, **upstream, *status_);
+  // Ends of any kind belong to the application: an abrupt one was passed on.
+  if (auto end = co_await counted_relay(*stream, **upstream, *status_); !end) spdlog::debug("{}: stream: {}", status_->name(), end.error().text());
+  co_return Result<>{};
 }
 
 net::Task<> EgressShard::plain_http(net::StreamPtr stream, net::Endpoint service) {
@@ -118,7 +120,7 @@ net::Task<> EgressShard::plain_http(net::StreamPtr stream, net::Endpoint service
                          config_->decap_from_http->legacy;
     return wrapped ? unwrap(exchange, service) : plain_request(exchange, service);
   };
-  co_return co_await net::serve_connection(std::move(stream), handler, options, &draining_);
+  co_return co_await net::serve_connection(std::move(stream), handler, options, &drain_);
 }
 
 net::Task<> EgressShard::unwrap(net::Exchange& exchange, const net::Endpoint& service) {

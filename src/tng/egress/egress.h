@@ -27,7 +27,7 @@ class EgressShard {  // one loop
 
   // One downstream connection, meant for `service`.
   [[nodiscard]] net::Task<> serve(net::StreamPtr stream, net::Endpoint service);
-  void drain() { draining_ = true; }
+  void drain() { drain_.start(); }
 
  private:
   [[nodiscard]] net::Task<> attested(net::StreamPtr stream, net::Endpoint service, const char* wrapping);
@@ -43,7 +43,7 @@ class EgressShard {  // one loop
   std::shared_ptr<Security> security_;
   BlockStatusPtr status_;
   std::uint32_t mark_ = 0;
-  bool draining_ = false;
+  net::Drain drain_;
 };
 
 }  // namespace cairn::tng

@@ -33,7 +33,7 @@ net::Task<> HttpProxy::serve(net::StreamPtr stream) {
   net::ServerOptions options;
   options.stall_timeout = std::chrono::minutes(15);  // models may think for long before they speak
   const net::Handler handler = [this](net::Exchange& exchange) { return handle(exchange); };
-  co_return co_await net::serve_connection(std::move(stream), handler, options, &draining_);
+  co_return co_await net::serve_connection(std::move(stream), handler, options, &drain_);
 }
 
 // Why this request is not served at all.

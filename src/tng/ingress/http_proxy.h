@@ -20,7 +20,7 @@ class HttpProxy {  // one loop
   HttpProxy& operator=(const HttpProxy&) = delete;
 
   [[nodiscard]] net::Task<> serve(net::StreamPtr stream);
-  void drain() { draining_ = true; }
+  void drain() { drain_.start(); }
   void close_idle() { idle_.clear(); }
 
  private:
@@ -45,7 +45,7 @@ class HttpProxy {  // one loop
   IngressShard& shard_;
   const HttpProxyIngress& config_;
   std::string authorization_;  // the header value that proxy_auth asks for
-  bool draining_ = false;
+  net::Drain drain_;
   std::map<std::string, std::deque<Idle>> idle_;  // tunnel streams whose last exchange ended cleanly
   std::size_t idle_count_ = 0;
 };

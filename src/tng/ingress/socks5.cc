@@ -52,6 +52,11 @@ net::Task<> authenticate(Negotiation& talk, net::Stream& stream, const std::opti
   co_return Result<>{};
 }
 
+net::Task<> answer(net::Stream& stream, socks5::Reply code) {
+  const Bytes bytes = socks5::reply(code);
+  co_return co_await stream.write(bytes);
+}
+
 socks5::Reply reply_for(const Error& error) {
   switch (error.code) {
     case ErrorCode::permission_denied: return socks5::Reply::not_allowed;
@@ -70,24 +75,23 @@ net::Task<> serve_socks5(IngressShard& shard, net::StreamPtr stream) {
   Negotiation talk(*stream);
   CAIRN_CO_CHECK(co_await authenticate(talk, *stream, config.auth));
   CAIRN_CO_TRY(const auto request, co_await talk.next(socks5::parse_request));
-  const auto refuse = [&](socks5::Reply code) { return stream->write(socks5::reply(code)); };
   if (request.command != 1) {
-    CAIRN_CO_CHECK(co_await refuse(socks5::Reply::command_unsupported));
+    CAIRN_CO_CHECK(co_await answer(*stream, socks5::Reply::command_unsupported));
     co_return fail(ErrorCode::unsupported, "SOCKS5 command " + std::to_string(request.command) + "; only CONNECT is served");
   }
   if (request.host.empty() || request.port == 0) {
-    CAIRN_CO_CHECK(co_await refuse(socks5::Reply::address_unsupported));
+    CAIRN_CO_CHECK(co_await answer(*stream, socks5::Reply::address_unsupported));
     co_return fail(ErrorCode::malformed, "the SOCKS5 request names no address");
   }
   stream->set_deadline(std::nullopt);
   const auto to = net::Endpoint::tcp(request.host, request.port);
   auto upstream = co_await shard.open(route(config.dst_filters, config.unmatched_direct, to), to, to.text());
   if (!upstream) {
-    CAIRN_CO_CHECK(co_await refuse(reply_for(upstream.error())));
+    CAIRN_CO_CHECK(co_await answer(*stream, reply_for(upstream.error())));
     co_return fail(std::move(upstream).error());
   }
   const Busy busy(shard.status());
-  CAIRN_CO_CHECK(co_await refuse(socks5::Reply::succeeded));
+  CAIRN_CO_CHECK(co_await answer(*stream, socks5::Reply::succeeded));
   if (Bytes rest = talk.take_rest(); !rest.empty()) stream = net::with_prefix(std::move(rest), std::move(stream));
   co_return co_await counted_relay(*stream, **upstream, shard.status());
 }

@@ -38,7 +38,7 @@ class TunnelPool {
   TunnelPool& operator=(const TunnelPool&) = delete;
 
   // A stream to the service behind the peer gateway. Nothing is sent into it before the peer was verified.
-  // evidence_rejected, or any error whose `where` begins with "ratls." or "attestation.": the peer was not accepted.
+  // evidence_rejected, or any error whose `where` begins with "ratls.": the peer was not accepted.
   [[nodiscard]] net::Task<net::StreamPtr> open(Destination destination);
   [[nodiscard]] net::Task<> stop();  // on its loop
 

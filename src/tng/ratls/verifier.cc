@@ -10,6 +10,8 @@ namespace cairn::tng {
 namespace {
 
 constexpr std::size_t remembered_peers = 256;
+// Begins the `where` of everything that keeps a peer from being accepted.
+constexpr std::string_view attestation_prefix = "ratls.";
 
 // The name the attestation service knows a TEE by.
 std::string service_tee(std::string_view tee) { return tee == "sgx-dcap" ? "sgx" : std::string(tee); }
@@ -151,6 +153,8 @@ net::Task<VerdictPtr> PeerVerifier::verify(Bytes certificate_der) {
     Flight flight{*this, key, std::nullopt};
     const auto begin = std::chrono::steady_clock::now();
     flight.outcome = co_await appraise(certificate_der);
+    if (!*flight.outcome && !flight.outcome->error().where.starts_with(attestation_prefix))
+      flight.outcome->error().where.insert(0, attestation_prefix);
     status_->attestation.observe(std::chrono::steady_clock::now() - begin);
     if (*flight.outcome) status_->verified((**flight.outcome)->facts);
     else status_->verification_failed(flight.outcome->error());
