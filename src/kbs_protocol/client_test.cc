@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "kbs_protocol/mock_kbs.h"
+#include "kbs_protocol/test_kbs.h"
 
 namespace cairn::kbs {
 namespace {

@@ -8,12 +8,12 @@
 
 #include "base/encoding.h"
 #include "base/file.h"
-#include "guest/aa/fake_tee.h"
+#include "guest/aa/test_tee.h"
 #include "guest/aa/instance_info.h"
 #include "guest/aa/service.h"
 #include "guest/common/daemon.h"
 #include "kbs_protocol/aa_client.h"
-#include "kbs_protocol/mock_kbs.h"
+#include "kbs_protocol/test_kbs.h"
 #include "kbs_protocol/proto.h"
 
 namespace cairn::aa {

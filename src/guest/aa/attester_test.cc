@@ -8,7 +8,7 @@
 #include "base/encoding.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "guest/aa/fake_tee.h"
+#include "guest/aa/test_tee.h"
 
 namespace cairn::aa {
 namespace {

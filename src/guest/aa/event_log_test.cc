@@ -8,7 +8,7 @@
 
 #include "base/encoding.h"
 #include "crypto/hash.h"
-#include "guest/aa/fake_tee.h"
+#include "guest/aa/test_tee.h"
 
 namespace cairn::aa {
 namespace {

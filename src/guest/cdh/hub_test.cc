@@ -10,7 +10,7 @@
 #include "crypto/jose.h"
 #include "guest/cdh/service.h"
 #include "guest/common/daemon.h"
-#include "kbs_protocol/mock_kbs.h"
+#include "kbs_protocol/test_kbs.h"
 #include "kbs_protocol/proto.h"
 
 namespace cairn::cdh {
