@@ -1,7 +1,8 @@
-// AAEL text logs, manifests and the measurement scheme over any text.
+// AAEL text logs, dstack logs, manifests and the measurement scheme over any text.
 #include <cstdlib>
 
 #include "evidence/eventlog/claims.h"
+#include "evidence/eventlog/dstack.h"
 #include "evidence/eventlog/measure.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -18,6 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       if (!run) std::abort();
     }
   }
+  if (const auto events = parse_dstack_log(text)) (void)replay_dstack_log(*events);
   if (const auto manifest = parse_manifest(text))
     if (manifest_text(*manifest).value_or("") != text) std::abort();
   return 0;
