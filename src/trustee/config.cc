@@ -1,0 +1,121 @@
+#include "trustee/config.h"
+
+#include "base/file.h"
+#include "trustee/limits.h"
+
+namespace cairn::trustee {
+namespace {
+
+std::int64_t ranged(Fields& f, std::string_view key, std::int64_t fallback, std::int64_t least, std::int64_t most) {
+  const auto value = f.value_or<std::int64_t>(key, fallback);
+  if (value >= least && value <= most) return value;
+  f.problem(key, "must be from " + std::to_string(least) + " to " + std::to_string(most));
+  return fallback;
+}
+
+std::vector<std::filesystem::path> paths(Fields& f, std::string_view key) {
+  std::vector<std::filesystem::path> out;
+  for (auto& text : f.value_or<std::vector<std::string>>(key, {})) out.emplace_back(std::move(text));
+  return out;
+}
+
+void parse_tls(Fields f, Config& out) {
+  out.tls_certificate = f.value_or<std::string>("certificate", "");
+  out.tls_private_key = f.value_or<std::string>("private_key", "");
+  if (out.tls_certificate.empty() != out.tls_private_key.empty())
+    f.problem(out.tls_certificate.empty() ? "certificate" : "private_key", "certificate and private_key are given together");
+  f.done();
+}
+
+void parse_kbs(Fields f, Config& out) {
+  out.kbs_listen = f.value_or<std::string>("listen", "");
+  out.session_minutes = ranged(f, "timeout", 5, 1, 1440);
+  out.body_mib = ranged(f, "payload_request_size", 2, 1, limits::kBody >> 20);
+  out.trusted_certs = paths(f, "trusted_certs_paths");
+  out.extra_teekey_paths = f.value_or<std::vector<std::string>>("extra_teekey_paths", {});
+  for (const auto& path : out.extra_teekey_paths)
+    if (!path.starts_with('/')) f.problem("extra_teekey_paths", "\"" + path + "\" is not a JSON pointer such as /a/b");
+  f.done();
+}
+
+void parse_token(Fields f, Config& out) {
+  const auto type = f.value_or<std::string>("type", "auto");
+  if (type == "Simple") out.token_kind = as::TokenKind::simple;
+  else if (type == "Ear") out.token_kind = as::TokenKind::ear;
+  else if (type != "auto") f.problem("type", "must be \"auto\", \"Simple\" or \"Ear\"");
+  out.token.duration_seconds = 60 * ranged(f, "duration_min", 5, 1, 1440);
+  out.token.issuer = f.value_or("issuer_name", out.token.issuer);
+  out.token.developer = f.value_or("developer_name", out.token.developer);
+  out.token.build = f.value_or("build_name", out.token.build);
+  out.token.profile = f.value_or("profile_name", out.token.profile);
+  f.done();
+}
+
+void parse_as(Fields f, Config& out) {
+  out.as_listen = f.value_or<std::string>("listen", "");
+  f.done();
+}
+
+void parse_tdx(Fields f, Config& out) {
+  f.objects("extra_roots", [&](Fields& root) {
+    out.simulated_roots.emplace_back(root.required<std::string>("path"));
+    if (!root.required<bool>("simulated"))
+      root.problem("simulated", "must be true: only Intel's root, which is built in, stands for genuine machines");
+    root.done();
+  });
+  out.bundles = paths(f, "bundles");
+  if (f.has("pccs_url"))
+    f.problem("pccs_url", "collateral from a caching service is not supported by this version; give files in bundles");
+  out.accept_expired_collateral = f.value_or("accept_expired_collateral", false);
+  out.min_tcb_eval_num = f.value_or<std::uint32_t>("min_tcb_eval_num", 0);
+  f.done();
+}
+
+void parse_verifier(Fields f, Config& out) {
+  parse_tdx(f.object("tdx"), out);
+  Fields sample = f.object("sample");
+  out.sample = sample.value_or("enabled", false);
+  sample.done();
+  f.done();
+}
+
+void parse_audit(Fields f, Config& out) {
+  out.audit.max_records = ranged(f, "max_records", 1000, 1, 10'000'000);
+  out.audit.retention_days = ranged(f, "retention_days", 3, 1, 3650);
+  out.audit.cleanup_interval_hours = ranged(f, "cleanup_interval_hours", 24, 1, 8760);
+  out.audit.heartbeat_timeout_minutes = ranged(f, "heartbeat_timeout_minutes", 10, 1, 1440);
+  f.done();
+}
+
+}  // namespace
+
+Result<Config> parse_config(const Json& document) {
+  Problems problems;
+  Fields f(document, "$", problems);
+  Config out;
+  out.data = f.value_or<std::string>("data", out.data.string());
+  out.listen = f.value_or("listen", out.listen);
+  out.cors = f.value_or("cors", true);
+  parse_tls(f.object("tls"), out);
+  Fields admin = f.object("admin");
+  out.admin_public_key = admin.value_or<std::string>("auth_public_key", "");
+  admin.done();
+  parse_kbs(f.object("kbs"), out);
+  parse_as(f.object("attestation_service"), out);
+  parse_token(f.object("attestation_token"), out);
+  parse_verifier(f.object("verifier"), out);
+  parse_audit(f.object("audit"), out);
+  f.done();
+  CAIRN_CHECK(problems.result());
+  return out;
+}
+
+Result<Config> load_config(const std::filesystem::path& file) {
+  CAIRN_TRY(const std::string text, read_text(file, 1U << 20));
+  CAIRN_TRY(const Json document, parse_toml(text, file.string()));
+  auto config = parse_config(document);
+  if (!config) return fail(std::move(config.error()).in(file.string()));
+  return config;
+}
+
+}  // namespace cairn::trustee

@@ -1,0 +1,45 @@
+// Configuration of cairn-trustee: a TOML file and a few flags over it. docs/cairn-trustee.md describes every key.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "trustee/as/service.h"
+#include "trustee/gateway/audit.h"
+
+namespace cairn::trustee {
+
+struct Config {
+  std::filesystem::path data = "/opt/trustee";
+  std::string listen = "0.0.0.0:8081";
+  std::string kbs_listen;  // "": the key broker has no port of its own
+  std::string as_listen;   // "": nor has the attestation service
+  bool cors = true;
+  std::filesystem::path tls_certificate, tls_private_key;  // both or none
+  std::filesystem::path admin_public_key;                  // "": <data>/public.pub, made at first start
+
+  std::int64_t session_minutes = 5;
+  std::int64_t body_mib = 2;
+  std::vector<std::filesystem::path> trusted_certs;  // authorities of other token issuers, PEM
+  std::vector<std::string> extra_teekey_paths;
+
+  as::TokenKind token_kind = as::TokenKind::by_form;
+  as::TokenOptions token;
+
+  std::vector<std::filesystem::path> simulated_roots;  // [[verifier.tdx.extra_roots]]
+  std::vector<std::filesystem::path> bundles;
+  bool accept_expired_collateral = false;
+  std::uint32_t min_tcb_eval_num = 0;
+  bool sample = false;
+
+  gateway::AuditOptions audit;
+};
+
+// Every problem of the document at once; unknown keys are problems.
+[[nodiscard]] Result<Config> parse_config(const Json& document);
+[[nodiscard]] Result<Config> load_config(const std::filesystem::path& file);
+
+}  // namespace cairn::trustee

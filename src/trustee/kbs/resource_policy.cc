@@ -1,0 +1,149 @@
+#include "trustee/kbs/resource_policy.h"
+
+#include <spdlog/spdlog.h>
+
+#include "base/encoding.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "trustee/limits.h"
+
+namespace cairn::trustee::kbs {
+namespace {
+
+std::vector<std::string> texts(const Json& reasons) {
+  std::vector<std::string> out;
+  if (!reasons.is_array()) return out;
+  for (const auto& reason : reasons) {
+    if (out.size() == limits::kReasons) break;
+    if (reason.is_string()) out.push_back(printable(reason.get_ref<const std::string&>(), limits::kReasonText));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string_view default_resource_policy() {
+  return R"rego(# Resource policy: a resource goes to holders of an affirming verdict under the attestation policy "default".
+#
+# input: the claims of the attestation token. data["resource-path"]: "resource/<repository>/<type>/<tag>".
+package policy
+
+import rego.v1
+
+default allow := false
+
+allow if count(objections) == 0
+
+# What people are told: the attestation policy's own words where it left some, else the objections.
+reasons := specific if count(specific) > 0
+
+else := objections
+
+objections contains "no_verdict: the token carries no verdict" if {
+	not input.submods
+	not input["evaluation-reports"]
+}
+
+# Simple tokens exist only where every policy they name allowed the evidence.
+objections contains "policy: the evidence was not appraised under policy \"default\"" if {
+	not input.submods
+	input["evaluation-reports"]
+	not appraised
+}
+
+appraised if {
+	some report in input["evaluation-reports"]
+	report["policy-id"] == "default"
+}
+
+# EARs: every component must be affirmed.
+objections contains "no_verdict: the token has no verdict on a cpu" if {
+	input.submods
+	not some_cpu
+}
+
+some_cpu if {
+	some name, _ in input.submods
+	startswith(name, "cpu")
+}
+
+objections contains sprintf("policy: %s was not appraised under policy \"default\"", [name]) if {
+	some name, module in input.submods
+	object.get(module, "ear.appraisal-policy-id", "") != "default"
+}
+
+objections contains sprintf("status: the verdict on %s is %v", [name, status]) if {
+	some name, module in input.submods
+	status := object.get(module, "ear.status", "absent")
+	status != "affirming"
+}
+
+objections contains sprintf("%s: %s of %s is %v, which is not affirming", [claim, claim, name, value]) if {
+	some name, module in input.submods
+	some claim in ["configuration", "executables", "file-system", "hardware"]
+	value := object.get(object.get(module, "ear.trustworthiness-vector", {}), claim, 0)
+	not affirming(value)
+}
+
+affirming(value) if {
+	value >= 2
+	value <= 31
+}
+
+# Why, as the attestation policy saw it.
+specific contains sprintf("%s: %s", [reason.code, reason.detail]) if {
+	some module in input.submods
+	some reason in module["cairn.reasons"]
+}
+)rego";
+}
+
+Result<std::unique_ptr<ResourcePolicy>> ResourcePolicy::open(std::filesystem::path file) {
+  auto out = std::unique_ptr<ResourcePolicy>(new ResourcePolicy(std::move(file)));
+  if (!std::filesystem::exists(out->file_)) CAIRN_CHECK(out->set(std::string(default_resource_policy())));
+  CAIRN_TRY(const auto checked, out->current());
+  (void)checked;
+  return out;
+}
+
+Result<std::string> ResourcePolicy::text() const { return read_text(file_, limits::kPolicyText); }
+
+Result<void> ResourcePolicy::set(const std::string& text) {
+  if (text.size() > limits::kPolicyText) return fail(ErrorCode::too_large, "a policy has at most 1 MiB");
+  if (!is_utf8(text)) return fail(ErrorCode::malformed, "the policy is not UTF-8 text");
+  CAIRN_TRY(const auto compiled, policy::compile({{file_.filename().string(), text}}));
+  (void)compiled;
+  return write_text(file_, text);
+}
+
+Result<policy::Policy> ResourcePolicy::current() {
+  std::error_code error;
+  const auto changed = std::filesystem::last_write_time(file_, error);
+  const auto size = error ? 0 : std::filesystem::file_size(file_, error);
+  if (error) return fail(ErrorCode::io_failed, file_, "the resource policy cannot be read: " + error.message());
+  const std::scoped_lock lock(mutex_);
+  if (compiled_ && changed == changed_ && size == size_) return *compiled_;
+  CAIRN_TRY(const std::string text, read_text(file_, limits::kPolicyText));
+  CAIRN_TRY(compiled_, policy::compile({{file_.filename().string(), text}}));
+  changed_ = changed;
+  size_ = size;
+  return *compiled_;
+}
+
+Result<Decision> ResourcePolicy::decide(const policy::Document& claims, const std::string& resource_path, Time now) {
+  CAIRN_TRY(const auto compiled, current());
+  CAIRN_TRY(const auto data, policy::Document::from_json({{"resource-path", resource_path}}));
+  policy::EvalOptions options{.input = &claims, .data = &data, .now_ns = now.seconds * 1'000'000'000};
+  options.limits.instructions = limits::kPolicyInstructions;
+  CAIRN_TRY(const auto allow, compiled.evaluate("data.policy.allow", options));
+  if (!allow || !allow->is_boolean()) return fail(ErrorCode::internal, "the resource policy's rule allow gives neither true nor false");
+  if (allow->get<bool>()) return Decision{true, {}};
+  Decision out;
+  if (!compiled.defines("data.policy.reasons")) return out;
+  const auto reasons = compiled.evaluate("data.policy.reasons", options);
+  if (!reasons) spdlog::warn("resource policy: {}", reasons.error().text());
+  else if (*reasons) out.reasons = texts(**reasons);
+  return out;
+}
+
+}  // namespace cairn::trustee::kbs

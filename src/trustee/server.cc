@@ -1,0 +1,82 @@
+#include "trustee/server.h"
+
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+
+#include "base/file.h"
+#include "net/http_server.h"
+#include "trustee/trustee.h"
+
+namespace cairn::trustee {
+namespace {
+
+using namespace std::chrono_literals;
+constexpr auto kDrain = 30s;
+
+using Answer = std::function<net::Response(const Call&, const std::string& client_ip)>;
+
+// Reads the whole request, answers it on a worker.
+net::Handler handler(net::Runtime& runtime, std::size_t body_limit, Answer answer) {
+  auto shared = std::make_shared<const Answer>(std::move(answer));
+  return [&runtime, body_limit, shared](net::Exchange& exchange) -> net::Task<> {
+    CAIRN_CO_TRY(std::string body, co_await exchange.body(body_limit));
+    // The job owns what it uses: the exchange may be gone when it ends.
+    auto job = [shared, head = exchange.request(), text = std::move(body), peer = exchange.peer().host] {
+      return (*shared)(Call{head, head.path(), text, now()}, peer);
+    };
+    CAIRN_CO_TRY(net::Response response, co_await runtime.workers().offload(std::move(job)));
+    co_return co_await exchange.respond(std::move(response));
+  };
+}
+
+Result<std::shared_ptr<const net::TlsContext>> tls_context(const Config& config) {
+  if (config.tls_certificate.empty()) return nullptr;
+  auto identity = std::make_shared<net::TlsIdentity>();
+  CAIRN_TRY(identity->certificate_pem, read_text(config.tls_certificate));
+  CAIRN_TRY(identity->private_key_pem, read_secret(config.tls_private_key));
+  net::TlsOptions options;
+  options.identity = std::move(identity);
+  return net::TlsContext::server(std::move(options));
+}
+
+Result<std::unique_ptr<net::HttpServer>> start(net::Runtime& runtime, const Config& config, const std::string& address,
+                                               std::string_view what, Answer answer,
+                                               const std::shared_ptr<const net::TlsContext>& tls) {
+  CAIRN_TRY(const auto endpoint, net::Endpoint::parse(address));
+  const auto limit = static_cast<std::size_t>(config.body_mib) << 20;
+  auto server = std::make_unique<net::HttpServer>(runtime, handler(runtime, limit, std::move(answer)));
+  CAIRN_TRY(const auto bound, server->listen(endpoint, tls));
+  spdlog::info("{} on {}://{}", what, tls ? "https" : "http", bound.text());
+  return server;
+}
+
+}  // namespace
+
+net::Task<> serve(net::Runtime& runtime, Config config) {
+  CAIRN_CO_TRY(const auto trustee, Trustee::open(config, now()));
+  CAIRN_CO_TRY(const auto tls, tls_context(config));
+  std::vector<std::unique_ptr<net::HttpServer>> servers;
+  auto* parts = trustee.get();
+  const auto add = [&](const std::string& address, std::string_view what, Answer answer) -> Result<void> {
+    if (address.empty()) return {};
+    CAIRN_TRY(auto server, start(runtime, config, address, what, std::move(answer), tls));
+    servers.push_back(std::move(server));
+    return {};
+  };
+  auto listening = add(config.listen, "gateway", [parts](const Call& call, const std::string& ip) { return parts->gateway(call, ip); });
+  if (listening)
+    listening = add(config.kbs_listen, "key broker", [parts](const Call& call, const std::string&) { return parts->kbs(call); });
+  if (listening)
+    listening = add(config.as_listen, "attestation service",
+                    [parts](const Call& call, const std::string&) { return parts->attestation_service(call); });
+  if (listening) {
+    spdlog::info("ready, data in {}", config.data.string());
+    (void)co_await runtime.stop_requested();
+    spdlog::info("stopping");
+  }
+  for (const auto& server : servers) (void)co_await server->stop(kDrain);
+  co_return listening;
+}
+
+}  // namespace cairn::trustee
