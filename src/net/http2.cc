@@ -22,52 +22,6 @@ constexpr auto kGoodbye = Milliseconds(1000);  // for telling a peer what it did
 
 struct Core;
 
-// One stream, shared by its handle and the session.
-struct StreamState {
-  std::int32_t id = 0;
-  Core* core = nullptr;  // empty once the session is gone
-  RequestHead request;
-  std::optional<ResponseHead> response;
-  Headers trailers;
-  ResponseHead incoming;        // head or trailers being received
-  std::size_t head_size = 0;
-  bool has_final_head = false;  // further header blocks are trailers
-
-  Bytes in;  // received, not yet read
-  std::size_t in_at = 0;
-  std::span<std::uint8_t>* waiting = nullptr;  // where a reader wants them
-  std::size_t delivered = 0;
-  bool remote_ended = false;
-
-  std::deque<Bytes> out;  // written, not yet framed
-  std::size_t out_at = 0, queued = 0;
-  bool local_ended = false, end_framed = false, deferred = false, has_trailers = false;
-
-  bool closed = false, abandoned = false;  // abandoned: nobody reads or writes it any more
-  std::optional<Error> failure;
-  bool credit_returned = false;
-  Event head_ready, readable, writable;
-  std::function<void()> on_reset;
-
-  void fail_with(Error error) {
-    if (!failure) failure = std::move(error);
-    closed = true;
-    core = nullptr;
-    head_ready.set();
-    readable.set();
-    writable.set();
-    if (on_reset && !(remote_ended && end_framed)) std::exchange(on_reset, nullptr)();
-  }
-  void close_orderly() {
-    closed = true;
-    core = nullptr;
-    head_ready.set();
-    readable.set();
-    writable.set();
-  }
-};
-using StatePtr = std::shared_ptr<StreamState>;
-
 std::string lowered(std::string_view text) {
   std::string out(text);
   for (char& c : out)
@@ -104,6 +58,53 @@ class Fields {
   std::deque<std::string> names_, values_;
   bool valid_ = true;
 };
+
+// One stream, shared by its handle and the session.
+struct StreamState {
+  std::int32_t id = 0;
+  Core* core = nullptr;  // empty once the session is gone
+  RequestHead request;
+  std::optional<ResponseHead> response;
+  Headers trailers;
+  ResponseHead incoming;        // head or trailers being received
+  std::size_t head_size = 0;
+  bool has_final_head = false;  // further header blocks are trailers
+
+  Bytes in;  // received, not yet read
+  std::size_t in_at = 0;
+  std::span<std::uint8_t>* waiting = nullptr;  // where a reader wants them
+  std::size_t delivered = 0;
+  bool remote_ended = false;
+
+  std::deque<Bytes> out;  // written, not yet framed
+  std::size_t out_at = 0, queued = 0;
+  bool local_ended = false, end_framed = false, deferred = false;
+  std::optional<Fields> last_words;  // trailers to be sent
+
+  bool closed = false, abandoned = false;  // abandoned: nobody reads or writes it any more
+  std::optional<Error> failure;
+  bool credit_returned = false;
+  Event head_ready, readable, writable;
+  std::function<void()> on_reset;
+
+  void fail_with(Error error) {
+    if (!failure) failure = std::move(error);
+    closed = true;
+    core = nullptr;
+    head_ready.set();
+    readable.set();
+    writable.set();
+    if (on_reset && !(remote_ended && end_framed)) std::exchange(on_reset, nullptr)();
+  }
+  void close_orderly() {
+    closed = true;
+    core = nullptr;
+    head_ready.set();
+    readable.set();
+    writable.set();
+  }
+};
+using StatePtr = std::shared_ptr<StreamState>;
 
 std::unexpected<Error> bad_field() {
   return fail(ErrorCode::invalid_argument, "http2", "a header field to be sent holds characters that do not belong there");
@@ -198,7 +199,10 @@ nghttp2_ssize read_data(nghttp2_session*, std::int32_t id, std::uint8_t*, std::s
   *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
   if (s->local_ended && n == s->queued) {
     *flags |= NGHTTP2_DATA_FLAG_EOF;
-    if (s->has_trailers) *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+    if (s->last_words) {  // submitted here, so that they follow the last DATA
+      const auto nv = s->last_words->view();
+      if (nghttp2_submit_trailer(of(user).ng, id, nv.data(), nv.size()) == 0) *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+    }
   }
   return static_cast<nghttp2_ssize>(n);
 }
@@ -665,9 +669,8 @@ class StreamHandle final : public Http2Stream {
     Fields fields;
     fields.add(trailers);
     if (!fields.valid()) co_return bad_field();
-    const auto nv = fields.view();
-    s_->has_trailers = s_->local_ended = true;
-    if (nghttp2_submit_trailer(s_->core->ng, s_->id, nv.data(), nv.size()) != 0) co_return fail(gone("trailers cannot be sent"));
+    if (!trailers.empty()) s_->last_words = std::move(fields);
+    s_->local_ended = true;
     s_->core->resume(*s_);
     co_return Result<>{};
   }

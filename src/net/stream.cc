@@ -563,8 +563,8 @@ class MemoryStream final : public Stream {
     const auto in = in_;
     for (;;) {
       if (auto stopped = check(); !stopped) co_return fail(std::move(stopped).error());
-      if (in->broken) co_return fail(ErrorCode::unavailable, peer_.text(), "the peer closed the pipe");
       if (in->at < in->bytes.size()) break;
+      if (in->broken) co_return fail(ErrorCode::unavailable, peer_.text(), "the peer closed the pipe");
       if (in->ended) co_return 0U;
       CAIRN_CO_CHECK(co_await in->readable.wait());
     }
