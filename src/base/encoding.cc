@@ -48,20 +48,28 @@ std::string encode(ByteView bytes, std::string_view alphabet, bool pad) {
 
 Result<Bytes> decode(std::string_view text, const std::array<std::int8_t, 256>& values) {
   if (text.size() % 4 == 1) return fail(ErrorCode::malformed, "base64 of an impossible length");
-  Bytes out;
-  out.reserve(text.size() / 4 * 3 + 2);
-  std::uint32_t group = 0;
+  const auto value = [&](std::size_t i) { return values[static_cast<unsigned char>(text[i])]; };
+  Bytes out(text.size() * 3 / 4);
+  std::size_t i = 0, at = 0;
+  std::int32_t group = 0;
+  for (; i + 4 <= text.size(); i += 4) {
+    group = value(i) * (1 << 18) | value(i + 1) * (1 << 12) | value(i + 2) * (1 << 6) | value(i + 3);
+    if (group < 0) break;  // one of the four is negative: found below
+    out[at++] = static_cast<std::uint8_t>(group >> 16);
+    out[at++] = static_cast<std::uint8_t>(group >> 8);
+    out[at++] = static_cast<std::uint8_t>(group);
+  }
+  group = 0;
   int bits = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const int v = values[static_cast<unsigned char>(text[i])];
+  for (; i < text.size(); ++i) {
+    const int v = value(i);
     if (v < 0) return fail(ErrorCode::malformed, "character " + std::to_string(i), "not a base64 character");
-    group = (group << 6) | static_cast<std::uint32_t>(v);
+    group = group << 6 | v;
     bits += 6;
-    if (bits >= 8) {
-      bits -= 8;
-      out.push_back(static_cast<std::uint8_t>(group >> bits));
-      group &= (1U << bits) - 1;
-    }
+    if (bits < 8) continue;
+    bits -= 8;
+    out[at++] = static_cast<std::uint8_t>(group >> bits);
+    group &= (1 << bits) - 1;
   }
   if (group != 0) return fail(ErrorCode::malformed, "base64 with spare bits set");
   return out;

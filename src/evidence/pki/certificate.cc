@@ -282,8 +282,11 @@ Result<std::vector<Bytes>> parse_pem_chain(std::string_view text) {
     const std::size_t length = text.find(kEnd);
     if (length == std::string_view::npos) return bad(place(), "PEM: a block without its end");
     base64.clear();
-    for (const char c : text.substr(0, length))
-      if (!kSpace.contains(c)) base64.push_back(c);
+    for (std::string_view rest = text.substr(0, length); !rest.empty();) {
+      const std::string_view line = rest.substr(0, rest.find_first_of(kSpace));
+      base64 += line;
+      rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+    }
     Result<Bytes> der = from_base64(base64);
     if (!der) return bad(place(), "PEM: a block is not base64");
     out.push_back(*std::move(der));

@@ -16,9 +16,63 @@ namespace cairn::pki {
 
 using crypto::Owned;
 
+namespace {
+
+using Ctx = Owned<BN_CTX, BN_CTX_free>;
+using Group = Owned<EC_GROUP, EC_GROUP_free>;
+using Point256 = Owned<EC_POINT, EC_POINT_free>;
+
+const EC_GROUP* p256() {
+  static const Group group(EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1));
+  return group.get();
+}
+
+// The curve with `point` as its generator and OpenSSL's table of that generator's multiples; null if it has none.
+Group group_of_multiples(const EC_POINT* point) {
+  Group out(EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1));
+  const Ctx ctx(BN_CTX_new());
+  const bool ok = out && ctx &&
+                  EC_GROUP_set_generator(out.get(), point, EC_GROUP_get0_order(p256()), BN_value_one()) == 1 &&
+                  EC_GROUP_precompute_mult(out.get(), ctx.get()) == 1 && EC_GROUP_have_precompute_mult(out.get()) == 1;
+  if (!ok) ERR_clear_error();
+  return ok ? std::move(out) : nullptr;
+}
+
+// FIPS 186-5 §6.4.2 over OpenSSL's own group operations: (r, s) signs `digest` under the key whose multiples `key` has.
+// EC_KEY would multiply the key without a table. All values are public.
+bool verify_with_table(const EC_GROUP* key, const Digest<32>& digest, const BIGNUM* r, const BIGNUM* s) {
+  const BIGNUM* n = EC_GROUP_get0_order(p256());
+  const auto in_range = [&](const BIGNUM* x) { return BN_is_zero(x) == 0 && BN_is_negative(x) == 0 && BN_cmp(x, n) < 0; };
+  if (!in_range(r) || !in_range(s)) return false;
+  const Ctx ctx(BN_CTX_new());
+  const crypto::BnPtr e(BN_bin2bn(digest.data(), static_cast<int>(digest.size()), nullptr));
+  const crypto::BnPtr w(BN_new()), u1(BN_new()), u2(BN_new()), x(BN_new());
+  const Point256 g(EC_POINT_new(p256())), q(EC_POINT_new(p256()));
+  if (!ctx || !e || !w || !u1 || !u2 || !x || !g || !q) return false;
+  const bool ok = BN_mod_inverse(w.get(), s, n, ctx.get()) != nullptr &&
+                  BN_mod_mul(u1.get(), e.get(), w.get(), n, ctx.get()) == 1 &&
+                  BN_mod_mul(u2.get(), r, w.get(), n, ctx.get()) == 1 &&
+                  EC_POINT_mul(p256(), g.get(), u1.get(), nullptr, nullptr, ctx.get()) == 1 &&
+                  EC_POINT_mul(key, q.get(), u2.get(), nullptr, nullptr, ctx.get()) == 1 &&
+                  EC_POINT_add(p256(), g.get(), g.get(), q.get(), ctx.get()) == 1 &&
+                  EC_POINT_is_at_infinity(p256(), g.get()) == 0 &&
+                  EC_POINT_get_affine_coordinates(p256(), g.get(), x.get(), nullptr, ctx.get()) == 1 &&
+                  BN_nnmod(x.get(), x.get(), n, ctx.get()) == 1;
+  return ok && BN_cmp(x.get(), r) == 0;
+}
+
+}  // namespace
+
 struct P256Key::Native {
   Owned<EC_KEY, EC_KEY_free> key;
+  Group multiples;
 };
+
+void P256Key::prepare() {
+  if (native_ && !native_->multiples) native_->multiples = group_of_multiples(EC_KEY_get0_public_key(native_->key.get()));
+}
+
+bool P256Key::prepared() const { return native_ && native_->multiples; }
 
 Result<P256Key> P256Key::from_point(ByteView xy) {
   P256Key out;
@@ -26,7 +80,7 @@ Result<P256Key> P256Key::from_point(ByteView xy) {
   std::ranges::copy(xy, out.point_.begin());
   std::array<std::uint8_t, 65> encoded{4};
   std::ranges::copy(xy, encoded.begin() + 1);
-  auto native = std::make_shared<Native>();
+  auto native = std::make_shared<Native>(Native{.key = nullptr, .multiples = nullptr});
   native->key.reset(EC_KEY_new_by_curve_name(NID_X9_62_prime256v1));
   if (!native->key || EC_KEY_oct2key(native->key.get(), encoded.data(), encoded.size(), nullptr) != 1) {
     ERR_clear_error();
@@ -38,13 +92,19 @@ Result<P256Key> P256Key::from_point(ByteView xy) {
 
 bool P256Key::verify(const Digest<32>& digest, ByteView r_s) const {
   if (r_s.size() != 64 || !native_) return false;
-  Owned<ECDSA_SIG, ECDSA_SIG_free> sig(ECDSA_SIG_new());
   crypto::BnPtr r(BN_bin2bn(r_s.data(), 32, nullptr));
   crypto::BnPtr s(BN_bin2bn(r_s.data() + 32, 32, nullptr));
-  if (!sig || !r || !s || ECDSA_SIG_set0(sig.get(), r.get(), s.get()) != 1) return false;
-  (void)r.release();
-  (void)s.release();
-  const bool ok = ECDSA_do_verify(digest.data(), static_cast<int>(digest.size()), sig.get(), native_->key.get()) == 1;
+  if (!r || !s) return false;
+  bool ok = false;
+  if (native_->multiples) {
+    ok = verify_with_table(native_->multiples.get(), digest, r.get(), s.get());
+  } else {
+    const Owned<ECDSA_SIG, ECDSA_SIG_free> sig(ECDSA_SIG_new());
+    if (!sig || ECDSA_SIG_set0(sig.get(), r.get(), s.get()) != 1) return false;
+    (void)r.release();
+    (void)s.release();
+    ok = ECDSA_do_verify(digest.data(), static_cast<int>(digest.size()), sig.get(), native_->key.get()) == 1;
+  }
   if (!ok) ERR_clear_error();
   return ok;
 }

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "base/encoding.h"
+#include "crypto/hash.h"
 #include "crypto/x509.h"
 #include "evidence/pki/certificate.h"
 #include "evidence/pki/der.h"
@@ -201,6 +202,45 @@ TEST(P256, VerifiesAsOpenSslSigns) {
   EXPECT_FALSE(P256Key::from_point(Bytes(64)));
   EXPECT_FALSE(P256Key::from_point(Bytes(64, 0xff)));
   EXPECT_FALSE(P256Key::from_point(Bytes(63)));
+}
+
+// The table changes the time, never the answer: genuine, altered and degenerate signatures under both.
+TEST(P256, APreparedKeyGivesTheSameAnswers) {
+  const Pki pki;
+  const P256Key plain = pki.key();
+  P256Key prepared = pki.key();
+  prepared.prepare();
+  ASSERT_TRUE(prepared.prepared());
+  ASSERT_FALSE(plain.prepared());
+  std::size_t good = 0;
+  const auto agree = [&](const Digest<32>& digest, ByteView signature) {
+    const bool ok = plain.verify(digest, signature);
+    EXPECT_EQ(prepared.verify(digest, signature), ok) << hex(digest) << " " << hex(signature);
+    good += ok ? 1 : 0;
+  };
+  for (std::uint8_t i = 0; i < 200; ++i) {
+    const Bytes message(i, i);
+    Bytes signature = pki.root.sign(crypto::Signature::ecdsa_raw, crypto::Hash::sha256, message).value();
+    const Digest<32> digest = crypto::sha256(message);
+    agree(digest, signature);
+    signature[i % 64] ^= static_cast<std::uint8_t>(1U << (i % 8));
+    agree(digest, signature);
+  }
+  EXPECT_EQ(good, 200U);
+  // The order of the group, one less and one more, as r and as s; digests zero and all ones.
+  const Bytes n = b("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551");
+  Bytes less = n, more = n, one(32);
+  less.back() -= 1, more.back() += 1, one.back() = 1;
+  Digest<32> ones{};
+  ones.fill(0xff);
+  for (const Bytes& r : {Bytes(32), one, less, n, more, Bytes(32, 0xff)})
+    for (const Bytes& s : {Bytes(32), one, less, n, more, Bytes(32, 0xff)}) {
+      Bytes signature = r;
+      append(signature, s);
+      agree(Digest<32>{}, signature);
+      agree(ones, signature);
+    }
+  EXPECT_FALSE(prepared.verify(Digest<32>{}, Bytes(63)));
 }
 
 TEST(P256, SignaturesInDerAreStrict) {

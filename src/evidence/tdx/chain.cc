@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "evidence/tdx/limits.h"
+
 namespace cairn::tdx {
 namespace {
 
@@ -129,13 +131,26 @@ Checked<> check_root(const Chain& chain, const RootKey& root) {
                                        root.root.name + "\"");
 }
 
-Checked<> check_signatures(const Chain& chain, const RootKey& root, ByteView known_ca) {
-  for (std::size_t i = 0; i < chain.certs.size(); ++i) {
+std::optional<pki::P256Key> AuthorityKeys::find(const pki::Point& point) {
+  auto entry = std::ranges::find_if(entries_, [&](const Entry& e) { return e.key.point() == point; });
+  if (entry == entries_.end()) {
+    Result<pki::P256Key> key = pki::P256Key::from_point(point);
+    if (!key) return std::nullopt;
+    if (entries_.size() == kMaxAuthorityKeys) entries_.pop_back();
+    entry = entries_.insert(entries_.end(), Entry{.key = *std::move(key)});
+  }
+  if (++entry->uses == kUsesBeforeTable) entry->key.prepare();
+  std::rotate(entries_.begin(), entry, entry + 1);
+  return entries_.front().key;
+}
+
+// From the root down, so that each key is certified before it is used.
+Checked<> check_signatures(const Chain& chain, const RootKey& root, ByteView known_ca, AuthorityKeys& keys) {
+  const std::size_t last = chain.certs.size() - 1;
+  for (std::size_t i = chain.certs.size(); i-- > 0;) {
     const pki::Certificate& c = chain.certs[i];
-    const bool last = i + 1 == chain.certs.size();
-    if (equal(c.der, last ? ByteView(root.root.certificate) : known_ca)) continue;
-    const bool by_root = i + 2 >= chain.certs.size();
-    Result<pki::P256Key> issuer = by_root ? root.key : pki::P256Key::from_point(chain.certs[i + 1].public_key);
+    if (equal(c.der, i == last ? ByteView(root.root.certificate) : known_ca)) continue;
+    const auto issuer = keys.find(i + 1 >= last ? root.key.point() : chain.certs[i + 1].public_key);
     if (!issuer || !c.signed_by(*issuer))
       return fault(Failure::cert_signature, certificate(c) + " is not signed by its issuer");
   }

@@ -18,6 +18,21 @@ struct RootKey {
   pki::Certificate certificate;     // views into root.certificate
 };
 
+// Keys of the few authorities that sign collateral and PCK certificates, prepared once they have been used often.
+// Remembers arithmetic, not answers: every signature is verified every time.
+class AuthorityKeys {
+ public:
+  // A key that is a trust root's or was certified under one; none if it is not on the curve.
+  [[nodiscard]] std::optional<pki::P256Key> find(const pki::Point& point);
+
+ private:
+  struct Entry {
+    pki::P256Key key;
+    std::uint32_t uses = 0;
+  };
+  std::vector<Entry> entries_;      // most recently used first
+};
+
 // A parsed chain that owns its bytes; leaf first. Not copied: the certificates point into `der`.
 struct Chain {
   std::vector<Bytes> der;
@@ -45,7 +60,8 @@ enum class ChainKind {
 [[nodiscard]] Checked<> check_root(const Chain& chain, const RootKey& root);
 // Every signature up to the root. `known_ca`, if given, is the DER of a CA certificate already known to be signed by
 // the root. CertSignature.
-[[nodiscard]] Checked<> check_signatures(const Chain& chain, const RootKey& root, ByteView known_ca);
+[[nodiscard]] Checked<> check_signatures(const Chain& chain, const RootKey& root, ByteView known_ca,
+                                         AuthorityKeys& keys);
 // Every certificate valid: `expired` or CertNotYetValid.
 [[nodiscard]] Checked<> check_validity(const Chain& chain, Failure expired, std::string_view what, TimeJudge& time);
 

@@ -13,7 +13,7 @@ const RootKey& pick_root(const std::vector<RootKey>& roots, const Checked<Chain>
   return roots.front();
 }
 
-Checked<> load_crl(pki::Crl& out, ByteView der, const pki::Certificate& issuer, const pki::P256Key& key,
+Checked<> load_crl(pki::Crl& out, ByteView der, const pki::Certificate& issuer, AuthorityKeys& keys,
                    std::string_view what) {
   Result<pki::Crl> crl = pki::parse_crl(der);
   if (!crl) return fault(Failure::crl_extensions, what, crl.error());
@@ -22,15 +22,16 @@ Checked<> load_crl(pki::Crl& out, ByteView der, const pki::Certificate& issuer, 
   if (!crl->has_authority_key_id || crl->number.empty())
     return fault(Failure::crl_extensions, name + " lacks authority key id or CRL number");
   if (crl->unexpected_extension) return fault(Failure::crl_extensions, name + " has an extension that is not known");
-  if (!crl->signed_by(key)) return fault(Failure::crl_signature, name + " is not signed by its issuer");
+  const auto key = keys.find(issuer.public_key);
+  if (!key || !crl->signed_by(*key)) return fault(Failure::crl_signature, name + " is not signed by its issuer");
   out = *std::move(crl);
   return {};
 }
 
-Checked<> check_chain(const Chain& chain, ChainKind kind, const RootKey& root) {
+Checked<> check_chain(const Chain& chain, ChainKind kind, const RootKey& root, AuthorityKeys& keys) {
   CAIRN_CHECK(check_shape(chain, kind));
   CAIRN_CHECK(check_root(chain, root));
-  return check_signatures(chain, root, {});
+  return check_signatures(chain, root, {}, keys);
 }
 
 Checked<> check_not_revoked(const CollateralSet& set, const Chain& chain, Failure failure, std::string_view what) {
@@ -40,7 +41,7 @@ Checked<> check_not_revoked(const CollateralSet& set, const Chain& chain, Failur
 
 Checked<> signing_times(const CollateralSet& set, TimeJudge& time) {
   CAIRN_CHECK(check_validity(set.tcb_signing, Failure::signing_cert_expired, "the TCB signing chain", time));
-  return check_validity(set.qe_signing, Failure::signing_cert_expired, "the QE identity signing chain", time);
+  return check_validity(set.qe_signing(), Failure::signing_cert_expired, "the QE identity signing chain", time);
 }
 
 Checked<> crl_times(const CollateralSet& set, TimeJudge& time) {
@@ -63,35 +64,34 @@ Checked<> qe_identity_times(const CollateralSet& set, TimeJudge& time) {
 }
 
 // Step 2.
-Checked<> load_signing_chains(CollateralSet& set, TimeJudge& time) {
-  CAIRN_CHECK(check_chain(set.tcb_signing, ChainKind::tcb_signing, *set.root));
-  const bool same = set.source.qe_signing_chain == set.source.tcb_signing_chain;
-  CAIRN_TRY(set.qe_signing, parse_chain(set.source.qe_signing_chain, ChainKind::tcb_signing));
-  if (!same) CAIRN_CHECK(check_chain(set.qe_signing, ChainKind::tcb_signing, *set.root));
-  for (const Chain* chain : {&set.tcb_signing, &set.qe_signing})
+Checked<> load_signing_chains(CollateralSet& set, AuthorityKeys& keys, TimeJudge& time) {
+  CAIRN_CHECK(check_chain(set.tcb_signing, ChainKind::tcb_signing, *set.root, keys));
+  if (set.source.qe_signing_chain != set.source.tcb_signing_chain) {
+    CAIRN_TRY(set.other_qe_signing, parse_chain(set.source.qe_signing_chain, ChainKind::tcb_signing));
+    CAIRN_CHECK(check_chain(*set.other_qe_signing, ChainKind::tcb_signing, *set.root, keys));
+  }
+  for (const Chain* chain : {&std::as_const(set.tcb_signing), &set.qe_signing()})
     CAIRN_CHECK(check_not_revoked(set, *chain, Failure::tcb_signing_revoked, "the TCB signing certificate"));
   return signing_times(set, time);
 }
 
 // Step 3.
-Checked<> load_pck_crl(CollateralSet& set, TimeJudge& time) {
+Checked<> load_pck_crl(CollateralSet& set, AuthorityKeys& keys, TimeJudge& time) {
   CAIRN_TRY(set.pck_crl_issuer, parse_chain(set.source.pck_crl_issuer_chain, ChainKind::pck_crl_issuer));
-  CAIRN_CHECK(check_chain(set.pck_crl_issuer, ChainKind::pck_crl_issuer, *set.root));
+  CAIRN_CHECK(check_chain(set.pck_crl_issuer, ChainKind::pck_crl_issuer, *set.root, keys));
   const pki::Certificate& ca = set.pck_crl_issuer.leaf();
   CAIRN_CHECK(check_not_revoked(set, set.pck_crl_issuer, Failure::intermediate_revoked, "the PCK CA"));
-  const Result<pki::P256Key> key = pki::P256Key::from_point(ca.public_key);
-  if (!key) return fault(Failure::cert_signature, "PCK CRL issuer chain", key.error());
-  CAIRN_CHECK(load_crl(set.pck_crl, set.source.pck_crl, ca, *key, "the PCK CRL"));
+  CAIRN_CHECK(load_crl(set.pck_crl, set.source.pck_crl, ca, keys, "the PCK CRL"));
   return crl_times(set, time);
 }
 
 // Steps 4 and 5: parsed with `parse`, signed by the leaf of `chain`.
 template <class T, class F>
-Checked<> load_signed(T& out, std::string_view body, F parse, const Chain& chain, Failure format, Failure signature,
-                      std::string_view what) {
+Checked<> load_signed(T& out, std::string_view body, F parse, const Chain& chain, AuthorityKeys& keys, Failure format,
+                      Failure signature, std::string_view what) {
   Result<SignedBody<T>> read = parse(body);
   if (!read) return fault(format, what, read.error());
-  const Result<pki::P256Key> key = pki::P256Key::from_point(chain.leaf().public_key);
+  const auto key = keys.find(chain.leaf().public_key);
   if (!key || !key->verify_message(as_bytes(read->signed_text), read->signature))
     return fault(signature, std::string(what) + " is not signed by the TCB signing certificate");
   if (!read->value) return fault(format, what, read->value.error());
@@ -114,18 +114,19 @@ struct Span {
 }  // namespace
 
 Checked<std::unique_ptr<const CollateralSet>> load_collateral(const std::vector<RootKey>& roots,
-                                                              const Collateral& source, TimeJudge& time) {
+                                                              const Collateral& source, AuthorityKeys& keys,
+                                                              TimeJudge& time) {
   auto set = std::make_unique<CollateralSet>(source);
   Checked<Chain> signing = parse_chain(set->source.tcb_signing_chain, ChainKind::tcb_signing);
   set->root = &pick_root(roots, signing);
-  CAIRN_CHECK(load_crl(set->root_crl, set->source.root_crl, set->root->certificate, set->root->key, "the root CRL"));
+  CAIRN_CHECK(load_crl(set->root_crl, set->source.root_crl, set->root->certificate, keys, "the root CRL"));
   CAIRN_TRY(set->tcb_signing, std::move(signing));
-  CAIRN_CHECK(load_signing_chains(*set, time));
-  CAIRN_CHECK(load_pck_crl(*set, time));
-  CAIRN_CHECK(load_signed(set->tcb_info, set->source.tcb_info, parse_tcb_info, set->tcb_signing,
+  CAIRN_CHECK(load_signing_chains(*set, keys, time));
+  CAIRN_CHECK(load_pck_crl(*set, keys, time));
+  CAIRN_CHECK(load_signed(set->tcb_info, set->source.tcb_info, parse_tcb_info, set->tcb_signing, keys,
                           Failure::tcb_info_format, Failure::tcb_info_signature, "the TCB info"));
   CAIRN_CHECK(tcb_info_times(*set, time));
-  CAIRN_CHECK(load_signed(set->qe_identity, set->source.qe_identity, parse_qe_identity, set->qe_signing,
+  CAIRN_CHECK(load_signed(set->qe_identity, set->source.qe_identity, parse_qe_identity, set->qe_signing(), keys,
                           Failure::qe_identity_format, Failure::qe_identity_signature, "the QE identity"));
   CAIRN_CHECK(qe_identity_times(*set, time));
   return set;
@@ -144,7 +145,7 @@ CollateralFacts facts(const CollateralSet& set, const Chain* pck, const TimeJudg
   span.add(set.root_crl.this_update, set.root_crl.next_update);
   span.add(set.pck_crl.this_update, set.pck_crl.next_update);
   span.add(set.tcb_signing);
-  span.add(set.qe_signing);
+  span.add(set.qe_signing());
   span.add(set.pck_crl_issuer);
   if (pck != nullptr) span.add(*pck);
   return {.earliest_issue = span.from,

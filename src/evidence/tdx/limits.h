@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace cairn::tdx {
 
@@ -11,5 +12,8 @@ inline constexpr std::size_t kMaxTcbLevels = 1024;      // of one list
 inline constexpr std::size_t kMaxModules = 64;
 inline constexpr std::size_t kMaxAdvisories = 256;      // of one level
 inline constexpr std::size_t kMaxAdvisoryLength = 64;
+
+inline constexpr std::size_t kMaxAuthorityKeys = 16;    // 150 KiB each once prepared
+inline constexpr std::uint32_t kUsesBeforeTable = 1024; // of an authority's key; its table costs 600 uses
 
 }  // namespace cairn::tdx

@@ -77,7 +77,8 @@ Checked<> check_leaf(const CertData& cert, const Chain& chain) {
   return fault(Failure::chain_format, "the quote's PCK certificate is not that of the chain given");
 }
 
-Checked<std::shared_ptr<const PckChain>> load_pck_chain(std::string_view pem, const CollateralSet& collateral) {
+Checked<std::shared_ptr<const PckChain>> load_pck_chain(std::string_view pem, const CollateralSet& collateral,
+                                                           AuthorityKeys& keys) {
   auto out = std::make_shared<PckChain>();
   CAIRN_TRY(out->chain, parse_chain(pem, ChainKind::pck));
   const Chain& chain = out->chain;
@@ -88,7 +89,7 @@ Checked<std::shared_ptr<const PckChain>> load_pck_chain(std::string_view pem, co
   out->ca = *pck_ca(chain.certs[1].common_name);
   out->root = collateral.root;
   CAIRN_CHECK(check_root(chain, *out->root));
-  CAIRN_CHECK(check_signatures(chain, *out->root, collateral.pck_crl_issuer.leaf().der));
+  CAIRN_CHECK(check_signatures(chain, *out->root, collateral.pck_crl_issuer.leaf().der, keys));
   Result<pki::P256Key> key = pki::P256Key::from_point(chain.leaf().public_key);
   if (!key) return fault(Failure::cert_signature, "the PCK certificate", key.error());
   out->key = *std::move(key);
@@ -203,6 +204,7 @@ struct Verifier::Impl {
   std::vector<std::shared_ptr<const CollateralSet>> collaterals;  // most recently used first
   Lru<PckChain> chains;
   Lru<Binding> bindings;
+  AuthorityKeys keys;
 
   Impl(std::vector<TrustRoot> trusted, CacheSizes s) : sizes(s), chains(s.chains), bindings(s.bindings) {
     for (TrustRoot& r : trusted) {
@@ -221,7 +223,7 @@ struct Verifier::Impl {
       CAIRN_CHECK(judge_times(*collaterals.front(), time));
       return collaterals.front();
     }
-    CAIRN_TRY(auto loaded, load_collateral(roots, source, time));
+    CAIRN_TRY(auto loaded, load_collateral(roots, source, keys, time));
     std::shared_ptr<const CollateralSet> set = std::move(loaded);
     if (sizes.collaterals == 0) return set;
     if (collaterals.size() == sizes.collaterals) collaterals.pop_back();
@@ -254,7 +256,7 @@ struct Verifier::Impl {
     const Digest<32> key = chains.capacity() == 0 ? Digest<32>{} : crypto::sha256(as_bytes(pem));
     run.pck = chains.find(key);
     if (!run.pck || run.pck->root != run.collateral->root) {
-      CAIRN_TRY(run.pck, load_pck_chain(pem, *run.collateral));
+      CAIRN_TRY(run.pck, load_pck_chain(pem, *run.collateral, keys));
       chains.insert(key, run.pck);
     }
     CAIRN_CHECK(check_leaf(cert, run.pck->chain));
