@@ -14,5 +14,7 @@ inline constexpr std::chrono::seconds quote_deadline{120};         // a queued r
 inline constexpr std::size_t waiting_quotes = 1024;
 inline constexpr std::size_t epoch_quotes = 16;                   // remembered by quote_in_epoch
 inline constexpr std::chrono::seconds qgs_timeout{30};
+inline constexpr std::chrono::milliseconds gpu_collect{45'000};   // all GPUs of a machine; about one second each
+inline constexpr unsigned gpus = 64;
 
 }  // namespace cairn::device::limits

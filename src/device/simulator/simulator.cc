@@ -123,7 +123,14 @@ struct Simulator::State {
 
   // Certificates and collateral for the scenario, as of `at`.
   [[nodiscard]] Result<void> publish(Stored& s, Time at) const;
+  // The registers of a fresh boot, and its log; the caller saves.
   [[nodiscard]] Result<void> start_td(Stored& s, const BootOptions& options) const;
+  // Renews collateral that is a day old, or of a clock that was set back since.
+  [[nodiscard]] Result<void> renew(Stored& s) const {
+    const Time at = now();
+    const auto age = at.seconds - s.collateral_at.seconds;
+    return age >= 0 && age <= kRefreshAfter ? Result<void>{} : publish(s, at);
+  }
   [[nodiscard]] Result<void> first_start() const;
   [[nodiscard]] Result<Bytes> make(const Stored& s, const ReportData& data, Scenario scenario) const;
 };
@@ -147,7 +154,7 @@ Result<void> Simulator::State::start_td(Stored& s, const BootOptions& options) c
   CAIRN_TRY(const auto booted, sim::boot(options));
   CAIRN_CHECK(write_file(dir / "ccel.bin", booted.ccel));
   s.td = {.mr_td = booted.mr_td, .mr_config_id = options.mr_config_id, .rtmr = booted.rtmr, .quote_v5 = options.quote_v5};
-  return save(s);
+  return {};
 }
 
 Result<void> Simulator::State::first_start() const {
@@ -156,8 +163,8 @@ Result<void> Simulator::State::first_start() const {
   CAIRN_CHECK(write_text(dir / "root.pem", root.pem()));
   Stored s;
   s.platform = new_platform();
-  CAIRN_CHECK(publish(s, at));
-  return start_td(s, {});
+  CAIRN_CHECK(start_td(s, {}));
+  return publish(s, at);  // td.json comes last: a start that was cut short begins anew
 }
 
 Result<Bytes> Simulator::State::make(const Stored& s, const ReportData& data, Scenario scenario) const {
@@ -180,8 +187,7 @@ Result<std::unique_ptr<Simulator>> Simulator::open(const std::filesystem::path& 
   auto state = std::make_unique<State>(State{dir, std::move(keys), {}});
   if (!std::filesystem::exists(dir / "td.json")) CAIRN_CHECK(state->first_start());
   CAIRN_TRY(auto stored, state->load());
-  const Time at = now();
-  if (at.seconds - stored.collateral_at.seconds > kRefreshAfter) CAIRN_CHECK(state->publish(stored, at));
+  CAIRN_CHECK(state->renew(stored));
   CAIRN_TRY(const auto pem, read_text(dir / "root.pem"));
   CAIRN_TRY(const auto root, crypto::Certificate::from_pem(pem, 1));
   state->fingerprint = hex(crypto::sha256(root.at(0).der()).view());
@@ -191,14 +197,10 @@ Result<std::unique_ptr<Simulator>> Simulator::open(const std::filesystem::path& 
 std::string Simulator::description() const { return "TD simulator (root " + state_->fingerprint.substr(0, 16) + "…)"; }
 
 Result<Bytes> Simulator::quote(const ReportData& report_data) {
-  Stored stored;
-  {
-    CAIRN_TRY(const Fd lock, lock_folder(state_->dir));
-    CAIRN_TRY(stored, state_->load());
-    const Time at = now();
-    if (at.seconds - stored.collateral_at.seconds > kRefreshAfter) CAIRN_CHECK(state_->publish(stored, at));
-    if (stored.scenario == Scenario::quote_replay) return read_file(state_->dir / "replayed-quote.bin");
-  }
+  CAIRN_TRY(const Fd lock, lock_folder(state_->dir));
+  CAIRN_TRY(auto stored, state_->load());
+  CAIRN_CHECK(state_->renew(stored));
+  if (stored.scenario == Scenario::quote_replay) return read_file(state_->dir / "replayed-quote.bin");
   return state_->make(stored, report_data, stored.scenario);
 }
 
@@ -238,7 +240,8 @@ Result<Digest<48>> Simulator::mr_td() {
 Result<void> Simulator::boot(const BootOptions& options) {
   CAIRN_TRY(const Fd lock, lock_folder(state_->dir));
   CAIRN_TRY(auto stored, state_->load());
-  return state_->start_td(stored, options);
+  CAIRN_CHECK(state_->start_td(stored, options));
+  return state_->save(stored);
 }
 
 Result<void> Simulator::set_scenario(Scenario scenario) {

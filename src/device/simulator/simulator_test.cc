@@ -198,7 +198,20 @@ TEST_F(SimulatorTest, CollateralFollowsTheClock) {
   const Time later = now().plus(40 * 24 * 3600);
   EXPECT_EQ(judge(quote, later).outcome(), "CrlExpired");
   ASSERT_TRUE(td_->refresh_collateral(later));
-  EXPECT_EQ(judge(td_->quote(nonce(3)).value(), later).outcome(), "UpToDate");
+  EXPECT_EQ(judge(quote, later).outcome(), "UpToDate");
+}
+
+TEST_F(SimulatorTest, AStartThatWasCutShortBeginsAnew) {
+  std::filesystem::remove(dir_ / "td/td.json");
+  std::filesystem::remove(dir_ / "td/ccel.bin");
+  td_ = open();
+  EXPECT_TRUE(judge(td_->quote(nonce(4)).value()).authentic());
+  EXPECT_TRUE(td_->ccel());
+}
+
+TEST_F(SimulatorTest, AClockSetBackRenewsTheCollateral) {
+  ASSERT_TRUE(td_->refresh_collateral(now().plus(10 * 24 * 3600)));
+  EXPECT_TRUE(judge(td_->quote(nonce(4)).value()).authentic());
 }
 
 TEST_F(SimulatorTest, RefusesToHideHardwareAndToUseOpenKeys) {
