@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "cachefs/limits.h"
 #include "gocryptfs/content.h"
