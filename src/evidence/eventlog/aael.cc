@@ -170,13 +170,22 @@ Result<AaelEvent> read_tagged(const Event& event, std::uint32_t mr_index) {
   return split;
 }
 
+std::unexpected<Error> stranger(const Event& event) {
+  return fail(ErrorCode::evidence_rejected, "offset " + std::to_string(event.offset),
+              "an event in the agent's register that is not the agent's: nothing tells what was measured");
+}
+
 }  // namespace
 
 Result<std::vector<AaelEvent>> aael_events(const Log& log, std::uint32_t mr_index) {
   std::vector<AaelEvent> out;
   for (const auto& event : log.events) {
-    if (event.type != type::event_tag) continue;
-    if (const auto tag = Reader(event.data).u32le(); !tag || *tag != aael_tag) continue;
+    if (event.type == type::no_action) continue;
+    const auto tag = Reader(event.data).u32le();
+    if (event.type != type::event_tag || !tag || *tag != aael_tag) {
+      if (event.index == mr_index) return stranger(event);
+      continue;
+    }
     if (out.size() == limits::aael_events) return fail(ErrorCode::too_large, "too many AAEL events");
     CAIRN_TRY(auto one, read_tagged(event, mr_index));
     out.push_back(std::move(one));

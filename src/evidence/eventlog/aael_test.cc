@@ -89,6 +89,10 @@ TEST(Aael, TaggedEventsAreCheckedAgainstTheirDigest) {
   EXPECT_EQ(aael_events(parse_ccel(bytes).value()).error().code, ErrorCode::evidence_rejected);
   const Bytes elsewhere = joined({header, tagged_event_record(kEvent, 17)});
   EXPECT_EQ(aael_events(parse_ccel(elsewhere).value()).error().code, ErrorCode::evidence_rejected);
+  const Bytes hidden = joined({header, tagged_event_record(kEvent), whole_event(4, type::action, "something else")});
+  EXPECT_EQ(aael_events(parse_ccel(hidden).value()).error().code, ErrorCode::evidence_rejected);
+  const Bytes other_register = joined({header, tagged_event_record(kEvent), whole_event(3, type::event_tag, "12345678")});
+  EXPECT_EQ(aael_events(parse_ccel(other_register).value())->size(), 1U);
   const Bytes odd = joined({header, tagged_event_record({"a", "b", ""})});
   EXPECT_EQ(aael_events(parse_ccel(odd).value()).error().code, ErrorCode::malformed);
 }
