@@ -1,0 +1,233 @@
+#!/usr/bin/env python3
+"""cairn-cachefs beside gocryptfs, in one run on the same ciphertext.
+
+    tools/build release cairn cairn-cachefs && tools/root run bench/cachefs/run.py [--gib N] [--rounds N] [--json FILE]
+
+As root, with /dev/fuse. Rounds of the rivals alternate, so that a noisy machine is noisy for both; medians are shown. CPU
+is that of the daemon. The folder (--folder) needs room for five times the size.
+"""
+
+import argparse
+import json
+import mmap
+import os
+import pathlib
+import random
+import shutil
+import statistics
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TICK = os.sysconf("SC_CLK_TCK")
+RANDOM_READS = 20_000
+FILES = 10_000
+
+
+def sh(*command, **kwargs):
+    return subprocess.run([str(c) for c in command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **kwargs)
+
+
+def cpu_of(pids):
+    total = 0
+    for pid in pids:
+        fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / TICK
+
+
+def rss_of(pids):
+    for pid in pids:
+        for line in open(f"/proc/{pid}/status"):
+            if line.startswith("RssAnon:"):
+                yield int(line.split()[1]) / 1024
+
+
+class Rival:
+    def __init__(self, bench, options=()):
+        self.bench, self.options, self.mount = bench, list(options), bench.folder / "gocryptfs"
+
+    def __enter__(self):
+        self.mount.mkdir(exist_ok=True)
+        before = set(self.pids())
+        sh("gocryptfs", "-q", "-nosyslog", "-ro", "-passfile", self.bench.key, *self.options, self.bench.volume, self.mount)
+        self.mine = [p for p in self.pids() if p not in before]
+        return self
+
+    @staticmethod
+    def pids():
+        return [int(p) for p in os.listdir("/proc") if p.isdigit() and name_of(p) == "gocryptfs"]
+
+    def __exit__(self, *_):
+        while subprocess.run(["umount", str(self.mount)], stderr=subprocess.DEVNULL).returncode != 0:
+            time.sleep(0.05)
+
+
+def name_of(pid):
+    try:
+        return open(f"/proc/{pid}/comm").read().strip()
+    except OSError:
+        return ""
+
+
+class Ours:
+    def __init__(self, bench, *options):
+        self.bench, self.options, self.mount = bench, options, bench.folder / "ours"
+
+    def __enter__(self):
+        self.mount.mkdir(exist_ok=True)
+        read_end, write_end = os.pipe()
+        self.process = subprocess.Popen(
+            [str(self.bench.bin / "cairn-cachefs"), "mount", "--source", str(self.bench.volume), "--mountpoint", str(self.mount),
+             "--passfile", str(self.bench.key), "--ready-fd", str(write_end), *self.options],
+            pass_fds=[write_end], stderr=subprocess.DEVNULL)
+        os.close(write_end)
+        assert os.read(read_end, 6) == b"ready\n"
+        os.close(read_end)
+        pid = self.process.pid
+        self.mine = [pid] + [int(c) for c in open(f"/proc/{pid}/task/{pid}/children").read().split()]
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+
+
+def sequential(path, cold=False):
+    fd = os.open(path, os.O_RDONLY)
+    if cold:
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    buffer, size, started = bytearray(1 << 20), 0, time.monotonic()
+    while got := os.readv(fd, [buffer]):
+        size += got
+    os.close(fd)
+    return size / (time.monotonic() - started) / 1e6
+
+
+def random_reads(path, how):
+    fd = os.open(path, os.O_RDONLY)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+    generator, blocks = random.Random(7), os.fstat(fd).st_size // 4096
+    places = [generator.randrange(blocks) * 4096 for _ in range(RANDOM_READS)]
+    started = time.monotonic()
+    if how == "pread":
+        for at in places:
+            os.pread(fd, 4096, at)
+    else:
+        with mmap.mmap(fd, 0, prot=mmap.PROT_READ) as view:
+            view.madvise(mmap.MADV_RANDOM)
+            for at in places:
+                view[at]
+    elapsed = time.monotonic() - started
+    os.close(fd)
+    return RANDOM_READS / elapsed
+
+
+def listing(mount):
+    started = time.monotonic()
+    sh("ls", "-lR", mount / "many")
+    return time.monotonic() - started
+
+
+class Bench:
+    def __init__(self, arguments):
+        self.arguments, self.folder = arguments, pathlib.Path(arguments.folder)
+        self.bin, self.volume, self.key = ROOT / "build/release/bin", self.folder / "volume", self.folder / "key"
+        self.results = {}
+
+    def note(self, what, who, value):
+        self.results.setdefault(what, {}).setdefault(who, []).append(value)
+
+    def prepare(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+        plain = self.folder / "plain"
+        (plain / "many").mkdir(parents=True)
+        self.key.write_text("bench\n")
+        with open(plain / "big", "wb") as f:
+            for _ in range(self.arguments.gib * 64):
+                f.write(os.urandom(16 << 20))
+        for i in range(FILES):
+            folder = plain / "many" / f"d{i % 50}"
+            folder.mkdir(exist_ok=True)
+            (folder / f"file-{i}").write_bytes(b"x" * (i % 300))
+        os.sync()
+
+    def encrypting(self):
+        """Copying into a mount against encrypting; the same source from the page cache."""
+        big, bytes_ = self.folder / "plain/big", os.stat(self.folder / "plain/big").st_size
+        sequential(big)
+        theirs, mount = self.folder / "their-volume", self.folder / "their-mount"
+        theirs.mkdir()
+        mount.mkdir()
+        sh("gocryptfs", "-init", "-q", "-nosyslog", "-passfile", self.key, theirs)
+        sh("gocryptfs", "-q", "-nosyslog", "-passfile", self.key, theirs, mount)
+        started = time.monotonic()
+        sh("cp", big, mount / "big")
+        sh("sync", "-f", mount / "big")
+        self.note("encrypt MB/s", "gocryptfs", bytes_ / (time.monotonic() - started) / 1e6)
+        sh("umount", mount)
+        shutil.rmtree(theirs)
+        started = time.monotonic()
+        sh("dd", f"if={big}", f"of={self.folder}/raw", "bs=1M", "conv=fsync")
+        self.note("encrypt MB/s", "raw copy", bytes_ / (time.monotonic() - started) / 1e6)
+        (self.folder / "raw").unlink()
+        started = time.monotonic()
+        sh(self.bin / "cairn", "model", "encrypt", self.folder / "plain", self.volume, "--key-file", self.key, "-q")
+        self.note("encrypt MB/s", "ours", bytes_ / (time.monotonic() - started) / 1e6)
+        shutil.rmtree(self.folder / "plain")
+        for path in self.volume.rglob("*"):
+            if path.is_file():
+                sequential(path)  # the ciphertext into the page cache
+
+    def measure(self, who, mounted):
+        big, gib = mounted.mount / "big", self.arguments.gib
+        before = cpu_of(mounted.mine)
+        self.note("sequential, ciphertext warm, MB/s", who, sequential(big, cold=True))
+        self.note("daemon CPU, s per GiB", who, (cpu_of(mounted.mine) - before) / gib)
+        self.note("read again, MB/s", who, sequential(big))
+        self.note("random 4 KiB pread, per s", who, random_reads(big, "pread"))
+        self.note("random 4 KiB mmap, per s", who, random_reads(big, "mmap"))
+        first = listing(mounted.mount)
+        self.note("ls -lR of 10,000 files, first, s", who, first)
+        self.note("ls -lR of 10,000 files, again, s", who, listing(mounted.mount))
+        self.note("private memory, MiB", who, max(rss_of(mounted.mine)))
+
+    def run(self):
+        self.prepare()
+        self.encrypting()
+        for _ in range(self.arguments.rounds):
+            with Rival(self) as rival:
+                self.measure("gocryptfs", rival)
+            with Ours(self, "--mode", "streaming") as ours:
+                self.measure("ours", ours)
+            with Ours(self, "--mode", "resident", "--preload", "100") as ours:
+                self.measure("resident", ours)
+
+    def show(self):
+        out = {what: {who: statistics.median(values) for who, values in row.items()} for what, row in self.results.items()}
+        print(f"{'':36}{'gocryptfs':>12}{'ours':>12}{'ratio':>8}{'resident':>12}{'ratio':>8}")
+        for what, row in out.items():
+            theirs, ours, resident = row.get("gocryptfs"), row.get("ours"), row.get("resident")
+            ratio = lambda v: f"{v / theirs:8.2f}" if v and theirs else " " * 8
+            print(f"{what:36}{theirs or 0:12.4g}{ours or 0:12.4g}{ratio(ours)}{resident or 0:12.4g}{ratio(resident)}"
+                  + "".join(f"   {k} {v:.4g}" for k, v in row.items() if k not in ("gocryptfs", "ours", "resident")))
+        if self.arguments.json:
+            pathlib.Path(self.arguments.json).write_text(json.dumps({"median": out, "all": self.results}, indent=1))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gib", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--folder", default="/tmp/cairn-bench-cachefs")
+    parser.add_argument("--json")
+    bench = Bench(parser.parse_args())
+    try:
+        bench.run()
+        bench.show()
+    finally:
+        shutil.rmtree(bench.folder, ignore_errors=True)
+
+
+main()
