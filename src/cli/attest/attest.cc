@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "crypto/hash.h"
 #include "crypto/random.h"
+#include "device/simulator/simulator.h"
 #include "evidence/eventlog/aael.h"
 #include "evidence/eventlog/limits.h"
 #include "kbs_protocol/aa_client.h"
@@ -51,8 +52,18 @@ Result<Bytes> from_agent(const AttestOptions& options, const ReportData& data) {
       .transform([](const std::string& text) { return to_bytes(text); });
 }
 
+Result<void> set_scenario(const AttestOptions& options, device::TeeChoice choice) {
+  if (options.scenario.empty()) return {};
+  if (choice != device::TeeChoice::simulated)
+    return fail(ErrorCode::invalid_argument, "--scenario", "only the simulator can be broken: --tee simulated");
+  CAIRN_TRY(const auto scenario, device::scenario_named(options.scenario));
+  CAIRN_TRY(const auto simulator, device::Simulator::open(options.simulator));
+  return simulator->set_scenario(scenario);
+}
+
 Result<Bytes> from_device(const AttestOptions& options, const ReportData& data) {
   CAIRN_TRY(const auto choice, device::tee_choice_named(options.tee));
+  CAIRN_CHECK(set_scenario(options, choice));
   CAIRN_TRY(const auto tee, device::open_tee({.choice = choice, .simulator_dir = options.simulator, .force_simulator = false}));
   Bytes aael;
   if (!options.event_log.empty()) {
@@ -112,6 +123,7 @@ void add_attest(CLI::App& app, int& exit_code) {
   auto o = std::make_shared<AttestOptions>();
   verb->add_option("--tee", o->tee, "auto, tdx or simulated")->capture_default_str();
   verb->add_option("--simulator", o->simulator, "the simulator's state folder");
+  verb->add_option("--scenario", o->scenario, "break the simulated platform this way (stays in force; none repairs it)");
   verb->add_option("--agent", o->agent, "ask this attestation agent (unix:///…) instead of the device");
   verb->add_option("--report-data", o->report_data, "hex, at most 64 bytes; zero-padded");
   verb->add_option("--nonce", o->nonce, "text whose SHA-512 becomes the report data; random bytes without either");

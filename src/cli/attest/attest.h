@@ -17,6 +17,7 @@ namespace cairn::cli {
 struct AttestOptions {
   std::string tee = "auto";                  // auto, tdx, simulated
   std::filesystem::path simulator;           // the simulator's state folder
+  std::string scenario;                      // way in which the simulated platform is broken; stays in force
   std::string agent;                         // ask this attestation agent (unix:///…) instead of the device
   std::string report_data;                   // hex, at most 64 bytes, zero-padded
   std::string nonce;                         // text whose SHA-512 becomes the report data

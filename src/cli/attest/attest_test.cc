@@ -77,6 +77,21 @@ TEST_F(AttestTest, RawQuoteToAFile) {
   EXPECT_EQ(hex(verdict.quote->report_data().view()), "0102" + std::string(124, '0'));
 }
 
+TEST_F(AttestTest, ScenariosStayInForceUntilRepaired) {
+  options_.format = "quote";
+  options_.output = dir_ / "quote.bin";
+  for (const auto& [scenario, outcome] : {std::pair{"pck-revoked", "PckRevoked"}, {"", "PckRevoked"}, {"none", "UpToDate"}}) {
+    options_.scenario = scenario;
+    ASSERT_EQ(run_attest(options_, out_, err_), 0) << err_.str();
+    EXPECT_EQ(judge(read_file(options_.output).value()).outcome(), outcome);
+  }
+  options_.scenario = "pck-revoke";
+  EXPECT_EQ(run_attest(options_, out_, err_), 1);
+  options_.scenario = "none";
+  options_.tee = "tdx";
+  EXPECT_EQ(run_attest(options_, out_, err_), 1);
+}
+
 TEST_F(AttestTest, WhatCannotBeDoneIsSaid) {
   options_.report_data = "xyz";
   EXPECT_EQ(run_attest(options_, out_, err_), 1);
