@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "device/quote_queue.h"
 #include "guest/aa/agent.h"
 #include "guest/aa/instance_info.h"
 #include "guest/aa/limits.h"
@@ -62,9 +63,11 @@ Result<Config> load_config(const Options& o, kbs::Profile profile) {
   return config;
 }
 
-// Device, event log and attester, in the order they depend on each other.
+// Device, event log and attester, in the order they depend on each other. Everybody asks through the queue: one quote
+// at a time, equal questions answered once.
 struct Machine {
   std::unique_ptr<device::Tee> tee;
+  std::unique_ptr<device::QuoteQueue> queue;
   std::unique_ptr<EventLog> log;
   std::unique_ptr<Attester> attester;
 };
@@ -82,15 +85,16 @@ Result<Machine> open_machine(const Options& o, const Config& config, kbs::Profil
   CAIRN_TRY(const auto choice, device::tee_choice_named(o.tee));
   CAIRN_TRY(m.tee, device::open_tee({.choice = choice, .simulator_dir = o.simulator_state}));
   spdlog::info("TEE: {}", m.tee->description());
+  m.queue = std::make_unique<device::QuoteQueue>(*m.tee);
   if (m.tee->simulated()) spdlog::warn("this TEE is simulated: no hardware vouches for its evidence");
   if (config.eventlog) {
     EventLogOptions options{.form = profile == kbs::Profile::p1 ? LogForm::text : LogForm::tcg2, .init_pcr = config.init_pcr};
     if (const auto path = guest::process_environment("AAEL_PATH")) options.path = *path;
     if (!o.event_log.empty()) options.path = o.event_log;
     if (o.loose_content) options.rule = eventlog::ContentRule::line_feed_only;
-    CAIRN_TRY(m.log, EventLog::open(std::move(options), *m.tee));
+    CAIRN_TRY(m.log, EventLog::open(std::move(options), *m.queue));
   }
-  m.attester = tdx_attester(*m.tee, m.log.get(), profile);
+  m.attester = tdx_attester(*m.queue, m.log.get(), profile);
   return m;
 }
 
@@ -140,7 +144,7 @@ Result<void> run(const Options& o) {
   CAIRN_TRY(auto init_data, bind_init_data(o, *machine.attester));
   const bool sample_device = profile == kbs::Profile::p2 && guest::process_environment("ENABLE_SAMPLE_DEVICE").has_value();
   AgentOptions options{.profile = profile, .config = std::move(config), .init_data = std::move(init_data), .sample_device = sample_device};
-  net::Runtime runtime({.loops = 1, .workers = 4, .signals = true});
+  net::Runtime runtime({.loops = 1, .workers = 8, .signals = true});
   return runtime.run([&](net::Runtime& r) { return serve(r, o, *machine.attester, std::move(options)); });
 }
 
