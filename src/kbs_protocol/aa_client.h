@@ -16,9 +16,12 @@
 namespace cairn::agent {
 
 // Connects at the first call and again after a broken connection; calls run concurrently on one connection. Belongs
-// to the loop it is first used on. Blocking tools wrap a call in net::run_to_end:
+// to the loop it is first used on and must not outlive it. A blocking tool therefore makes it inside its task:
 //
-//   auto tee = net::run_to_end<std::string>([&](net::Runtime&) { return client.tee_type(); });
+//   auto tee = net::run_to_end<std::string>([](net::Runtime&) -> net::Task<std::string> {
+//     CAIRN_CO_TRY(auto client, agent::Client::at());
+//     co_return co_await client.tee_type();
+//   });
 //
 // Errors: unavailable (nobody listens; the message names the socket), timed_out, and for an error the agent answered
 // its status as code (INTERNAL -> internal, UNIMPLEMENTED -> unsupported, INVALID_ARGUMENT -> invalid_argument) with its

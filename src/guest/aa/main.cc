@@ -40,8 +40,10 @@ void declare(CLI::App& app, Options& o) {
 }
 
 Result<void> probe(const Options& o) {
-  CAIRN_TRY(auto client, agent::Client::at(o.socket, std::chrono::seconds(5)));
-  CAIRN_TRY(const auto tee, net::run_to_end<std::string>([&](net::Runtime&) { return client.tee_type(); }));
+  CAIRN_TRY(const auto tee, net::run_to_end<std::string>([&o](net::Runtime&) -> net::Task<std::string> {
+    CAIRN_CO_TRY(auto client, agent::Client::at(o.socket, std::chrono::seconds(5)));
+    co_return co_await client.tee_type();
+  }));
   std::puts(tee.c_str());
   return {};
 }
