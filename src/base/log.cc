@@ -1,12 +1,36 @@
 #include "base/log.h"
 
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 
 #include "base/encoding.h"
 
 namespace cairn {
+namespace {
+
+// The message as a JSON string, quotes included: what a line says may come from outside.
+class JsonMessage final : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& line, const std::tm&, spdlog::memory_buf_t& out) override {
+    const auto text = nlohmann::json(std::string(line.payload.data(), line.payload.size()))
+                          .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    out.append(text.data(), text.data() + text.size());
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<JsonMessage>(); }
+};
+
+std::unique_ptr<spdlog::formatter> formatter_of(LogFormat format) {
+  auto formatter = std::make_unique<spdlog::pattern_formatter>();
+  formatter->add_flag<JsonMessage>('*').set_pattern(
+      format == LogFormat::json ? R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","program":"%n","message":%*})"
+                                : "%Y-%m-%dT%H:%M:%S.%e%z %^%-5l%$ %n: %v");
+  return formatter;
+}
+
+}  // namespace
 
 Result<void> start_logging(std::string_view program, std::string_view level, LogFormat format) {
   std::string wanted(level);
@@ -33,9 +57,7 @@ Result<void> start_logging(std::string_view program, std::string_view level, Log
   }
   auto logger = spdlog::stderr_color_mt(std::string(program));
   logger->set_level(parsed == spdlog::level::off && wanted != "off" ? spdlog::level::info : parsed);
-  logger->set_pattern(format == LogFormat::json
-                          ? R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","program":"%n","message":"%v"})"
-                          : "%Y-%m-%dT%H:%M:%S.%e%z %^%-5l%$ %n: %v");
+  logger->set_formatter(formatter_of(format));
   logger->flush_on(spdlog::level::info);
   spdlog::set_default_logger(std::move(logger));
   return {};

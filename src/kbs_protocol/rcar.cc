@@ -47,6 +47,23 @@ Result<Json> parse_evidence(std::string_view text) {
   return value;
 }
 
+// What a server said, fit for one line of a terminal: cut, control characters escaped, quotes kept as they are.
+std::string one_line(std::string_view text, std::size_t limit = limits::error_body_bytes) {
+  const bool cut = text.size() > limit;
+  text = text.substr(0, limit);
+  while (cut && !text.empty() && !is_utf8(text) && (static_cast<unsigned char>(text.back()) & 0x80) != 0) text.remove_suffix(1);
+  if (!is_utf8(text)) return printable(text, limit);
+  std::string out;
+  for (const char c : text) {
+    const auto b = static_cast<std::uint8_t>(c);
+    if (b < 0x20 || b == 0x7F)
+      out += "\\x" + hex(ByteView(&b, 1));
+    else
+      out.push_back(c);
+  }
+  return cut ? out + "…" : out;
+}
+
 bool is_base64url(std::string_view s) {
   return !s.empty() && std::ranges::all_of(s, [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_'; });
 }
@@ -146,20 +163,17 @@ std::string Refusal::text() const {
 Refusal parse_refusal(int status, std::string_view body) {
   Refusal refusal{.status = status};
   const auto json = parse_json(body, {.bytes = limits::response_bytes, .depth = 8});
+  if (!json || !json->is_object()) {
+    refusal.detail = one_line(body);
+    return refusal;
+  }
   const auto member = [&](const char* key) -> std::string {
     const auto it = json->find(key);
     return it != json->end() && it->is_string() ? it->get<std::string>() : std::string();
   };
-  if (!json || !json->is_object()) {
-    refusal.detail = printable(body, limits::error_body_bytes);
-    return refusal;
-  }
-  const std::string type = member("type");
-  refusal.type = printable(std::string_view(type).substr(type.rfind('/') + 1), 64);
-  refusal.detail = member("detail");
-  if (refusal.detail.empty()) refusal.detail = member("message");
-  refusal.detail = refusal.detail.empty() && refusal.type.empty() ? printable(body, limits::error_body_bytes)
-                                                                  : printable(refusal.detail, limits::error_body_bytes);
+  const std::string type = member("type"), detail = member("detail");
+  refusal.type = one_line(std::string_view(type).substr(type.rfind('/') + 1), 64);
+  refusal.detail = one_line(!detail.empty() ? detail : !type.empty() ? member("message") : std::string(body));
   return refusal;
 }
 

@@ -118,6 +118,9 @@ TEST(Rcar, RefusalsKeepWhatTheServerSaid) {
   EXPECT_EQ(parse_refusal(403, R"({"type":"https://github.com/confidential-containers/kbs/errors/PolicyDeny","detail":"Access denied by policy"})").text(),
             "HTTP 403 PolicyDeny: Access denied by policy");
   EXPECT_EQ(parse_refusal(500, "boom\n\x1b[31m").text(), "HTTP 500: boom\\x0a\\x1b[31m");
+  EXPECT_EQ(parse_refusal(500, R"({"type":"x/A","detail":"TEE \"é\"\n"})").text(), "HTTP 500 A: TEE \"é\"\\x0a");
+  EXPECT_EQ(parse_refusal(500, std::string(2047, 'x') + "é").detail, std::string(2047, 'x') + "…");
+  EXPECT_EQ(parse_refusal(500, "\xFF").text(), "HTTP 500: ?");
   EXPECT_EQ(parse_refusal(502, "").text(), "HTTP 502");
   EXPECT_EQ(parse_refusal(400, "[1]").text(), "HTTP 400: [1]");
   EXPECT_LE(parse_refusal(400, std::string(100000, 'x')).detail.size(), 2100U);

@@ -47,8 +47,10 @@ Result<Bytes> evidence_p2(device::Tee& tee, ByteView quote, ByteView aael) {
 }
 
 Result<Bytes> from_agent(const AttestOptions& options, const ReportData& data) {
-  CAIRN_TRY(auto client, agent::Client::at(options.agent));
-  return net::run_to_end<std::string>([&](net::Runtime&) { return client.evidence(to_bytes(data.view())); })
+  return net::run_to_end<std::string>([&](net::Runtime&) -> net::Task<std::string> {
+           CAIRN_CO_TRY(auto client, agent::Client::at(options.agent));
+           co_return co_await client.evidence(to_bytes(data.view()));
+         })
       .transform([](const std::string& text) { return to_bytes(text); });
 }
 

@@ -1,5 +1,6 @@
 #include "guest/aa/agent.h"
 
+#include "base/encoding.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "guest/aa/instance_info.h"
@@ -91,13 +92,17 @@ net::Task<std::string> Agent::evidence(Bytes runtime_data) {
 
 net::Task<std::string> Agent::additional_evidence(Bytes runtime_data) {
   CAIRN_CO_CHECK(as_report_data(runtime_data));
-  if (!state_->options.sample_device) co_return std::string();
-  // Built as text: the sample evidence must stay byte for byte what the primary evidence binds.
-  co_return "{\"sampledevice\":" + sample_evidence("2", runtime_data) + "}";
+  auto state = state_;
+  CAIRN_CO_TRY(auto devices, co_await state->runtime.workers().offload([state, runtime_data] { return state->attester.devices(runtime_data); }));
+  if (!devices) co_return fail(std::move(devices).error());
+  if (state->options.sample_device) (*devices)["sampledevice"] = {{"svn", "2"}, {"report_data", base64(runtime_data)}};
+  co_return devices->empty() ? std::string() : compact_json(*devices);
 }
 
 std::vector<std::string> Agent::additional_tees() const {
-  return state_->options.sample_device ? std::vector<std::string>{"sampledevice"} : std::vector<std::string>{};
+  auto names = state_->attester.device_names();
+  if (state_->options.sample_device) names.emplace_back("sampledevice");
+  return names;
 }
 
 net::Task<Secret> Agent::State::kbs_token(kbs::EvidenceProvider& provider) {

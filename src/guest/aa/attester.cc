@@ -14,10 +14,10 @@ Json base64_or_null(ByteView bytes) { return bytes.empty() ? Json() : Json(base6
 
 class TdxAttester final : public Attester {
  public:
-  TdxAttester(device::Tee& tee, EventLog* log, kbs::Profile profile) : tee_(tee), log_(log), profile_(profile) {}
+  TdxAttester(device::Tee& tee, EventLog* log, kbs::Profile profile, Gpu* gpu)
+      : tee_(tee), log_(log), profile_(profile), gpu_(gpu) {}
 
   std::string tee() const override { return std::string(tee_.type()); }
-  std::uint64_t generation() const override { return log_ == nullptr ? 0 : log_->generation(); }
 
   Result<std::string> evidence(ByteView runtime_data) override {
     CAIRN_TRY(const ReportData report_data, as_report_data(runtime_data));
@@ -31,7 +31,23 @@ class TdxAttester final : public Attester {
     } else {
       CAIRN_TRY(state.quote, make_quote());
     }
-    return encode(state, *ccel);
+    Json gpu;
+    if (gpu_ != nullptr && profile_ == kbs::Profile::p1) {
+      CAIRN_TRY(const auto collection, gpu_->collect(report_data.view()));
+      if (collection) gpu = gpu_evidence(*collection, now());
+    }
+    return encode(state, *ccel, gpu);
+  }
+
+  Result<Json> devices(ByteView runtime_data) override {
+    Json out = Json::object();
+    if (gpu_ == nullptr) return out;
+    CAIRN_TRY(const auto collection, gpu_->collect(runtime_data));
+    if (collection) out["nvidia"] = nvidia_evidence(*collection);
+    return out;
+  }
+  std::vector<std::string> device_names() const override {
+    return gpu_ == nullptr ? std::vector<std::string>{} : std::vector<std::string>{"nvidia"};
   }
 
   Result<void> extend(const eventlog::AaelEvent& event, std::optional<std::uint64_t> pcr) override {
@@ -48,10 +64,10 @@ class TdxAttester final : public Attester {
   }
 
  private:
-  Result<std::string> encode(const EventLog::Consistent& state, ByteView ccel) const {
+  Result<std::string> encode(const EventLog::Consistent& state, ByteView ccel, const Json& gpu) const {
     std::string text;
     if (profile_ == kbs::Profile::p1) {
-      text = tdx_evidence_p1(state.quote, ccel, state.log);
+      text = tdx_evidence_p1(state.quote, ccel, state.log, gpu);
     } else {
       CAIRN_TRY(text, tdx_evidence_p2(state.quote, ccel, state.log));
     }
@@ -63,12 +79,14 @@ class TdxAttester final : public Attester {
   device::Tee& tee_;
   EventLog* log_;
   kbs::Profile profile_;
+  Gpu* gpu_;
 };
 
 class SampleAttester final : public Attester {
  public:
   std::string tee() const override { return "sample"; }
-  std::uint64_t generation() const override { return 0; }
+  Result<Json> devices(ByteView) override { return Json::object(); }
+  std::vector<std::string> device_names() const override { return {}; }
   Result<std::string> evidence(ByteView runtime_data) override {
     CAIRN_CHECK(as_report_data(runtime_data));
     return sample_evidence("1", runtime_data);
@@ -81,15 +99,15 @@ class SampleAttester final : public Attester {
 
 }  // namespace
 
-std::string tdx_evidence_p1(ByteView quote, ByteView ccel, ByteView log) {
+std::string tdx_evidence_p1(ByteView quote, ByteView ccel, ByteView log, const Json& gpu) {
   return compact_json({{"quote", base64(quote)},
                        {"cc_eventlog", base64_or_null(ccel)},
                        {"aa_eventlog", log.empty() ? Json() : Json(as_text(log))},
-                       {"gpu_evidence", nullptr}});
+                       {"gpu_evidence", gpu}});
 }
 
 Result<std::string> tdx_evidence_p2(ByteView quote, ByteView ccel, ByteView log) {
-  Bytes merged;
+  Bytes merged;  // GPUs travel as an additional TEE
   if (!ccel.empty() || !log.empty()) {
     // A log on a machine without CCEL begins with a header of its own; evidence_log wants bare records.
     const std::size_t header = ccel.empty() ? eventlog::synthetic_header().size() : 0;
@@ -111,8 +129,8 @@ Result<ReportData> as_report_data(ByteView runtime_data) {
   return out;
 }
 
-std::unique_ptr<Attester> tdx_attester(device::Tee& tee, EventLog* log, kbs::Profile profile) {
-  return std::make_unique<TdxAttester>(tee, log, profile);
+std::unique_ptr<Attester> tdx_attester(device::Tee& tee, EventLog* log, kbs::Profile profile, Gpu* gpu) {
+  return std::make_unique<TdxAttester>(tee, log, profile, gpu);
 }
 std::unique_ptr<Attester> sample_attester() { return std::make_unique<SampleAttester>(); }
 

@@ -19,7 +19,7 @@ namespace {
 
 struct Options {
   std::string socket{agent::default_address};
-  std::string config_file, initdata_digest, initdata_toml, profile = "p1", tee = "auto", simulator_state, event_log, log_level;
+  std::string config_file, initdata_digest, initdata_toml, profile = "p1", tee = "auto", simulator_state, event_log, log_level, gpu = "auto";
   bool enable_event_log = false, loose_content = false, json_logs = false, probe = false;
 };
 
@@ -31,6 +31,7 @@ void declare(CLI::App& app, Options& o) {
   app.add_option("--profile", o.profile, "wire formats: p1 (Trustee 1.5, agents up to 1.3) or p2 (later)")->capture_default_str();
   app.add_option("--tee", o.tee, "auto, tdx, simulated or sample")->capture_default_str();
   app.add_option("--simulator-state", o.simulator_state, "state folder of the TD simulator (with --tee simulated)");
+  app.add_option("--gpu", o.gpu, "evidence of NVIDIA GPUs: auto, off or required")->capture_default_str();
   app.add_option("--event-log", o.event_log, "event log file; default $AAEL_PATH or /run/attestation-agent/eventlog");
   app.add_flag("--enable-event-log", o.enable_event_log, "as eventlog_config.enable_eventlog = true");
   app.add_flag("--event-log-loose", o.loose_content, "accept event contents that some verifiers refuse (spaces)");
@@ -71,6 +72,7 @@ struct Machine {
   std::unique_ptr<device::Tee> tee;
   std::unique_ptr<device::QuoteQueue> queue;
   std::unique_ptr<EventLog> log;
+  std::unique_ptr<Gpu> gpu;
   std::unique_ptr<Attester> attester;
 };
 
@@ -96,7 +98,9 @@ Result<Machine> open_machine(const Options& o, const Config& config, kbs::Profil
     if (o.loose_content) options.rule = eventlog::ContentRule::line_feed_only;
     CAIRN_TRY(m.log, EventLog::open(std::move(options), *m.queue));
   }
-  m.attester = tdx_attester(*m.queue, m.log.get(), profile);
+  CAIRN_TRY(const auto gpu_mode, gpu_mode_named(o.gpu));
+  CAIRN_TRY(m.gpu, Gpu::open(gpu_mode));
+  m.attester = tdx_attester(*m.queue, m.log.get(), profile, m.gpu.get());
   return m;
 }
 
