@@ -40,28 +40,31 @@ Result<std::shared_ptr<const net::TlsContext>> tls_context(const Config& config)
   return net::TlsContext::server(std::move(options));
 }
 
-Result<std::unique_ptr<net::HttpServer>> start(net::Runtime& runtime, const Config& config, const std::string& address,
-                                               std::string_view what, Answer answer,
-                                               const std::shared_ptr<const net::TlsContext>& tls) {
+struct Listening {
+  std::unique_ptr<net::HttpServer> server;
+  net::Endpoint endpoint;
+};
+Result<Listening> start(net::Runtime& runtime, const Config& config, const std::string& address, std::string_view what,
+                        Answer answer, const std::shared_ptr<const net::TlsContext>& tls) {
   CAIRN_TRY(const auto endpoint, net::Endpoint::parse(address));
   const auto limit = static_cast<std::size_t>(config.body_mib) << 20;
   auto server = std::make_unique<net::HttpServer>(runtime, handler(runtime, limit, std::move(answer)));
-  CAIRN_TRY(const auto bound, server->listen(endpoint, tls));
+  CAIRN_TRY(auto bound, server->listen(endpoint, tls));
   spdlog::info("{} on {}://{}", what, tls ? "https" : "http", bound.text());
-  return server;
+  return Listening{std::move(server), bound};
 }
 
 }  // namespace
 
-net::Task<> serve(net::Runtime& runtime, Config config) {
-  CAIRN_CO_TRY(const auto trustee, Trustee::open(config, now()));
+net::Task<> serve(net::Runtime& runtime, Config config, Ready ready) {
+  CAIRN_CO_TRY(auto opened, Trustee::open(config, now()));
+  const std::shared_ptr<Trustee> parts = std::move(opened);  // shared with jobs that outlive their exchange
   CAIRN_CO_TRY(const auto tls, tls_context(config));
-  std::vector<std::unique_ptr<net::HttpServer>> servers;
-  auto* parts = trustee.get();
+  std::vector<Listening> listeners;
   const auto add = [&](const std::string& address, std::string_view what, Answer answer) -> Result<void> {
     if (address.empty()) return {};
-    CAIRN_TRY(auto server, start(runtime, config, address, what, std::move(answer), tls));
-    servers.push_back(std::move(server));
+    CAIRN_TRY(auto listener, start(runtime, config, address, what, std::move(answer), tls));
+    listeners.push_back(std::move(listener));
     return {};
   };
   auto listening = add(config.listen, "gateway", [parts](const Call& call, const std::string& ip) { return parts->gateway(call, ip); });
@@ -72,10 +75,13 @@ net::Task<> serve(net::Runtime& runtime, Config config) {
                     [parts](const Call& call, const std::string&) { return parts->attestation_service(call); });
   if (listening) {
     spdlog::info("ready, data in {}", config.data.string());
+    std::vector<net::Endpoint> endpoints;
+    for (const auto& listener : listeners) endpoints.push_back(listener.endpoint);
+    if (ready) ready(endpoints);
     (void)co_await runtime.stop_requested();
     spdlog::info("stopping");
   }
-  for (const auto& server : servers) (void)co_await server->stop(kDrain);
+  for (const auto& listener : listeners) (void)co_await listener.server->stop(kDrain);
   co_return listening;
 }
 

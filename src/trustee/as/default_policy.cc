@@ -65,9 +65,15 @@ claim(tee, path) := value if {
 	value := input[tee][path]
 } else := null
 
-registered(name, value) if value in query_reference_value(name)
+registered(name, value) if {
+	value != null
+	value in query_reference_value(name)
+}
 
-registered(name, value) if query_reference_value(name) == value
+registered(name, value) if {
+	value != null
+	query_reference_value(name) == value
+}
 
 # --- evidence of no kind known here ---
 

@@ -299,7 +299,7 @@ struct BundleFiles {
       if (!any) any = file.collateral;
     }
     if (any) return any;
-    return fail(ErrorCode::unavailable, "no collateral is at hand to judge TDX quotes with: set verifier.tdx.collateral");
+    return fail(ErrorCode::unavailable, "no collateral is at hand to judge TDX quotes with: set verifier.tdx.bundles");
   }
 };
 

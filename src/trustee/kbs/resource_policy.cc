@@ -69,23 +69,27 @@ some_cpu if {
 
 objections contains sprintf("policy: %s was not appraised under policy \"default\"", [name]) if {
 	some name, module in input.submods
-	object.get(module, "ear.appraisal-policy-id", "") != "default"
+	not by_default(module)
 }
 
-objections contains sprintf("status: the verdict on %s is %v", [name, status]) if {
+by_default(module) if module["ear.appraisal-policy-id"] == "default"
+
+objections contains sprintf("status: the verdict on %s is not affirming", [name]) if {
 	some name, module in input.submods
-	status := object.get(module, "ear.status", "absent")
-	status != "affirming"
+	not affirming(module)
 }
 
-objections contains sprintf("%s: %s of %s is %v, which is not affirming", [claim, claim, name, value]) if {
+affirming(module) if module["ear.status"] == "affirming"
+
+objections contains sprintf("%s: the claim %s of %s is not affirming", [claim, claim, name]) if {
 	some name, module in input.submods
 	some claim in ["configuration", "executables", "file-system", "hardware"]
-	value := object.get(object.get(module, "ear.trustworthiness-vector", {}), claim, 0)
-	not affirming(value)
+	not affirmed(module, claim)
 }
 
-affirming(value) if {
+affirmed(module, claim) if {
+	value := module["ear.trustworthiness-vector"][claim]
+	is_number(value)
 	value >= 2
 	value <= 31
 }
