@@ -1,9 +1,11 @@
-// cairn-cachefs: mounts an encrypted model folder. docs/cairn-cachefs.md
+// cairn-cachefs: mounts an encrypted model folder; under the name gocryptfs it takes that program's command line.
+// docs/cairn-cachefs.md
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "base/log.h"
 #include "base/secret.h"
+#include "cachefs/dropin.h"
 #include "cachefs/supervisor.h"
 
 namespace {
@@ -71,6 +73,12 @@ Result<MountOptions> mount_options(Arguments& a) {
 
 int main(int argc, char** argv) {
   harden_process();
+  const std::string_view called = argc > 0 ? argv[0] : "";
+  const bool second = argc > 1 && std::string_view(argv[1]) == "gocryptfs";
+  if (second || called.substr(called.rfind('/') + 1) == "gocryptfs") {
+    (void)start_logging("gocryptfs", "warn");
+    return run_dropin({argv + (second ? 2 : 1), argv + argc});
+  }
   CLI::App app("Serves an encrypted model folder (gocryptfs format) as plain files, read-only and checked.", "cairn-cachefs");
   app.set_version_flag("--version", "cairn-cachefs 0.1.0");
   app.require_subcommand(1);

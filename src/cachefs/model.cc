@@ -38,26 +38,33 @@ Result<void> wipe_file(const std::filesystem::path& path) {
 
 }  // namespace
 
-Result<Secret> take_password(const MountOptions& options) {
+Result<VolumeKey> take_password(const MountOptions& options) {
+  const auto unreadable = [](const Error& error) { return fail(error.code, "password", error.text()); };
   const bool standard_input = options.passfile == "-";
   auto source = read_secret(standard_input ? "/dev/stdin" : options.passfile, kPassfileMax);
-  if (options.wipe_passfile && source) CAIRN_CHECK(wipe_file(options.passfile));
-  if (!source) return fail(std::move(source).error().in("cannot read the password"));
+  if (!source) return unreadable(source.error());
+  if (options.wipe_passfile) {
+    if (auto wiped = wipe_file(options.passfile); !wiped) return unreadable(wiped.error());
+  }
   bool more = false;
   auto password = gocryptfs::password_from(source->view(), &more);
   if (more) spdlog::warn("the password file has more than one line; only the first is used");
-  return password;
+  if (!password) return fail(std::move(password).error());
+  return VolumeKey{std::move(*password), {}};
 }
 
 Model::Model(const MountOptions& options, LocalVolume volume)
     : options_(options), volume_(std::move(volume)), shared_(share()) {}
 Model::~Model() { ::munmap(shared_, sizeof(SharedState)); }
 
-Result<std::unique_ptr<Model>> Model::open(const MountOptions& options) {
-  CAIRN_CHECK(check_mount_options(options));
-  CAIRN_TRY(const Secret password, take_password(options));
-  CAIRN_TRY(LocalVolume volume, open_local({.source = options.source, .config = options.config, .all_features = options.all_features},
-                                           password.view()));
+Result<std::unique_ptr<Model>> Model::open(const MountOptions& options, const VolumeKey& key) {
+  const OpenOptions where{.source = options.source, .config = options.config, .all_features = options.all_features};
+  CAIRN_TRY(const gocryptfs::Config config, read_config(where));
+  Secret master_key = key.master_key.clone();
+  if (!key.password.empty()) {
+    CAIRN_TRY(master_key, gocryptfs::unwrap_master_key(config, key.password.view()));
+  }
+  CAIRN_TRY(LocalVolume volume, open_local(where, config, master_key));
   std::unique_ptr<Model> out(new Model(options, std::move(volume)));
   for (const Damage& d : out->volume_.damage) {
     if (++out->shared_->failures > kReportedFailuresMax) break;

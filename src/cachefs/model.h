@@ -29,10 +29,19 @@ struct SharedState {
   std::array<std::uint8_t, 512> init{};
 };
 
+// What opens a volume: its password, or its master key.
+struct VolumeKey {
+  Secret password;
+  Secret master_key;  // 32 bytes; used when the password is empty
+};
+// The password from options.passfile by gocryptfs' rule; the file is wiped and removed when asked, also on failure.
+// Errors have where = "password".
+[[nodiscard]] Result<VolumeKey> take_password(const MountOptions& options);
+
 class Model {
  public:
-  // Reads the password (and wipes its file when asked), opens the volume, and verifies it as the options say.
-  [[nodiscard]] static Result<std::unique_ptr<Model>> open(const MountOptions& options);
+  // Opens the volume and verifies it as the options say.
+  [[nodiscard]] static Result<std::unique_ptr<Model>> open(const MountOptions& options, const VolumeKey& key);
   ~Model();
 
   [[nodiscard]] const MountOptions& options() const { return options_; }
@@ -75,8 +84,5 @@ class Model {
   std::mutex failures_mutex_;
   std::set<std::pair<NodeId, std::string>> reported_;
 };
-
-// The password from options.passfile by gocryptfs' rule; the file is wiped and removed when asked, also on failure.
-[[nodiscard]] Result<Secret> take_password(const MountOptions& options);
 
 }  // namespace cairn::cachefs

@@ -316,7 +316,7 @@ TEST_F(Mounts, RefusalsHaveTheirExitCodes) {
   EXPECT_EQ(Mounted(o).code(), kExitOther);  // no gocryptfs.conf
   o = options();
   o.passfile = dir_ / "missing";
-  EXPECT_EQ(Mounted(o).code(), kExitOther);
+  EXPECT_EQ(Mounted(o).code(), kExitPassword);
 }
 
 TEST_F(Mounts, ThePasswordFileIsWipedWhenAsked) {

@@ -64,7 +64,6 @@ Result<MountOptions> parse_mount_options(std::string_view json) {
   out.type = f.value_or("type", out.type);
   out.name = f.value_or("name", out.name);
   out.ready_file = f.value_or("ready_file", std::string());
-  out.status_socket = f.value_or("status_socket", std::string());
   f.done();
   CAIRN_CHECK(problems.result());
   return out;

@@ -39,8 +39,9 @@ struct MountOptions {
   std::string type = "cairn";        // the mount shows as fuse.<type>
   std::string name;                  // shown as the mount's source; "": the source folder
   int ready_fd = -1;                 // "ready\n" is written there
+  int notify_process = 0;            // gets SIGUSR1
+  bool detach = false;               // standard streams go to /dev/null when ready
   std::filesystem::path ready_file;  // made when ready, removed at the end
-  std::filesystem::path status_socket;  // HTTP over a Unix socket: /livez /readyz /status /metrics
 };
 
 // {"source": "...", "mountpoint": "...", "passfile": "...", ...}: the names of the options with '_' for '-'.

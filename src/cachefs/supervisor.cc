@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <spdlog/sinks/syslog_sink.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -81,6 +82,7 @@ class Supervisor {
       ::_exit(1);
     }
     const int code = serve(model_, resident_, mount_.device(), [&] {
+      if (model_.options().detach) leave_terminal();
       (void)write_all(tell.get(), as_bytes("r"));
       tell.reset();
     });
@@ -113,9 +115,18 @@ class Supervisor {
     const MountOptions& o = model_.options();
     if (!mount_.set_read_ahead(o.read_ahead_kb)) spdlog::info("read-ahead stays at the kernel's default: /sys cannot be written");
     if (o.ready_fd >= 0) (void)write_all(o.ready_fd, as_bytes("ready\n"));
+    if (o.notify_process > 0) (void)::kill(o.notify_process, SIGUSR1);
     if (!o.ready_file.empty()) (void)write_text(o.ready_file, "ready\n", 0644);
     spdlog::info("serving {} files, {} MiB, on {} ({}{})", model_.tree().file_count(), model_.tree().total_bytes() >> 20,
                  mount_.path().string(), model_.volume().content().engine(), resident_ != nullptr ? ", resident" : ", streaming");
+    if (o.detach) leave_terminal();
+  }
+
+  // A caller that reads our output to its end must not wait for as long as the mount lives. Later log lines go to syslog.
+  static void leave_terminal() {
+    spdlog::set_default_logger(spdlog::syslog_logger_mt("syslog", "cairn-cachefs", LOG_PID, LOG_DAEMON));
+    const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) (void)::dup2(null.get(), fd);
   }
 
   std::optional<int> on_signal() {
@@ -174,6 +185,7 @@ class Supervisor {
 }  // namespace
 
 int exit_code(const Error& error) {
+  if (error.where == "password") return kExitPassword;
   switch (error.code) {
     case ErrorCode::unauthenticated: return kExitWrongPassword;
     case ErrorCode::unsupported: return kExitUnsupported;
@@ -183,17 +195,25 @@ int exit_code(const Error& error) {
   }
 }
 
+namespace {
+int refuse(const Error& error) {
+  spdlog::error("{}", error.text());
+  return exit_code(error);
+}
+}  // namespace
+
 int run_mount(const MountOptions& options) {
-  auto model = Model::open(options);
-  if (!model) {
-    spdlog::error("{}", model.error().text());
-    return exit_code(model.error());
-  }
+  if (const auto good = check_mount_options(options); !good) return refuse(good.error());
+  auto key = take_password(options);
+  return key ? run_mount(options, std::move(*key)) : refuse(key.error());
+}
+
+int run_mount(const MountOptions& options, VolumeKey key) {
+  auto model = Model::open(options, key);
+  key = {};  // wiped: only the derived keys are kept
+  if (!model) return refuse(model.error());
   auto resident = Resident::make(**model);
-  if (!resident) {
-    spdlog::error("{}", resident.error().text());
-    return exit_code(resident.error());
-  }
+  if (!resident) return refuse(resident.error());
   auto mount = MountPoint::mount(options);
   if (!mount) {
     spdlog::error("{}", mount.error().text());

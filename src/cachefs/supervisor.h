@@ -2,6 +2,7 @@
 // own death no more than an unmount.
 #pragma once
 
+#include "cachefs/model.h"
 #include "cachefs/options.h"
 
 namespace cairn::cachefs {
@@ -21,8 +22,10 @@ enum ExitCode : int {
 };
 [[nodiscard]] int exit_code(const Error& error);
 
+// Reads the password as the options say; otherwise as below.
+[[nodiscard]] int run_mount(const MountOptions& options);
 // Opens, verifies, mounts and serves until SIGTERM, SIGINT or an unmount from outside; nothing stays mounted. Call
 // before any thread is started. Returns the process's exit code; errors were logged.
-[[nodiscard]] int run_mount(const MountOptions& options);
+[[nodiscard]] int run_mount(const MountOptions& options, VolumeKey key);
 
 }  // namespace cairn::cachefs
