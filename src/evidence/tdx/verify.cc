@@ -44,6 +44,17 @@ Checked<ParsedQuote> parse(ByteView bytes) {
   return fault(unsupported ? Failure::unsupported_quote : Failure::format, "the quote", parsed.error());
 }
 
+std::vector<RootKey> root_keys(std::vector<TrustRoot> trusted) {
+  std::vector<RootKey> out;
+  for (TrustRoot& r : trusted) {
+    Result<pki::P256Key> key = pki::P256Key::from_point(ByteView(r.point).subspan(1));
+    if (!key) continue;  // trust_root() makes none such
+    RootKey& root = out.emplace_back(std::move(r), *std::move(key), pki::Certificate{});
+    if (auto c = pki::parse_certificate(root.root.certificate)) root.certificate = *c;
+  }
+  return out;
+}
+
 std::string_view without_nul(ByteView pem) {
   std::string_view text = as_text(pem);
   while (text.ends_with('\0')) text.remove_suffix(1);
@@ -206,14 +217,8 @@ struct Verifier::Impl {
   Lru<Binding> bindings;
   AuthorityKeys keys;
 
-  Impl(std::vector<TrustRoot> trusted, CacheSizes s) : sizes(s), chains(s.chains), bindings(s.bindings) {
-    for (TrustRoot& r : trusted) {
-      Result<pki::P256Key> key = pki::P256Key::from_point(ByteView(r.point).subspan(1));
-      if (!key) continue;  // trust_root() makes none such
-      RootKey& root = roots.emplace_back(std::move(r), *key, pki::Certificate{});
-      if (auto c = pki::parse_certificate(root.root.certificate)) root.certificate = *c;
-    }
-  }
+  Impl(std::vector<TrustRoot> trusted, CacheSizes s)
+      : roots(root_keys(std::move(trusted))), sizes(s), chains(s.chains), bindings(s.bindings) {}
 
   // Steps 1 to 5.
   Checked<std::shared_ptr<const CollateralSet>> collateral(const Collateral& source, TimeJudge& time) {
@@ -344,17 +349,44 @@ Result<void> Verdict::result() const {
               std::string(sentence(failure)) + (detail.empty() ? "" : ": " + detail));
 }
 
-Result<CollateralKey> collateral_key(ByteView bytes) {
+namespace {
+
+struct KeyAndChain {
+  CollateralKey key;
+  Chain chain;
+};
+Result<KeyAndChain> read_collateral_key(ByteView bytes) {
   CAIRN_TRY(const ParsedQuote parsed, parse_quote(bytes));
   if (parsed.quote.cert.type != CertDataType::pck_chain)
     return fail(ErrorCode::unsupported, "the quote carries a " + std::string(name(parsed.quote.cert.type)) +
                                             " instead of the PCK certificate chain");
-  const Checked<Chain> chain = parse_chain(as_text(parsed.quote.cert.data), ChainKind::pck);
-  if (!chain) return fail(ErrorCode::malformed, std::string(chain.error().detail));
+  Checked<Chain> chain = parse_chain(as_text(parsed.quote.cert.data), ChainKind::pck);
+  if (!chain) return fail(ErrorCode::malformed, std::move(chain.error().detail));
   CAIRN_TRY(const sgx::PckExtension pck, sgx::parse_pck_extension(chain->leaf().sgx_extension));
   const std::optional<PckCa> ca = pck_ca(chain->certs[1].common_name);
   if (!ca) return fail(ErrorCode::malformed, "the PCK certificate's issuer is no PCK CA");
-  return CollateralKey{.tee = parsed.quote.header.tee_type, .fmspc = pck.fmspc, .ca = *ca};
+  return KeyAndChain{.key = {.tee = parsed.quote.header.tee_type, .fmspc = pck.fmspc, .ca = *ca},
+                     .chain = *std::move(chain)};
+}
+
+}  // namespace
+
+Result<CollateralKey> collateral_key(ByteView bytes) {
+  return read_collateral_key(bytes).transform([](const KeyAndChain& read) { return read.key; });
+}
+
+Result<CollateralKey> collateral_key(ByteView bytes, const std::vector<TrustRoot>& roots) {
+  CAIRN_TRY(const KeyAndChain read, read_collateral_key(bytes));
+  Checked<> done = check_shape(read.chain, ChainKind::pck);
+  if (done) done = fault(Failure::untrusted, "the PCK chain ends in no trust root");
+  for (const RootKey& root : root_keys(roots)) {
+    if (done || done.error().failure != Failure::untrusted || !check_root(read.chain, root)) continue;
+    AuthorityKeys keys;
+    done = check_signatures(read.chain, root, {}, keys);
+  }
+  if (!done)
+    return fail(ErrorCode::evidence_rejected, "tdx." + std::string(name(done.error().failure)), done.error().detail);
+  return read.key;
 }
 
 }  // namespace cairn::tdx

@@ -210,5 +210,8 @@ struct CollateralKey {
   bool operator==(const CollateralKey&) const = default;
 };
 [[nodiscard]] Result<CollateralKey> collateral_key(ByteView quote);
+// The same from a quote whose PCK chain is signed under one of the roots, so that nobody can make a service fetch for
+// platforms of his invention. Time, revocation and the quote's own signatures are verify's to judge.
+[[nodiscard]] Result<CollateralKey> collateral_key(ByteView quote, const std::vector<TrustRoot>& roots);
 
 }  // namespace cairn::tdx

@@ -216,6 +216,11 @@ TEST(Verify, CollateralAloneAndItsKey) {
   EXPECT_EQ(key.ca, PckCa::platform);
   EXPECT_EQ(key.tee, TeeType::tdx);
   EXPECT_FALSE(collateral_key(ByteView(m.quote).first(2000)));
+  EXPECT_EQ(collateral_key(m.quote, m.roots).value(), key);
+  EXPECT_EQ(collateral_key(m.quote, {intel_root()}).error().where, "tdx.Untrusted");
+  World w;
+  w.pck_issuer = &World::keys().other;
+  EXPECT_EQ(collateral_key(w.make().quote, m.roots).error().where, "tdx.CertSignature");
 }
 
 TEST(Verify, ProcessorCaPlatformsAreJudgedToo) {
