@@ -1,4 +1,5 @@
 // Any text as a qcnl configuration.
+#include <cstdint>
 #include <cstdlib>
 
 #include "device/collateral/qcnl.h"

@@ -22,9 +22,9 @@ Result<std::uint32_t> length_of(Reader& in) {
   return n;
 }
 
-// Two decimal digits at `at`, or -1.
+// Two decimal digits at `at`; so far below zero where they are not digits that no sum of fields becomes a date.
 int two(std::string_view text, std::size_t at) {
-  const auto digit = [&](std::size_t i) { return text[i] >= '0' && text[i] <= '9' ? text[i] - '0' : -100; };
+  const auto digit = [&](std::size_t i) { return text[i] >= '0' && text[i] <= '9' ? text[i] - '0' : -1'000'000; };
   return digit(at) * 10 + digit(at + 1);
 }
 
