@@ -83,7 +83,8 @@ Value range(CallContext& c, Args a) {
     if (!a[i].is(Kind::number)) return c.wrong(static_cast<int>(i + 1), "number", a[i]);
   const auto from = to_int(a[0]);
   const auto to = to_int(a[1]);
-  const auto step = a.size() > 2 ? to_int(a[2]) : std::optional<std::int64_t>(1);
+  auto step = a.size() > 2 ? to_int(a[2]) : std::optional<std::int64_t>(1);
+  if (!step && is_integer(a[2]) && compare(a[2], Value::integer(0)) > 0) step = INT64_MAX;
   if (!from || !to || !step) return c.fail("operands must be integer numbers");
   if (*step <= 0) return c.fail("numbers.range_step: step must be a positive number above zero");
   const bool up = *to >= *from;

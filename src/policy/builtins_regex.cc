@@ -39,6 +39,8 @@ const re2::RE2* compiled(CallContext& c, const std::string& pattern) {
   return all.emplace(pattern, std::move(re)).first->second.get();
 }
 
+absl::string_view piece(std::string_view s) { return {s.data(), s.size()}; }
+
 bool strings(CallContext& c, Args a, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) {
     if (!a[i].is(Kind::string)) {
@@ -53,7 +55,7 @@ bool strings(CallContext& c, Args a, std::size_t n) {
 Value match(CallContext& c, Args a) {
   if (!strings(c, a, 2)) return {};
   const auto* re = compiled(c, std::string(a[0].text()));
-  return re == nullptr ? Value() : Value::boolean(re2::RE2::PartialMatch(a[1].text(), *re));
+  return re == nullptr ? Value() : Value::boolean(re2::RE2::PartialMatch(piece(a[1].text()), *re));
 }
 
 Value is_valid(CallContext& c, Args a) {
@@ -70,9 +72,11 @@ std::vector<std::vector<std::string_view>> all_matches(CallContext& c, const re2
   std::size_t at = 0;
   const char* last_end = nullptr;
   while (at <= s.size() && (limit < 0 || static_cast<std::int64_t>(out.size()) < limit)) {
-    std::vector<std::string_view> m(groups);
+    std::vector<absl::string_view> found(groups);
     c.charge(1 + (s.size() - at) / 16);
-    if (!re.Match(s, at, s.size(), re2::RE2::UNANCHORED, m.data(), static_cast<int>(groups))) break;
+    if (!re.Match(piece(s), at, s.size(), re2::RE2::UNANCHORED, found.data(), static_cast<int>(groups))) break;
+    std::vector<std::string_view> m;
+    for (const auto& f : found) m.emplace_back(f.data() == nullptr ? std::string_view() : std::string_view(f.data(), f.size()));
     const auto from = static_cast<std::size_t>(m[0].data() - s.data());
     if (m[0].empty()) {
       const bool again = s.data() + from == last_end;
@@ -199,15 +203,15 @@ Value template_match(CallContext& c, Args a) {
     } else if (t[i] == close) {
       if (--level < 0) return c.fail("unbalanced braces");
       if (level == 0) {
-        pattern += re2::RE2::QuoteMeta(t.substr(end, start - end)) + "(" + std::string(t.substr(start + 1, i - start - 1)) + ")";
+        pattern += re2::RE2::QuoteMeta(piece(t.substr(end, start - end))) + "(" + std::string(t.substr(start + 1, i - start - 1)) + ")";
         end = i + 1;
       }
     }
   }
   if (level != 0) return c.fail("unbalanced braces");
-  pattern += re2::RE2::QuoteMeta(t.substr(end)) + "$";
+  pattern += re2::RE2::QuoteMeta(piece(t.substr(end))) + "$";
   const auto* re = compiled(c, pattern);
-  return re == nullptr ? Value() : Value::boolean(re2::RE2::PartialMatch(a[1].text(), *re));
+  return re == nullptr ? Value() : Value::boolean(re2::RE2::PartialMatch(piece(a[1].text()), *re));
 }
 
 // --- do two simple patterns (characters, ., [sets], with * or +) have a match in common?
@@ -391,7 +395,7 @@ Value glob_match(CallContext& c, Args a) {
   std::string pattern;
   if (!glob_pattern(code_points(a[0].text()), delimiters, pattern)) return c.fail("the glob pattern is malformed");
   const auto* re = compiled(c, pattern);
-  return re == nullptr ? Value() : Value::boolean(re2::RE2::PartialMatch(a[2].text(), *re));
+  return re == nullptr ? Value() : Value::boolean(re2::RE2::PartialMatch(piece(a[2].text()), *re));
 }
 
 Value quote_meta(CallContext& c, Args a) {

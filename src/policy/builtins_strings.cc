@@ -356,7 +356,7 @@ std::string integer_verb(const Verb& v, const Value& n) {
 
 std::string float_verb(const Verb& v, const Value& n) {
   const double d = to_double(n);
-  if (!std::isfinite(d)) return padded(v, d < 0 ? "-Inf" : "+Inf");
+  if (!std::isfinite(d)) return padded(v, number_text(n));  // too large for a double: as it is written
   std::array<char, 768> room{};
   const bool general = v.verb == 'g' || v.verb == 'G' || v.verb == 'v';
   const auto format = v.verb == 'e' || v.verb == 'E' ? std::chars_format::scientific : general ? std::chars_format::general : std::chars_format::fixed;
@@ -394,6 +394,7 @@ std::string formatted(const Verb& v, const Value& a) {
       }
       return v.sharp && a.is(Kind::string) ? padded(v, go_quoted(a.text())) : padded(v, value_text(a));
     case 's':
+      if (whole && !a.is_small()) return integer_verb(v, a);
       if (number) return bad_verb(v, a);
       {
         std::string s = value_text(a);

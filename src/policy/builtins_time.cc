@@ -542,7 +542,7 @@ Value parse_duration(CallContext& c, Args a) {
   static constexpr std::pair<std::string_view, long double> units[] = {
       {"ns", 1.0L}, {"us", 1e3L}, {"\xC2\xB5s", 1e3L}, {"\xCE\xBCs", 1e3L}, {"ms", 1e6L}, {"s", 1e9L}, {"m", 6e10L}, {"h", 3.6e12L},
       {"d", 8.64e13L}, {"w", 6.048e14L}, {"y", 3.1536e16L}};
-  __int128 total = 0;
+  std::int64_t total = 0;
   while (!s.empty()) {
     std::size_t n = 0;
     std::size_t dots = 0;
@@ -561,25 +561,21 @@ Value parse_duration(CallContext& c, Args a) {
     const auto* found = std::ranges::find(units, unit, &std::pair<std::string_view, long double>::first);
     if (found == std::end(units)) return refuse();
     const auto dot = number.find('.');
-    __int128 value = 0;
-    const auto scale = static_cast<__int128>(found->second);
-    for (const char ch : number.substr(0, dot)) {
-      value = value * 10 + (ch - '0');
-      if (value > static_cast<__int128>(INT64_MAX)) return refuse();
-    }
-    value *= scale;
+    std::int64_t value = 0;
+    const auto whole = number.substr(0, dot);
+    if (!whole.empty() && std::from_chars(whole.data(), whole.data() + whole.size(), value).ec != std::errc{}) return refuse();
+    if (__builtin_mul_overflow(value, static_cast<std::int64_t>(found->second), &value)) return refuse();
     if (dot != std::string_view::npos) {
       long double f = 0, place = 0.1L;
       for (const char ch : number.substr(dot + 1)) {
         f += static_cast<long double>(ch - '0') * place;
         place /= 10;
       }
-      value += static_cast<__int128>(f * found->second + 1e-6L);
+      if (__builtin_add_overflow(value, static_cast<std::int64_t>(f * found->second + 1e-6L), &value)) return refuse();
     }
-    total += value;
-    if (total > static_cast<__int128>(INT64_MAX)) return refuse();
+    if (__builtin_add_overflow(total, value, &total)) return refuse();
   }
-  return Value::integer(static_cast<std::int64_t>(negative ? -total : total));
+  return Value::integer(negative ? -total : total);
 }
 
 }  // namespace

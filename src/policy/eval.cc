@@ -376,7 +376,7 @@ void Machine::enter_with(const WithPlan& plan, const Run& run) {
   c.input = context_->input;
   c.data = context_->data;
   c.shadowed = context_->shadowed;
-  c.mocks = context_->mocks;
+  if (!mocks_off_) c.mocks = context_->mocks;
   c.complete.resize(program_.sets.size());
   c.known.resize(program_.sets.size());
   for (const auto& t : plan.targets) {
@@ -410,6 +410,7 @@ bool Machine::with(const Inst& i, Run& run, std::uint32_t pc) {
     const Depth depth(*this);
     Context* const outer = context_;
     enter_with(plan, run);
+    const bool mocks_off = std::exchange(mocks_off_, false);
     Run inner{run.code, static_cast<std::uint32_t>(i.a), run.regs, choices_.size()};
     while (next(inner)) {
       for (const auto reg : plan.outputs) tuples->push_back(run.regs[reg]);
@@ -423,6 +424,7 @@ bool Machine::with(const Inst& i, Run& run, std::uint32_t pc) {
     }
     context_ = outer;
     contexts_.pop_back();
+    mocks_off_ = mocks_off;
   }
   if (tuples->empty()) return false;
   tuples_.push_back(std::move(tuples));
@@ -766,8 +768,9 @@ Value Machine::rules_at(const TreeNode& node) {
   return {};
 }
 
+// Where both have something that is not an object, the base document stays.
 Value Machine::merge(const Value& base, const Value& over) {
-  if (!base.is(Kind::object) || !over.is(Kind::object)) stop(ErrorCode::conflict, "base and virtual document keys must be disjoint");
+  if (!base.is(Kind::object) || !over.is(Kind::object)) return base;
   tick(base.size() + over.size());
   std::vector<Pair> pairs;
   for (std::size_t i = 0; i < base.size(); ++i) pairs.emplace_back(base.key(i), base.value(i));
@@ -794,6 +797,7 @@ Value Machine::extent(const TreeNode& node, const Value& base) {
     pairs.emplace_back(odd != node.odd_keys.end() ? odd->second : arena().string(c->key), v);
   }
   const Value over = arena().object(pairs);
+  if (base.defined() && !base.is(Kind::object)) stop(ErrorCode::conflict, "base and virtual document keys must be disjoint");
   return base.defined() ? merge(base, over) : over;
 }
 

@@ -153,8 +153,10 @@ class JsonReader {
     while (end < rest.size() && (rest[end] == '-' || rest[end] == '+' || rest[end] == '.' || rest[end] == 'e' ||
                                  rest[end] == 'E' || (rest[end] >= '0' && rest[end] <= '9')))
       ++end;
-    if (!is_number_text(rest.substr(0, end))) return refuse("unexpected character");
-    v = arena_.number(rest.substr(0, end));
+    const auto number = rest.substr(0, end);
+    if (!is_number_text(number)) return refuse("unexpected character");
+    if (const auto e = number.find_first_of("eE"); e != std::string_view::npos && number.size() - e > 7) return refuse("number too big");
+    v = arena_.number(number);
     at_ += end;
     return true;
   }

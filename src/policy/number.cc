@@ -141,11 +141,7 @@ int compare_numbers(const Value& a, const Value& b) {
   const double x = to_double(a);
   const double y = to_double(b);
   if (std::fabs(x - y) > std::fabs(x) * 1e-9 && std::isfinite(x) && std::isfinite(y)) return x < y ? -1 : 1;
-  const Decimal da = decimal(ta);
-  const Decimal db = decimal(tb);
-  // Two fractions that are the same double are equal, as OPA has it.
-  if (x == y && fraction(da) && fraction(db) && (da.digits.size() > 15 || db.digits.size() > 15)) return 0;
-  return compare_decimals(da, db);
+  return compare_decimals(decimal(ta), decimal(tb));
 }
 
 double to_double(const Value& v) { return v.is_small() ? static_cast<double>(v.integer()) : v.number_node()->approximate; }

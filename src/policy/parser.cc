@@ -289,7 +289,7 @@ void Parser::true_body(Rule& rule) {
 }
 
 bool Parser::body_of(Rule& rule) {
-  if (word() == Word::if_) {
+  if (at_if()) {
     ++pos_;
     rule.uses_if = true;
     const bool brace = tok().kind == Tok::lbrace;
@@ -327,7 +327,7 @@ bool Parser::rules(Module& module) {
     module.rules.push_back(rule);
     return end_of_statement();
   }
-  const bool has_if = word() == Word::if_;
+  const bool has_if = at_if();
   const bool has_brace = at(Tok::lbrace);
   const bool plain = !rule->function && !rule->uses_contains;
   if (!has_if && plain && rule->ref.size() == 2 && rule->value == nullptr) {  // v0: p[x] is a set
@@ -427,7 +427,7 @@ Rule* Parser::else_rule(const Rule& of) {
   rule->generated_body = rule->uses_if = false;
   copy_head(*rule);
   ++pos_;
-  if (tok().kind == Tok::lbrace || word() == Word::if_) {
+  if (tok().kind == Tok::lbrace || at_if()) {
     rule->value = pool_.scalar(Value::boolean(true), loc);
     rule->implicit_value = true;
   } else if (tok().kind == Tok::assign || tok().kind == Tok::unify) {
@@ -440,8 +440,8 @@ Rule* Parser::else_rule(const Rule& of) {
     illegal("expected else value term or rule body");
     return nullptr;
   }
-  if (word() == Word::if_ || tok().kind == Tok::lbrace) {
-    if (word() == Word::if_) {
+  if (at_if() || tok().kind == Tok::lbrace) {
+    if (at_if()) {
       rule->uses_if = true;
       ++pos_;
     }

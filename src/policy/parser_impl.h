@@ -48,6 +48,7 @@ class Parser {
   // Modules and rules.
   [[nodiscard]] bool at_name() const;
   [[nodiscard]] bool keyword_ref() const;
+  [[nodiscard]] bool at_if() const { return word() == Word::if_ && !keyword_ref(); }
   [[nodiscard]] bool path(std::vector<std::string>& out);
   [[nodiscard]] bool package(Module& module);
   [[nodiscard]] bool import(Module& module);

@@ -144,7 +144,7 @@ Expr* Parser::plain(bool negated, Location loc) {
 }
 
 bool Parser::with(Expr& e) {
-  while (word() == Word::with) {
+  while (word() == Word::with && !keyword_ref()) {
     With w;
     w.loc = tok().loc;
     ++pos_;

@@ -336,7 +336,9 @@ bool Planner::settle(Side& a, Side& b, std::vector<std::pair<Side, Side>>& more)
     return true;
   }
   if (a.term == nullptr) {  // a is known
-    if (b.term->kind == TermKind::var)
+    if (b.term->kind == TermKind::var && bound_.contains(b.term->name))  // evaluating the other side has bound it
+      emit(Op::equal, 0, bound_[b.term->name], a.operand);
+    else if (b.term->kind == TermKind::var)
       bind(b.term->name, a.operand);
     else
       destructure(b.term, a.operand, more);
@@ -524,7 +526,7 @@ void Planner::with(const Expr* e) {
     }
     const bool function_target = t.kind == WithTarget::Kind::function || t.kind == WithTarget::Kind::builtin;
     t.by_function = w.value->kind == TermKind::ref ? p_.compiler->function(w.value) : nullptr;
-    t.by_builtin = function_target && t.by_function == nullptr && !bound_.contains(w.value->name) ? p_.compiler->builtin(w.value) : nullptr;
+    t.by_builtin = function_target && t.by_function == nullptr && w.value->kind == TermKind::ref ? p_.compiler->builtin(w.value) : nullptr;
     if (t.by_function == nullptr && t.by_builtin == nullptr) t.value = value(w.value);
     plan.targets.push_back(std::move(t));
   }

@@ -258,7 +258,7 @@ void Safety::implicit(const Body& b, VarSet& out) const {
     VarSet vars;
     collect_vars(e, safety_walk, vars);
     for (Symbol v : vars) ++uses[v];
-    visible(e, out);
+    if (e->kind == ExprKind::not_ || e->kind == ExprKind::and_ || e->kind == ExprKind::or_) visible(e, out);
   }
   if (b.size() == 1) {
     for (const auto& [v, n] : uses) out.insert(v);

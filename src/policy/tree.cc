@@ -228,6 +228,11 @@ void Compiler::check_functions(const Body& body) {
 void Compiler::check_with(Body& body) {
   each_expr(body, [&](Expr* e) {
     for (auto& w : e->with) {
+      if (w.value->kind == TermKind::var && builtin(w.value) != nullptr) {  // the function, not a variable
+        Term* op = pool_.term(TermKind::ref, w.value->loc);
+        op->items = {w.value};
+        w.value = op;
+      }
       const auto function_value = [&] { return function(w.value) != nullptr || builtin(w.value) != nullptr; };
       if (is_root_ref(w.target, "input")) continue;
       if (is_root_ref(w.target, "data")) {
