@@ -125,7 +125,7 @@ class AstPool {
     const auto it = names_.find(std::string(name));
     return it != names_.end() ? &*it : &*names_.emplace(name).first;
   }
-  [[nodiscard]] Symbol fresh() { return symbol("__local" + std::to_string(next_++) + "__"); }
+  [[nodiscard]] Symbol fresh() { return symbol("~" + std::to_string(next_++)); }
   [[nodiscard]] Symbol wildcard() { return symbol("$" + std::to_string(next_++)); }
   [[nodiscard]] Term* term(TermKind kind, Location loc) {
     terms_.emplace_back();

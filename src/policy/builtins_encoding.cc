@@ -205,8 +205,10 @@ Value base64url_encode(CallContext& c, Args a) {
   return text(c, s);
 }
 
+}  // namespace
+
 // Go's decoder skips line ends and does not look at spare bits.
-bool decode64(std::string_view in, bool url, std::string& out) {
+bool decode_base64(std::string_view in, bool url, std::string& out) {
   std::string s;
   for (const char ch : in)
     if (ch != '\n' && ch != '\r') s += ch;
@@ -236,20 +238,22 @@ bool decode64(std::string_view in, bool url, std::string& out) {
   return padding == (4 - i % 4) % 4;
 }
 
+namespace {
+
 Value base64_decode(CallContext& c, Args a) {
   if (!one_string(c, a)) return {};
   std::string out;
-  return decode64(a[0].text(), false, out) ? text(c, out) : c.fail("illegal base64 data");
+  return decode_base64(a[0].text(), false, out) ? text(c, out) : c.fail("illegal base64 data");
 }
 Value base64_is_valid(CallContext& c, Args a) {
   if (!one_string(c, a)) return {};
   std::string out;
-  return Value::boolean(decode64(a[0].text(), false, out));
+  return Value::boolean(decode_base64(a[0].text(), false, out));
 }
 Value base64url_decode(CallContext& c, Args a) {
   if (!one_string(c, a)) return {};
   std::string out;
-  return decode64(a[0].text(), true, out) ? text(c, out) : c.fail("illegal base64url data");
+  return decode_base64(a[0].text(), true, out) ? text(c, out) : c.fail("illegal base64url data");
 }
 Value hex_encode(CallContext& c, Args a) { return one_string(c, a) ? text(c, hex(as_bytes(a[0].text()))) : Value(); }
 Value hex_decode(CallContext& c, Args a) {

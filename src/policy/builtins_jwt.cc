@@ -26,10 +26,9 @@ struct Token {
 };
 
 std::optional<std::string> decode(std::string_view s) {
-  while (s.ends_with('=')) s.remove_suffix(1);
-  const auto bytes = from_base64_lenient(s);
-  if (!bytes) return std::nullopt;
-  return std::string(as_text(*bytes));
+  std::string out;
+  if (!decode_base64(s, true, out)) return std::nullopt;
+  return out;
 }
 
 bool parse(CallContext& c, std::string_view text, Token& t) {

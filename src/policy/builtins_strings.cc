@@ -554,7 +554,7 @@ std::span<const Entry> string_builtins() {
   static constexpr Entry all[] = {
       {"contains", contains}, {"startswith", startswith}, {"endswith", endswith}, {"strings.any_prefix_match", any_prefix},
       {"strings.any_suffix_match", any_suffix}, {"lower", mapped<to_lower>}, {"upper", mapped<to_upper>}, {"strings.reverse", reverse},
-      {"concat", concat}, {"indexof", indexof}, {"indexof_n", indexof_n}, {"substring", substring}, {"split", split}, {"split_n", split_n},
+      {"concat", concat}, {"indexof", indexof}, {"indexof_n", indexof_n}, {"substring", substring}, {"split", split}, {"strings.split_n", split_n},
       {"replace", replace}, {"strings.replace_n", replace_n}, {"trim", trim<true, true>}, {"trim_left", trim<true, false>},
       {"trim_right", trim<false, true>}, {"trim_space", trim_space}, {"trim_prefix", trim_prefix}, {"trim_suffix", trim_suffix},
       {"strings.count", strings_count}, {"internal.template_string", template_string}, {"internal.print", template_string},

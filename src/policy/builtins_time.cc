@@ -64,8 +64,10 @@ Civil civil(std::int64_t ns, int offset) {
 // Nanoseconds; nullopt outside of what 64 bits hold.
 std::optional<std::int64_t> nanos(const Civil& c) {
   const std::int64_t s = days_of(c.year, c.month, c.day) * 86400 + c.hour * 3600 + c.minute * 60 + c.second - c.offset;
+  // Before 1970 the fraction counts towards zero, so that the earliest moments do not overflow on the way.
+  const bool back = s < 0 && c.nano > 0;
   std::int64_t ns = 0;
-  if (__builtin_mul_overflow(s, second, &ns) || __builtin_add_overflow(ns, c.nano, &ns)) return std::nullopt;
+  if (__builtin_mul_overflow(back ? s + 1 : s, second, &ns) || __builtin_add_overflow(ns, back ? c.nano - second : c.nano, &ns)) return std::nullopt;
   return ns;
 }
 

@@ -481,7 +481,7 @@ Value Machine::call_builtin(const Builtin& b, std::span<const Value> args, const
   Value v = b.fn(context, args);
   tick();
   if (!v.defined() && options_.strict_builtin_errors && !problem_.empty())
-    stop(ErrorCode::invalid_argument, b.name + ": " + problem_, at->file, at->line);
+    stop(ErrorCode::invalid_argument, b.name + ": " + problem_, at != nullptr ? at->file : 0, at != nullptr ? at->line : 0);
   return v;
 }
 

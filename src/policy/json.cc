@@ -155,7 +155,7 @@ class JsonReader {
       ++end;
     const auto number = rest.substr(0, end);
     if (!is_number_text(number)) return refuse("unexpected character");
-    if (const auto e = number.find_first_of("eE"); e != std::string_view::npos && number.size() - e > 7) return refuse("number too big");
+    if (const auto e = number.find_first_of("eE"); e != std::string_view::npos && number.size() - e > 6) return refuse("number too big");
     v = arena_.number(number);
     at_ += end;
     return true;

@@ -563,7 +563,7 @@ Term* Parser::number(bool negative) {
     error_at(pos_, "number too big");
     return nullptr;
   }
-  if (const auto e = s.find_first_of("eE"); e != std::string::npos && s.size() - e > 7) {
+  if (const auto e = s.find_first_of("eE"); e != std::string::npos && s.size() - e > 6) {
     error_at(pos_, "number too big");
     return nullptr;
   }

@@ -403,8 +403,8 @@ void Safety::report(const std::vector<Unsafe>& unsafe) {
   for (const auto& u : unsafe)
     for (Symbol v : u.vars) {
       Symbol name = c_.original(v) != nullptr ? c_.original(v) : v;
-      const bool generated = name->starts_with("__local") || name->starts_with("$");
-      if (generated && unsafe.size() > 1 && name->starts_with("__local")) continue;
+      const bool generated = name->starts_with("~") || name->starts_with("$");
+      if (generated && unsafe.size() > 1 && name->starts_with("~")) continue;
       if (!told.insert(v)) continue;
       c_.error(u.expr->loc, "rego_unsafe_var_error", generated ? (name->starts_with("$") ? "var _ is unsafe" : "expression is unsafe") : "var " + *name + " is unsafe");
     }

@@ -65,7 +65,7 @@ void Compiler::each_rule(const std::function<void(Rule*)>& f) {
 Symbol Compiler::original(Symbol v) const {
   const auto it = original_.find(v);
   if (it != original_.end()) return it->second;
-  return v->starts_with("__local") || v->starts_with("$") ? nullptr : v;
+  return v->starts_with("~") || v->starts_with("$") ? nullptr : v;
 }
 
 const Builtin* Compiler::builtin(const Term* op) const {
@@ -232,6 +232,10 @@ void Compiler::check_with(Body& body) {
         Term* op = pool_.term(TermKind::ref, w.value->loc);
         op->items = {w.value};
         w.value = op;
+      }
+      if (const Builtin* by = builtin(w.value); w.value->kind == TermKind::ref && by != nullptr && !by->host && by->fn == nullptr) {
+        error(w.value->loc, "rego_type_error", "built-in function " + by->name + " is not supported here");
+        continue;
       }
       const auto function_value = [&] { return function(w.value) != nullptr || builtin(w.value) != nullptr; };
       if (is_root_ref(w.target, "input")) continue;
