@@ -363,6 +363,7 @@ bool Parser::more_bodies(Module& module, const Rule* first) {
     const Location loc = next->loc;
     *next = *first;
     next->loc = loc;
+    next->body.clear();
     copy_head(*next);
     if (!braced(next->body)) return false;
     module.rules.push_back(next);

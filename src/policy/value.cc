@@ -70,7 +70,7 @@ void Arena::reset(std::size_t limit) {
   next_ = end_ = nullptr;
   used_ = 0;
   if (chunks_.empty()) return;
-  used_ = chunks_.front().size;
+  used_ = std::min(chunks_.front().size, limit_) & ~std::size_t{15};  // not more of it than the new limit allows
   next_ = chunks_.front().data.get();
   end_ = next_ + used_;
 }

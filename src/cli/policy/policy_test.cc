@@ -32,7 +32,7 @@ TEST_F(PolicyVerb, Eval) {
   o.reference = file("reference.json", R"({"x":["good"]})");
   EXPECT_EQ(run_policy_eval(o, out_, err_), kPolicyOk) << err_.str();
   EXPECT_EQ(out_.str(), "true\n");
-  o.reference = {};
+  o.reference.clear();
   out_.str("");
   EXPECT_EQ(run_policy_eval(o, out_, err_), kPolicyNegative);
   EXPECT_EQ(out_.str(), "undefined\n");

@@ -1,0 +1,268 @@
+#include "policy/policy.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+namespace cairn::policy {
+namespace {
+
+Result<std::optional<Json>> value(const std::string& text, const std::string& ref = "data.p.x", const Json& input = Json::object(),
+                                  const Json& data = Json::object(), EvalLimits limits = {}) {
+  auto policy = compile({{"p.rego", text}});
+  if (!policy) return std::unexpected(policy.error());
+  const Document in = *Document::from_json(input);
+  const Document base = *Document::from_json(data);
+  EvalOptions o{.input = &in, .data = &base, .now_ns = 1'700'000'000'000'000'000, .seed = "s"};
+  o.limits = limits;
+  return policy->evaluate(ref, o);
+}
+
+// The value of `x` in a module, as JSON text; "undefined"; or "error: …".
+std::string x(const std::string& rules, const Json& input = Json::object(), const Json& data = Json::object()) {
+  const auto v = value("package p\nimport rego.v1\n" + rules, "data.p.x", input, data);
+  if (!v) return "error: " + v.error().text();
+  return *v ? (*v)->dump() : "undefined";
+}
+
+std::string refused(const std::string& text, const CompileOptions& options = {}) {
+  const auto p = compile({{"p.rego", text}}, options);
+  return p ? "" : p.error().where;
+}
+
+TEST(Language, Rules) {
+  EXPECT_EQ(x("x := 1"), "1");
+  EXPECT_EQ(x("x := 1 if false"), "undefined");
+  EXPECT_EQ(x("default x := 7\nx := 1 if false"), "7");
+  EXPECT_EQ(x("x := 1 if input.a else := 2 if input.b else := 3", {{"b", true}}), "2");
+  EXPECT_EQ(x("x contains y if some y in [3, 1, 3]"), "[1,3]");
+  EXPECT_EQ(x("x[k] := v if some k, v in {\"a\": 1, \"b\": 2}"), R"({"a":1,"b":2})");
+  EXPECT_EQ(x("x.a.b := 1\nx.a.c[i] := i if some i in [\"k\"]"), R"({"a":{"b":1,"c":{"k":"k"}}})");
+  EXPECT_EQ(x("f(a, [b, c]) := a + b + c\nx := f(1, [2, 3])"), "6");
+  EXPECT_EQ(x("f(1) := \"one\"\nf(2) := \"two\"\nx := [f(1), f(2)]"), R"(["one","two"])");
+  EXPECT_EQ(x("default f(_) := 0\nf(n) := 1 if n > 3\nx := [f(1), f(5)]"), "[0,1]");
+  EXPECT_EQ(x("x := 1\nx := 2").substr(0, 6), "error:");
+  EXPECT_EQ(x("x[k] := v if some k, v in {\"a\": 1}\nx[\"a\"] := 2").substr(0, 6), "error:");
+}
+
+TEST(Language, Bodies) {
+  EXPECT_EQ(x("x := y if { y = z; z = 3 }"), "3");  // order does not matter
+  EXPECT_EQ(x("x := [a, b] if [a, 1, {\"k\": b}] = [5, 1, {\"k\": 6}]"), "[5,6]");
+  EXPECT_EQ(x("x if not input.a"), "true");
+  EXPECT_EQ(x("x if not input.a", {{"a", false}}), "true");
+  EXPECT_EQ(x("x if not input.a", {{"a", 0}}), "undefined");
+  EXPECT_EQ(x("x if every v in [] { v > 5 }"), "true");
+  EXPECT_EQ(x("x if every v in input.none { v > 5 }"), "undefined");
+  EXPECT_EQ(x("x if every k, v in [0, 1] { k == v }"), "true");
+  EXPECT_EQ(x("x := [i | input.l[i].t[_] == 2]", {{"l", {{{"t", {1, 2}}}, {{"t", {2}}}}}}), "[0,1]");
+  EXPECT_EQ(x("x := {k: v | v := input[k]}", {{"a", 1}}), R"({"a":1})");
+  EXPECT_EQ(x("x if contains(input.l[_].p[_], \"grub\")", {{"l", {{{"p", {"a", "xgruby"}}}}}}), "true");
+  EXPECT_EQ(x("x if 1 in null"), "undefined");
+  EXPECT_EQ(x("x := 3 in [1, 2, 3]"), "true");
+  EXPECT_EQ(x("x := {1, \"a\", [2]} & {[2], 9}"), "[[2]]");
+  EXPECT_EQ(x("x := {{1}: 2}[{1}]"), "2");
+}
+
+TEST(Language, ReferencesAndDocuments) {
+  EXPECT_EQ(x("x := data.q[k] if k := \"b\"", {}, {{"q", {{"b", 4}}}}), "4");
+  EXPECT_EQ(x("x := [k | data.p[k]]\ny := 1\nz := 2").substr(0, 6), "error:");  // recursive
+  EXPECT_EQ(x("x := data.p.q\nq[a] := 1 if a := \"r\"\n"), R"({"r":1})");
+  EXPECT_EQ(x("x := z if z := y with input.a as 3\ny := input.a"), "3");
+  EXPECT_EQ(x("x := z if z := y with data.b.c as 3\ny := data.b", {}, {{"b", {{"d", 1}}}}), R"({"c":3,"d":1})");
+  EXPECT_EQ(x("x := z if z := y with y as 9\ny := 1"), "9");
+  EXPECT_EQ(x("x := z if z := f(1) with f as g\nf(_) := 1\ng(_) := 2"), "2");
+  EXPECT_EQ(x("x := z if z := count([1]) with count as 7"), "7");
+  EXPECT_EQ(x("x := [v | v := y[_]; v > 1 with input as 1]\ny := [1, 2, 3]"), "[2,3]");
+}
+
+TEST(Language, ValuesAndNumbers) {
+  EXPECT_EQ(x("x := 0.1 + 0.2"), "0.3");
+  EXPECT_EQ(x("x := 1 == 1.0"), "true");
+  EXPECT_EQ(x("x := sprintf(\"%d\", [123456789012345678901234567890 + 1])"), R"("123456789012345678901234567891")");
+  EXPECT_EQ(x("x := \"3\" <= 32"), "false");
+  EXPECT_EQ(x("x := sort([{}, [], \"a\", 1, true, null, {1}])"), R"([null,true,1,"a",[],{},[1]])");
+  EXPECT_EQ(x("x := `a\\n` "), R"("a\\n")");
+  EXPECT_EQ(x("y := 2\nx := $\"a {y} {input.z} \\{\""), R"("a 2 <undefined> {")");
+  EXPECT_EQ(x("x := 10 % 0"), "undefined");
+  EXPECT_EQ(x("x := -7 % 3"), "-1");
+  EXPECT_EQ(x("x := 1e3"), "1000.0");
+}
+
+TEST(Language, OldSyntax) {
+  const auto v = value("package p\nx = y { y := input.a } else = 5 { true }\n", "data.p.x");
+  ASSERT_TRUE(v.has_value()) << v.error().text();
+  EXPECT_EQ(*v, 5);
+  EXPECT_EQ(value("package p\ns[1]\ns[2] { true }\nx = count(s)")->value(), 2);
+  EXPECT_EQ(value("package p\nallow { input.a == 1 } { input.b == 1 }\nx = allow", "data.p.x", {{"b", 1}})->value(), true);
+  EXPECT_EQ(value("package p\nimport future.keywords\nx { some i in [1]; i == 1 }")->value(), true);
+  EXPECT_NE(refused("package p\nallow { true }", {.dialect = Dialect::v1}), "");
+  EXPECT_EQ(refused("package p\nallow { true }", {.dialect = Dialect::v0}), "");
+}
+
+TEST(Language, Version2) {
+  EXPECT_EQ(value("package p\nimport rego.v2\nx if input.a or not (input.b and input.c)", "data.p.x", {{"b", true}})->value(), true);
+  EXPECT_FALSE(value("package p\nimport rego.v2\nx if input.a or not (input.b and input.c)", "data.p.x", {{"b", true}, {"c", true}})->has_value());
+}
+
+TEST(Refusals, NameThePlace) {
+  EXPECT_EQ(refused("package p\nx := 1 +"), "p.rego:2:9");
+  EXPECT_EQ(refused("package p\nx := y"), "p.rego:2:1");                       // unsafe
+  EXPECT_EQ(refused("package p\nx if {\n  not y\n}"), "p.rego:3:3");            // unsafe in a negation
+  EXPECT_EQ(refused("package p\nx := f(1)"), "p.rego:2:6");                    // unknown function
+  EXPECT_EQ(refused("package p\nx := http.send({})"), "p.rego:2:6");           // not supported here
+  EXPECT_EQ(refused("package p\nx := count(1, 2)"), "p.rego:2:6");             // arity
+  EXPECT_EQ(refused("package p\nx := x"), "p.rego:2:1");                       // recursive
+  EXPECT_EQ(refused("package p\nx := 1\nx contains 1"), "p.rego:2:1");         // conflict
+  EXPECT_EQ(refused("package p\nx if { y := 1; y := 2 }"), "p.rego:2:16");     // assigned twice
+  EXPECT_EQ(refused("package p\nx if { some y; true }"), "p.rego:2:8");        // unused
+  EXPECT_EQ(refused("package p\nimport nosuch.thing"), "p.rego:2:8");
+  EXPECT_EQ(refused("package p\nimport future.keywords.nosuch"), "p.rego:2:8");
+  EXPECT_EQ(refused("x := 1"), "p.rego:1:1");
+  EXPECT_EQ(refused(""), "p.rego:1:1");
+  EXPECT_EQ(refused("package p\nx := \"a"), "p.rego:2:8");
+}
+
+TEST(Host, FunctionsAreDeclaredAndTyped) {
+  EXPECT_EQ(refused("package p\nx := ask(1)", {.host = {{"ask", 1}}}), "");
+  EXPECT_EQ(refused("package p\nx := ask(1, 2, 3)", {.host = {{"ask", 1}}}), "p.rego:2:6");
+  const auto p = compile({{"p.rego", "package p\nx := ask(\"a\")\ny if not ask(\"b\")"}}, {.host = {{"ask", 1}}});
+  EvalOptions o;
+  EXPECT_FALSE(p->evaluate("data.p.x", o).has_value());  // declared but not supplied
+  o.host["ask"] = [](std::span<const Json> a) -> Result<Json> {
+    if (a[0] == "b") return fail(ErrorCode::unavailable, "no answer");
+    return Json{{"asked", a[0]}};
+  };
+  EXPECT_EQ(*p->evaluate("data.p.x", o)->operator->(), (Json{{"asked", "a"}}));
+  const auto failed = p->evaluate("data.p.y", o);  // an error of the host never counts as undefined
+  ASSERT_FALSE(failed.has_value());
+  EXPECT_EQ(failed.error().code, ErrorCode::unavailable);
+}
+
+TEST(Limits, AreErrors) {
+  const std::string loop = "package p\nx := count([1 | numbers.range(1, 3000)[_]; numbers.range(1, 3000)[_]])";
+  const auto few = value(loop, "data.p.x", Json::object(), Json::object(), {.instructions = 100'000});
+  ASSERT_FALSE(few.has_value());
+  EXPECT_EQ(few.error().code, ErrorCode::too_large);
+  const auto small = value("package p\nx := [y | y := numbers.range(1, 20000)]", "data.p.x", Json::object(), Json::object(), {.memory = 100'000});
+  ASSERT_FALSE(small.has_value());
+  EXPECT_EQ(small.error().code, ErrorCode::too_large);
+  std::string chain = "package p\nr0 := 1\n";
+  for (int i = 1; i < 600; ++i) chain += "r" + std::to_string(i) + " := r" + std::to_string(i - 1) + "\n";
+  const auto deep = value(chain, "data.p.r599");
+  ASSERT_FALSE(deep.has_value());
+  EXPECT_EQ(deep.error().code, ErrorCode::too_large);
+  EXPECT_EQ(value(chain, "data.p.r400")->value(), 1);
+  std::string nested = "package p\nx := ";
+  for (int i = 0; i < 300; ++i) nested += "[";
+  EXPECT_NE(refused(nested), "");
+  const auto large = value("package p\nx := numbers.range(1, 10000)", "data.p.x", Json::object(), Json::object(), {.output_bytes = 1000});
+  ASSERT_FALSE(large.has_value());
+  EXPECT_EQ(large.error().code, ErrorCode::too_large);
+  // A small value of shared parts has a huge text.
+  std::string doubled = "package p\na0 := [1, 1]\n";
+  for (int i = 1; i < 40; ++i) doubled += "a" + std::to_string(i) + " := [a" + std::to_string(i - 1) + ", a" + std::to_string(i - 1) + "]\n";
+  EXPECT_FALSE(value(doubled, "data.p.a39").has_value());
+}
+
+TEST(Limits, Deadline) {
+  const auto p = compile({{"p.rego", "package p\nx := count([1 | numbers.range(1, 3000)[_]; numbers.range(1, 3000)[_]])"}});
+  EvalOptions o;
+  int polls = 0;
+  o.expired = [&] { return ++polls > 3; };
+  const auto r = p->evaluate("data.p.x", o);
+  ASSERT_FALSE(r.has_value());
+  EXPECT_EQ(r.error().code, ErrorCode::timed_out);
+}
+
+TEST(Policy, IsSharedBetweenThreads) {
+  const auto p = compile({{"p.rego", "package p\nx := sum([v | some v in input.l])\ny := regex.match(`^a+$`, input.s)"}});
+  std::vector<std::thread> threads;
+  std::atomic<int> wrong = 0;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 200; ++i) {
+        const auto in = Document::from_json({{"l", {t, i}}, {"s", std::string(static_cast<std::size_t>(t + 1), 'a')}});
+        const EvalOptions o{.input = &*in};
+        if (*p->evaluate("data.p.x", o) != std::optional<Json>(t + i)) ++wrong;
+        if (*p->evaluate("data.p.y", o) != std::optional<Json>(true)) ++wrong;
+      }
+    });
+  for (auto& t : threads) t.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST(Policy, KnowsItsRules) {
+  const auto p = compile({{"p.rego", "package a.b\nx := data.reference.k\ny := 1"}});
+  EXPECT_TRUE(p->defines("data.a.b.x"));
+  EXPECT_TRUE(p->defines("data.a"));
+  EXPECT_FALSE(p->defines("data.a.b.z"));
+  EXPECT_EQ(p->position("data.a.b.y"), "p.rego:3");
+  EXPECT_TRUE(p->refers_to("data.reference"));
+  EXPECT_FALSE(p->refers_to("data.other"));
+  EXPECT_EQ(p->rules(), (std::vector<std::string>{"data.a.b.x", "data.a.b.y"}));
+}
+
+TEST(Policy, Queries) {
+  const auto p = compile({{"p.rego", "package p\ns := {1, 2}"}});
+  const auto q = p->query("data.p.s[v]; w := v * 2");
+  ASSERT_TRUE(q.has_value()) << q.error().text();
+  const auto rows = q->run({});
+  ASSERT_EQ(rows->size(), 2U);
+  EXPECT_EQ((*rows)[1].to_json(), (Json{{"v", 2}, {"w", 4}}));
+  EXPECT_FALSE(p->query("data.p.s[").has_value());
+  EXPECT_FALSE(p->query("z").has_value());
+}
+
+TEST(Documents, KeepWhatTheyAreGiven) {
+  EXPECT_EQ(Document::parse("[1.50, 1e2, 12345678901234567890123]")->to_json_text(), "[1.50,1e2,12345678901234567890123]");
+  EXPECT_EQ(Document::parse_term("{1, [2]}")->to_rego(), "{1, [2]}");
+  EXPECT_EQ(Document::parse_term("{[1]: \"x\"}")->to_json_text(), R"({"[1]":"x"})");
+  EXPECT_FALSE(Document::parse("[1,]").has_value());
+  EXPECT_FALSE(Document::parse("\"\xff\"").has_value());
+  EXPECT_FALSE(Document::parse("{\"a\":1} x").has_value());
+  std::string deep(300, '[');
+  EXPECT_FALSE(Document::parse(deep + std::string(300, ']')).has_value());
+  EXPECT_TRUE(*Document::parse("1.0") == *Document::parse("1"));
+}
+
+TEST(Builtins, Families) {
+  EXPECT_EQ(x("x := regex.replace(\"abc\", `b(c)`, \"<$1>\")"), R"("a<c>")");
+  EXPECT_EQ(x("x := glob.match(\"*.example.com\", [\".\"], \"a.b.example.com\")"), "false");
+  EXPECT_EQ(x("x := time.format([1700000000000000000, \"UTC\", \"RFC1123\"])"), R"("Tue, 14 Nov 2023 22:13:20 UTC")");
+  EXPECT_EQ(x("x := time.parse_rfc3339_ns(\"2023-11-14T22:13:20Z\") == time.now_ns()"), "true");
+  EXPECT_EQ(x("x := net.cidr_contains(\"10.0.0.0/8\", \"10.1.2.3\")"), "true");
+  EXPECT_EQ(x("x := semver.compare(\"1.2.3-rc1\", \"1.2.3\")"), "-1");
+  EXPECT_EQ(x("x := crypto.sha256(\"\")"), R"("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")");
+  EXPECT_EQ(x("x := crypto.hmac.sha256(\"data\", \"key\")"), R"("5031fe3d989c6d1537a013fa6e739da23463fdaec3b70137d828e36ace221bd0")");
+  EXPECT_EQ(x("x := units.parse_bytes(\"1.5KiB\")"), "1536");
+  EXPECT_EQ(x("x := json.patch({\"a\": [1]}, [{\"op\": \"add\", \"path\": \"/a/-\", \"value\": 2}])"), R"({"a":[1,2]})");
+  EXPECT_EQ(x("x := json.unmarshal(`{\"a\":[1,2.50]}`)"), R"({"a":[1,2.5]})");
+  EXPECT_EQ(x("x := json.match_schema({\"a\": 1}, {\"properties\": {\"a\": {\"type\": \"string\"}}})[0]"), "false");
+  EXPECT_EQ(x("x := object.union_n([{\"a\": {\"b\": 1}}, {\"a\": {\"c\": 2}}])"), R"({"a":{"b":1,"c":2}})");
+  EXPECT_EQ(x("x := graph.reachable({\"a\": [\"b\"], \"b\": [\"a\"], \"c\": []}, {\"a\"})"), R"(["a","b"])");
+  EXPECT_EQ(x("x := bits.xor(5, -3)"), "-8");
+  EXPECT_EQ(x("x := uuid.parse(uuid.rfc4122(\"k\")).version"), "4");
+  EXPECT_EQ(x("x if uuid.rfc4122(\"k\") == uuid.rfc4122(\"k\")"), "true");
+  EXPECT_EQ(x("x := [p | walk({\"a\": [1]}, [p, 1])]"), R"([["a",0]])");
+  EXPECT_EQ(x("x := base64url.decode(base64url.encode_no_pad(\"a?~\"))"), R"("a?~")");
+  EXPECT_EQ(x("x := strings.replace_n({\"<\": \"&lt;\"}, \"a<b\")"), R"("a&lt;b")");
+}
+
+TEST(Format, ChangesNothingButWhiteSpace) {
+  const std::string once = *format({"p.rego", "package p\nx:=f( 1,-2 ) if{a:=[ 1,2 ]\n\n\n# c\na[0]<3;true}\ny := {\n\"k\":1,\n}\nz := $\"a{x}b\"\nf(a,b):=a-b"});
+  EXPECT_EQ(*format({"p.rego", once}), once);
+  EXPECT_NE(once.find("z := $\"a{x}b\""), std::string::npos) << once;
+  EXPECT_NE(once.find("x := f(1, -2) if {"), std::string::npos) << once;
+  EXPECT_NE(once.find("f(a, b) := a - b"), std::string::npos) << once;
+  EXPECT_FALSE(format({"p.rego", "package p\nx := ("}).has_value());
+}
+
+TEST(Excerpt, PutsTheCaretUnderTheColumn) {
+  Diagnostic d;
+  d.line = 2;
+  d.column = 3;
+  EXPECT_EQ(excerpt(d, "a\n\tbcd\n"), "\tbcd\n\t ^\n");
+}
+
+}  // namespace
+}  // namespace cairn::policy
