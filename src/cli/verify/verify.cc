@@ -17,6 +17,7 @@ namespace {
 constexpr Time kClockFloor{1793491200};  // 2026-11-01
 
 struct Setup {
+  std::vector<tdx::TrustRoot> roots;
   tdx::Verifier verifier;
   tdx::Options options;
   tdx::Policy policy;
@@ -72,8 +73,8 @@ Result<tdx::Policy> read_policy(const VerifyOptions& o) {
 }
 
 Result<Setup> set_up(const VerifyOptions& o) {
-  CAIRN_TRY(std::vector<tdx::TrustRoot> roots, read_roots(o.roots));
-  Setup out{.verifier = tdx::Verifier(std::move(roots)), .options = {}, .policy = {}, .collateral = {}};
+  CAIRN_TRY(const std::vector<tdx::TrustRoot> roots, read_roots(o.roots));
+  Setup out{.roots = roots, .verifier = tdx::Verifier(roots), .options = {}, .policy = {}, .collateral = {}};
   CAIRN_TRY(out.options.time, verification_time(o.at));
   out.options.expiry = o.flag_expired ? tdx::Expiry::flag : tdx::Expiry::strict;
   out.options.grace_seconds = o.grace_seconds;
@@ -88,10 +89,14 @@ Result<Setup> set_up(const VerifyOptions& o) {
   return out;
 }
 
-Result<Judgement> judge_file(const std::filesystem::path& file, Setup& setup) {
-  CAIRN_TRY(const Evidence evidence, read_evidence(file));
-  if (!setup.has_collateral && !evidence.collateral)
-    return fail(ErrorCode::not_found, file.string(), "no collateral to judge it by: give --collateral BUNDLE");
+Result<Judgement> judge_file(const std::filesystem::path& file, const FetchOptions& fetch, Setup& setup) {
+  CAIRN_TRY(Evidence evidence, read_evidence(file));
+  if (!setup.has_collateral && !evidence.collateral) {
+    auto fetched = fetch_collateral(evidence.quote, setup.roots, fetch, setup.options.time);
+    if (!fetched)
+      return fail(std::move(fetched.error()).in("no collateral to judge it by (--collateral gives a bundle): "));
+    evidence.collateral = *std::move(fetched);
+  }
   return judge(evidence, setup.collateral, setup.verifier, setup.options, setup.policy);
 }
 
@@ -120,10 +125,10 @@ int run_verify(const VerifyOptions& o, std::ostream& out, std::ostream& err) {
   bool unreadable = false, refused = false;
   Json all = Json::array();
   for (const std::filesystem::path& file : o.files) {
-    const Result<Judgement> j = judge_file(file, *setup);
+    const Result<Judgement> j = judge_file(file, o.fetch, *setup);
     if (!j) {
       err << file.string() << ": " << j.error().text() << '\n';
-      unreadable = true;
+      (j.error().code == ErrorCode::evidence_rejected ? refused : unreadable) = true;
       continue;
     }
     refused |= !j->affirming();
@@ -151,7 +156,10 @@ void add_verify(CLI::App& app, int& exit_code) {
       ->check(CLI::NonNegativeNumber);
   verb->add_flag("--flag-expired", o->flag_expired, "Finish the verdict on expired collateral and leave it to the policy");
   verb->add_flag("--identities", o->identities, "Show what identifies the machine instead of its digest");
-  verb->add_flag("--offline", "Fetch nothing (this version never does)");
+  verb->add_option("--pccs", o->fetch.services, "Collateral service (PCS or PCCS address) to ask where no bundle is given");
+  verb->add_option("--qcnl", o->fetch.qcnl, "qcnl configuration file (default: QCNL_CONF_PATH, /etc/sgx_default_qcnl.conf)");
+  verb->add_flag("--early", o->fetch.early, "Ask for the newest TCB data set (update=early)");
+  verb->add_flag("--offline", o->fetch.offline, "Fetch nothing: a bundle, or what the cache folder has");
   verb->add_flag("--json", o->json, "Machine-readable output");
   verb->callback([o, files, cases, &exit_code] {
     if (files->empty() && cases->empty()) throw CLI::RequiredError("FILE or --cases");

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "cli/verify/fetch.h"
+
 namespace CLI {
 class App;
 }
@@ -22,7 +24,8 @@ inline constexpr int kNotAffirming = 2;  // something was refused; a case differ
 struct VerifyOptions {
   std::vector<std::filesystem::path> files;
   std::filesystem::path cases;                  // instead of files: a case file in the format of data/tdx
-  std::filesystem::path collateral;             // a bundle; else the evidence must carry one
+  std::filesystem::path collateral;             // a bundle; else the evidence's own, else it is fetched
+  FetchOptions fetch;
   std::vector<std::string> roots;               // FILE or NAME=FILE, trusted beside Intel's and marked as simulated
   std::string at;                               // RFC 3339; empty: now
   std::filesystem::path policy;                 // JSON, evidence/tdx/policy.h

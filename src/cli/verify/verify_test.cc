@@ -185,6 +185,26 @@ TEST_F(Verify, ReferenceValuesAreMeasuredAgainst) {
   EXPECT_EQ(run(o), kUnreadable);
 }
 
+// Without a bundle: the platform is asked for only when the quote's PCK chain is signed under a trusted root.
+TEST_F(Verify, FetchesCollateralForCertifiedPlatformsOnly) {
+  ::setenv("XDG_CACHE_HOME", folder.c_str(), 1);
+  VerifyOptions o = options("a01");
+  o.collateral.clear();
+  o.fetch.services = {"http://127.0.0.1:1"};
+  EXPECT_EQ(run(o), kUnreadable);
+  EXPECT_THAT(err.str(), HasSubstr("127.0.0.1"));
+  o.roots.clear();
+  EXPECT_EQ(run(o), kNotAffirming);
+  EXPECT_THAT(err.str(), HasSubstr("tdx.Untrusted"));
+  o.fetch.qcnl = folder / "none.conf";
+  o.fetch.services.clear();
+  o = options("a01");
+  o.collateral.clear();
+  o.fetch.qcnl = write("qcnl.conf", R"({"tcb_update_type":"sometimes"})");
+  EXPECT_EQ(run(o), kUnreadable);
+  EXPECT_THAT(err.str(), HasSubstr("sometimes"));
+}
+
 TEST_F(Verify, SpellingsOfAQuote) {
   VerifyOptions o = options("t01");
   const Bytes quote = read_file(o.files.front()).value();
@@ -196,6 +216,8 @@ TEST_F(Verify, SpellingsOfAQuote) {
   EXPECT_EQ(run(o), kUnreadable);
   o.collateral.clear();
   o.files = {write("quote.txt", hex(quote))};
+  o.fetch.offline = true;
+  ::setenv("XDG_CACHE_HOME", folder.c_str(), 1);
   EXPECT_EQ(run(o), kUnreadable);
   EXPECT_THAT(err.str(), HasSubstr("--collateral"));
 }
