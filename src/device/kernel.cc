@@ -1,5 +1,6 @@
 #include "device/kernel.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <linux/vm_sockets.h>
 #include <sys/ioctl.h>
@@ -94,6 +95,19 @@ class RealKernel final : public Kernel {
       std::uint64_t address, length;
     } argument{reinterpret_cast<std::uintptr_t>(buffer.data()), buffer.size()};
     return ioctl_on(path, request, &argument);
+  }
+
+  Answer<> library_extend(unsigned index, ByteView value) override {
+    void* library = ::dlopen("libtdx_attest.so.1", RTLD_LAZY | RTLD_LOCAL);
+    if (library == nullptr) return std::unexpected(ENOSYS);
+    using Extend = int (*)(const void*);
+    const auto extend = reinterpret_cast<Extend>(::dlsym(library, "tdx_att_extend"));
+    // Packed: version, register, value, event type, event size (which must be 0).
+    Writer event;
+    event.u32le(1).u64le(index).bytes(value).u32le(0).u32le(0);
+    const int result = extend == nullptr ? ENOSYS : extend(event.view().data()) == 0 ? 0 : EIO;
+    ::dlclose(library);
+    return result == 0 ? Answer<>{} : std::unexpected(result);
   }
 
   Answer<Bytes> ask_host(std::uint32_t port, ByteView frame, std::size_t limit) override {

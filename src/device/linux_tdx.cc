@@ -211,10 +211,13 @@ class LinuxTdx final : public Tee {
       error = ok.error();
       if (error != ENOTTY && error != EINVAL) break;
     }
-    if (error == ENOTTY || error == EINVAL)
+    if (error != ENOTTY && error != EINVAL) return os(error, paths_.device, "extending the register");
+    const auto library = kernel_->library_extend(index, value.view());
+    if (library) return {};
+    if (library.error() == ENOSYS)
       return fail(ErrorCode::unsupported, paths_.device.string(),
                   "this kernel offers no way to extend RTMRs (Linux 6.16 has " + paths_.measurements.string() + ")");
-    return os(error, paths_.device, "extending the register");
+    return os(library.error(), "libtdx_attest", "extending the register");
   }
 
   Result<Bytes> quote_from_device(const ReportData& report_data) {

@@ -29,6 +29,7 @@ Bytes some_quote(const ReportData& data) {
 // A kernel with what each test switches on.
 struct Fake {
   bool tsm = false, device = false, measurements = false, extend_ioctl = false;
+  int library = ENOSYS;  // 0: libtdx_attest works
   unsigned long quote_ioctl = 0;
   std::string provider = "tdx_guest\n";
   int outblob_error = 0, errors_left = 0;
@@ -135,6 +136,11 @@ class FakeKernel final : public Kernel {
     out.u64le(1).u64le(f_.status).u32le(length).u32le(static_cast<std::uint32_t>(4 + body.size()));
     out.u32be(static_cast<std::uint32_t>(body.size())).bytes(body);
     std::ranges::copy(out.view(), buffer.begin());
+    return {};
+  }
+  Answer<> library_extend(unsigned index, ByteView value) override {
+    if (f_.library != 0) return std::unexpected(f_.library);
+    f_.extend(index, value);
     return {};
   }
   Answer<Bytes> ask_host(std::uint32_t port, ByteView frame, std::size_t) override {
@@ -270,6 +276,12 @@ TEST_F(LinuxTdxTest, RegistersThroughFilesOrIoctl) {
   }
   fake_.extend_ioctl = false;
   EXPECT_EQ(open().value()->extend_rtmr(3, value).error().code, ErrorCode::unsupported);
+  fake_.library = EIO;
+  EXPECT_EQ(open().value()->extend_rtmr(3, value).error().code, ErrorCode::io_failed);
+  fake_.library = 0;
+  const auto before = fake_.rtmr[3];
+  EXPECT_TRUE(open().value()->extend_rtmr(3, value));
+  EXPECT_NE(fake_.rtmr[3], before);
 }
 
 TEST_F(LinuxTdxTest, EventLogFromDataFileOrMemory) {
@@ -315,6 +327,7 @@ TEST(RealKernel, FilesAndErrors) {
   EXPECT_EQ(kernel->control(dir / "a/f", 0xC4405401, {}).error(), ENOTTY);
   EXPECT_EQ(kernel->remove_dir(dir / "a").error(), ENOTEMPTY);
   EXPECT_FALSE(kernel->ask_host(1, {}, 16));
+  EXPECT_FALSE(kernel->library_extend(3, Bytes(48)));
   std::filesystem::remove_all(dir);
 }
 
