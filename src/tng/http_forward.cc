@@ -1,5 +1,7 @@
 #include "tng/http_forward.h"
 
+#include <charconv>
+
 #include "base/json.h"
 #include "base/log.h"
 #include "tng/limits.h"
@@ -12,17 +14,34 @@ constexpr std::size_t body_buffer = 64U << 10;
 
 bool wants_upgrade(const net::Headers& headers) { return headers.has("Upgrade") && headers.has_token("Connection", "upgrade"); }
 
+// Lets the exchange's on_gone, which may outlive the upstream exchange, end it while it lasts.
+class Cord {
+ public:
+  explicit Cord(net::ClientExchange& up) : up_(std::make_shared<net::ClientExchange*>(&up)) {}
+  Cord(const Cord&) = delete;
+  Cord& operator=(const Cord&) = delete;
+  ~Cord() { *up_ = nullptr; }
+  void tie(net::Exchange& exchange) const {
+    exchange.on_gone([up = up_] {
+      if (*up != nullptr) (*up)->close();
+    });
+  }
+
+ private:
+  std::shared_ptr<net::ClientExchange*> up_;
+};
+
 // Copies the request body; runs beside the response.
-net::Task<> upload(net::Exchange& exchange, std::shared_ptr<net::ClientExchange> up, BlockStatus& status) {
+net::Task<> upload(net::Exchange& exchange, net::ClientExchange& up, const Cord& cord, BlockStatus& status) {
   std::vector<std::uint8_t> buffer(body_buffer);
   for (;;) {
     CAIRN_CO_TRY(const std::size_t n, co_await exchange.read_some(buffer));
     if (n == 0) break;
     status.from_downstream += n;
-    CAIRN_CO_CHECK(co_await up->write(ByteView(buffer).first(n)));
+    CAIRN_CO_CHECK(co_await up.write(ByteView(buffer).first(n)));
   }
-  CAIRN_CO_CHECK(co_await up->end(exchange.trailers()));
-  exchange.on_gone([up] { up->close(); });
+  CAIRN_CO_CHECK(co_await up.end(exchange.trailers()));
+  cord.tie(exchange);
   co_return Result<>{};
 }
 
@@ -79,7 +98,10 @@ net::Task<Forwardable> read_ahead(net::Exchange& exchange, net::RequestHead head
   else if (received.version == net::HttpVersion::http2 && !length &&
            (received.method == "POST" || received.method == "PUT" || received.method == "PATCH"))
     out.body = net::BodyKind::chunked;
-  if (out.body == net::BodyKind::sized && length->size() <= 6 && std::stoul(std::string(*length)) <= read_ahead_limit) {
+  std::size_t size = 0;
+  const bool known = out.body == net::BodyKind::sized &&
+                     std::from_chars(length->data(), length->data() + length->size(), size).ec == std::errc{};
+  if (known && size <= read_ahead_limit) {
     CAIRN_CO_TRY(out.buffered, co_await exchange.body(read_ahead_limit));
   }
   co_return out;
@@ -87,20 +109,20 @@ net::Task<Forwardable> read_ahead(net::Exchange& exchange, net::RequestHead head
 
 net::Task<> forward(net::Exchange& exchange, net::Http1Connection& upstream, const Forwardable& request, BlockStatus& status) {
   std::vector<net::ResponseHead> interim;
-  CAIRN_CO_TRY(auto started, co_await upstream.start(request.head, request.body, [&](const net::ResponseHead& head) { interim.push_back(head); }));
-  const std::shared_ptr<net::ClientExchange> up = std::move(started);
+  CAIRN_CO_TRY(const auto up, co_await upstream.start(request.head, request.body, [&](const net::ResponseHead& head) { interim.push_back(head); }));
+  const Cord cord(*up);
   if (request.body == net::BodyKind::none || request.buffered) {
     if (request.buffered) {
       CAIRN_CO_CHECK(co_await up->write(as_bytes(*request.buffered)));
       CAIRN_CO_CHECK(co_await up->end());
       status.from_downstream += request.buffered->size();
     }
-    exchange.on_gone([up] { up->close(); });
+    cord.tie(exchange);
     co_return co_await download(exchange, *up, interim, status);
   }
   // The response may come before the request is complete, and may make the rest of it pointless.
   net::TaskGroup uploading(co_await net::this_loop());
-  uploading.spawn(upload(exchange, up, status), "request body");
+  uploading.spawn(upload(exchange, *up, cord, status), "request body");
   auto end = co_await download(exchange, *up, interim, status);
   co_await uploading.stop();
   co_return end;

@@ -66,7 +66,8 @@ struct TunnelPool::Session {
     auto end = co_await self->outer->run();
     self->ended = true;
     if (self->inner) self->inner->close();
-    co_return end;
+    if (!end) spdlog::debug("outer connection: {}", end.error().text());
+    co_return Result<>{};
   }
   static net::Task<> run_inner(std::shared_ptr<Session> self) {
     auto end = co_await net::race(self->inner->run(), watch(self));
@@ -74,7 +75,8 @@ struct TunnelPool::Session {
     if (!end) self->reason = end.error();
     self->inner->close();
     if (self->outer) self->outer->close();
-    co_return end;
+    if (!end) spdlog::debug("session: {}", end.error().text());
+    co_return Result<>{};
   }
 };
 

@@ -153,6 +153,8 @@ TEST(TngPair, ProductConfigurationCarriesRequests) {
       EXPECT_EQ(again.body.size(), 1000U);
     }
     EXPECT_EQ(w.service.calls, 1);
+    // Requests that follow each other share one stream, and so one connection to the application.
+    EXPECT_LE(w.app.connections(), 2U);
     const Json status = w.client->status().json()["ingress"][0];
     EXPECT_EQ(status["sessions"], 1);
     EXPECT_EQ(status["last_session"]["protocol"], "ra-tls-h2-encap");
