@@ -1,11 +1,10 @@
-// Requests per second over loopback keep-alive, and bytes per second through relay().
-#include <sys/resource.h>
-
+// Requests per second over loopback keep-alive; bytes per second through relay(), TLS and HTTP/2.
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <string>
 
+#include "crypto/x509.h"
+#include "net/http2.h"
 #include "net/http_client.h"
 #include "net/http_server.h"
 
@@ -55,6 +54,14 @@ Task<> send_all(StreamPtr stream, std::size_t total) {
   co_return Result<>{};
 }
 
+Task<> drain(StreamPtr stream) {
+  Bytes buffer(256U << 10);
+  for (;;) {
+    CAIRN_CO_TRY(const std::size_t n, co_await stream->read_some(buffer));
+    if (n == 0) co_return co_await stream->shutdown_write();
+  }
+}
+
 Task<> bulk(Runtime& runtime, std::size_t total) {
   CAIRN_CO_TRY(auto front, Listener::listen(co_await this_loop(), Endpoint::tcp("127.0.0.1", 0)));
   CAIRN_CO_TRY(auto back, Listener::listen(co_await this_loop(), Endpoint::tcp("127.0.0.1", 0)));
@@ -72,16 +79,75 @@ Task<> bulk(Runtime& runtime, std::size_t total) {
   };
   group.spawn(forward(*front, back->local()), "relay");
   CAIRN_CO_TRY(StreamPtr sink, co_await back->accept(runtime.loop(1)));
-  const auto drain = [](StreamPtr stream) -> Task<> {
-    Bytes buffer(256U << 10);
-    for (;;) {
-      CAIRN_CO_TRY(const std::size_t n, co_await stream->read_some(buffer));
-      if (n == 0) co_return co_await stream->shutdown_write();
-    }
-  };
   CAIRN_CO_CHECK(co_await on_loop(runtime.loop(1), drain(std::move(sink))));
   co_await group.join();
   std::printf("relay tcp -> tcp: %.2f GB/s (sender and sink share the other core)\n",
+              static_cast<double>(total) / 1e9 / seconds_since(start));
+  co_return Result<>{};
+}
+
+// A certificate of our own.
+std::shared_ptr<const TlsIdentity> identity() {
+  const auto key = crypto::PrivateKey::generate(crypto::KeyType::ec_p256).value();
+  crypto::CertificateTemplate t;
+  t.subject = t.issuer = {{"CN", "bench"}};
+  t.not_before = now().plus(-60);
+  t.not_after = now().plus(3600);
+  const auto certificate = crypto::issue(t, key.public_key(), key).value();
+  return std::make_shared<const TlsIdentity>(TlsIdentity{certificate.pem(), key.pkcs8_pem()});
+}
+
+Task<> receive_wrapped(StreamPtr stream, std::shared_ptr<const TlsContext> tls, bool http2) {
+  if (tls) {
+    CAIRN_CO_TRY(stream, co_await tls_accept(std::move(stream), tls));
+  }
+  if (!http2) co_return co_await drain(std::move(stream));
+  const auto session = Http2Session::server(std::move(stream), [](Http2StreamPtr one) -> Task<> {
+    CAIRN_CO_CHECK(co_await one->respond({200, {}}));
+    co_return co_await drain(std::move(one));
+  });
+  co_return co_await session->run();
+}
+
+Task<> send_wrapped(Endpoint at, std::shared_ptr<const TlsContext> tls, bool http2, std::size_t total) {
+  CAIRN_CO_TRY(StreamPtr stream, co_await connect(at));
+  if (tls) {
+    CAIRN_CO_TRY(stream, co_await tls_connect(std::move(stream), tls, "bench"));
+  }
+  if (!http2) co_return co_await send_all(std::move(stream), total);
+  const auto session = Http2Session::client(std::move(stream));
+  TaskGroup group(co_await this_loop());
+  group.spawn(session->run(), "session");
+  RequestHead head;
+  head.method = "CONNECT";
+  head.authority = "bench";
+  CAIRN_CO_TRY(auto one, co_await session->open(head));
+  const Result<> sent = co_await send_all(std::move(one), total);
+  session->close();
+  co_await group.join();
+  co_return sent;
+}
+
+// One stream, sender on one loop and receiver on the other.
+Task<> wrapped(Runtime& runtime, bool secure, bool http2, std::size_t total) {
+  std::shared_ptr<const TlsContext> server, client;
+  if (secure) {
+    TlsOptions options;
+    options.identity = identity();
+    CAIRN_CO_TRY(server, TlsContext::server(options));
+    options.identity = nullptr;
+    options.trust = TlsTrust::verifier;
+    options.verifier = [](const TlsInfo&) -> Task<> { co_return Result<>{}; };
+    CAIRN_CO_TRY(client, TlsContext::client(options));
+  }
+  CAIRN_CO_TRY(auto listener, Listener::listen(co_await this_loop(), Endpoint::tcp("127.0.0.1", 0)));
+  const auto start = Clock::now();
+  TaskGroup group(co_await this_loop());
+  group.spawn(on_loop(runtime.loop(1), send_wrapped(listener->local(), client, http2, total)), "sender");
+  CAIRN_CO_TRY(StreamPtr stream, co_await listener->accept());
+  CAIRN_CO_CHECK(co_await receive_wrapped(std::move(stream), server, http2));
+  co_await group.join();
+  std::printf("one stream over tcp%s%s: %.2f GB/s\n", secure ? " + tls 1.3" : "", http2 ? " + http/2 CONNECT" : "",
               static_cast<double>(total) / 1e9 / seconds_since(start));
   co_return Result<>{};
 }
@@ -93,7 +159,10 @@ int main() {
   const auto result = runtime.run([](Runtime& r) -> Task<> {
     CAIRN_CO_CHECK(co_await requests(r, 1, 20'000));
     CAIRN_CO_CHECK(co_await requests(r, 64, 2'000));
-    co_return co_await bulk(r, std::size_t{4} << 30);
+    CAIRN_CO_CHECK(co_await bulk(r, std::size_t{4} << 30));
+    for (const bool secure : {false, true})
+      for (const bool http2 : {false, true}) CAIRN_CO_CHECK(co_await wrapped(r, secure, http2, std::size_t{4} << 30));
+    co_return Result<>{};
   });
   if (!result) std::fprintf(stderr, "%s\n", result.error().text().c_str());
   return result ? 0 : 1;

@@ -44,6 +44,7 @@ bool Deadline::expired() const { return state_->expired; }
 
 void Deadline::set(std::optional<Milliseconds> duration) {
   State& s = *state_;
+  s.expired = false;
   if (!duration) {
     s.due.reset();
     return;

@@ -18,7 +18,7 @@ class Deadline {
   Deadline(const Deadline&) = delete;
   Deadline& operator=(const Deadline&) = delete;
   void set(std::optional<Milliseconds> duration);  // from now; nullopt: none
-  [[nodiscard]] bool expired() const;              // stays true
+  [[nodiscard]] bool expired() const;              // until it is set again
 
  private:
   struct State;

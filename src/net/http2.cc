@@ -285,8 +285,8 @@ void request_complete(Core& core, const StatePtr& s) {
     Fields fields;
     fields.add(":status", std::to_string(status));
     const auto nv = fields.view();
+    s->abandoned = s->local_ended = true;  // on_sent() ends the stream when the answer is out
     nghttp2_submit_response2(core.ng, s->id, nv.data(), nv.size(), nullptr);
-    nghttp2_submit_rst_stream(core.ng, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
     return;
   }
   core.on_request(s);

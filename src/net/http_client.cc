@@ -185,6 +185,15 @@ struct HttpClient::State {
   std::shared_ptr<const TlsContext> tls;
 
   static Http1Connection::State& of(const Connection& c) { return *c->state_; }
+  ~State() {
+    for (auto& [key, list] : idle)
+      for (Idle& one : list) retire(std::move(one));
+  }
+  // A connection ends on its own loop, whichever thread lets go of it.
+  static void retire(Idle one) {
+    const Executor loop = one.loop;
+    post(loop, [keep = std::move(one.connection)] {});
+  }
 
   Result<std::shared_ptr<const TlsContext>> context() {
     const std::lock_guard lock(mutex);
@@ -211,12 +220,21 @@ struct HttpClient::State {
     }
     return nullptr;
   }
+  void clear() {
+    const std::lock_guard lock(mutex);
+    for (auto& [key, list] : std::exchange(idle, {}))
+      for (Idle& one : list) retire(std::move(one));
+  }
 
   void give(const std::string& key, Connection connection, const Executor& loop) {
     const std::lock_guard lock(mutex);
     auto& list = idle[key];
-    if (list.size() >= options.idle_per_host) list.erase(list.begin());
-    list.push_back({std::move(connection), loop, std::chrono::steady_clock::now()});
+    const auto time = std::chrono::steady_clock::now();
+    while (!list.empty() && (list.size() >= options.idle_per_host || list.front().since < time - limits::kClientIdle)) {
+      retire(std::move(list.front()));
+      list.erase(list.begin());
+    }
+    list.push_back({std::move(connection), loop, time});
   }
 };
 
@@ -287,10 +305,7 @@ bool idempotent(std::string_view method) {
 HttpClient::HttpClient(ClientOptions options) : state_(std::make_shared<State>()) { state_->options = std::move(options); }
 HttpClient::~HttpClient() = default;
 
-void HttpClient::close_idle() {
-  const std::lock_guard lock(state_->mutex);
-  state_->idle.clear();
-}
+void HttpClient::close_idle() { state_->clear(); }
 CookieJar HttpClient::cookies() const {
   const std::lock_guard lock(state_->mutex);
   return state_->jar;

@@ -62,10 +62,10 @@ class Http1Connection {
 
 struct ClientOptions {
   std::string user_agent = "cairn";
-  std::string extra_roots_pem;                 // trusted in addition to the system's roots
-  std::shared_ptr<const TlsContext> tls;       // instead of one made from extra_roots_pem
+  std::string extra_roots_pem = {};            // trusted in addition to the system's roots
+  std::shared_ptr<const TlsContext> tls = {};  // instead of one made from extra_roots_pem
   bool cookies = false;                        // keep a cookie jar
-  std::string proxy;                           // "http://host:port"; http in absolute form, https through CONNECT
+  std::string proxy = {};                      // "http://host:port"; http in absolute form, https through CONNECT
   bool proxy_from_environment = false;         // http_proxy, https_proxy, no_proxy
   Milliseconds connect_timeout = limits::kConnectTimeout;
   Milliseconds timeout = limits::kRequestTimeout;  // send(): everything; open(): until the response head
@@ -83,7 +83,7 @@ struct ClientRequest {
   std::optional<std::size_t> max_body = {};
 };
 
-// Any thread: a connection is only reused on the loop that made it. Retries nothing but an idempotent request, once,
+// Any thread, within the life of the runtime: a connection is only reused on the loop that made it. Retries nothing but an idempotent request, once,
 // that met a pooled connection which the server had closed before it said a byte.
 class HttpClient {
  public:

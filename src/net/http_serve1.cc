@@ -255,8 +255,9 @@ class Http1Exchange final : public Exchange {
     if (head.headers.has_token("connection", "close")) keep_alive_ = false;
     if (keep_alive_ && request_.head.version == HttpVersion::http1_0) extra.add("Connection", "keep-alive");
     auto text = http1::format_response(head, extra);
-    if (!text) started_ = false;  // nothing was sent: the caller's error can still be told
-    return text;
+    if (text) return text;
+    started_ = false;  // nothing was sent: the failure can still be told
+    return fail(ErrorCode::internal, "http", text.error().message);
   }
 
   Task<> send(std::span<const ByteView> pieces) {
@@ -347,6 +348,7 @@ Task<std::expected<http1::Request, http1::Refusal>> next_request(Stream& stream,
   switch (text.error().code) {
     case ErrorCode::malformed: co_return Outcome(std::unexpected(http1::Refusal{400, text.error().message}));
     case ErrorCode::too_large: co_return Outcome(std::unexpected(http1::Refusal{431, text.error().message}));
+    case ErrorCode::timed_out: co_return Outcome(std::unexpected(http1::Refusal{408, "the request head did not come in time"}));
     default: co_return fail(text.error());
   }
 }

@@ -104,8 +104,9 @@ class Http2Exchange final : public Exchange {
     for (const auto& f : extra) head.headers.add(f.name, f.value);
     started_ = true;
     auto sent = co_await stream_->respond(std::move(head), end_now);
-    if (!sent && sent.error().code == ErrorCode::invalid_argument) started_ = false;
-    co_return sent;
+    if (sent || sent.error().code != ErrorCode::invalid_argument) co_return sent;
+    started_ = false;  // nothing was sent: the failure can still be told
+    co_return fail(ErrorCode::internal, "http", sent.error().message);
   }
   Task<> send(ByteView bytes) {
     constexpr std::size_t kStep = 256U << 10;

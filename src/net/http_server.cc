@@ -3,6 +3,7 @@
 #include <array>
 
 #include "base/clock.h"
+#include "base/encoding.h"
 #include "base/log.h"
 #include "net/http2.h"
 #include "net/http_serve.h"
@@ -52,10 +53,14 @@ Task<> guarded(const Handler& handler, Exchange& exchange) {
 
 namespace {
 std::string json_text(std::string_view text) {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  const std::string safe = is_utf8(text) ? std::string(text) : printable(text, 2048);
   std::string out = "\"";
-  for (const char c : printable(text, 2048)) {
+  for (const char c : safe) {
+    const auto u = static_cast<unsigned char>(c);
     if (c == '"' || c == '\\') out += '\\';
-    out += c;
+    if (u >= ' ') out += c;
+    else (out += "\\u00").append({kHex[u >> 4], kHex[u & 15]});
   }
   return out + "\"";
 }

@@ -90,7 +90,7 @@ class Router {
 };
 
 struct ServerOptions {
-  std::string server_header;  // empty: none is sent
+  std::string server_header = {};  // empty: none is sent
   bool http1 = true, http2 = true;
   std::size_t max_connections = limits::kConnections;  // past it: accepted and closed
   std::size_t max_body = limits::kBody;                // of Exchange::body(); streaming is not limited

@@ -56,8 +56,9 @@ class Stream {
   // Abrupt end, both ways; idempotent.
   virtual void close() noexcept = 0;
 
-  // From `duration` on from now, operations under way or begun later end with timed_out; the stream is then only good
-  // for close(). nullopt takes the deadline away. Cheap: may be called for every operation.
+  // From `duration` on from now, operations under way or begun later end with timed_out, until the deadline is set anew.
+  // A read that timed out lost nothing; after a write that timed out the stream is only good for close(). nullopt takes
+  // the deadline away. Cheap: may be called for every operation.
   virtual void set_deadline(std::optional<Milliseconds> duration) = 0;
 
   [[nodiscard]] virtual Executor loop() const = 0;

@@ -196,17 +196,19 @@ TEST(Runtime, TasksLeftBehindAreDestroyed) {
     std::atomic<int>& gone;
     ~Mark() { ++gone; }
   };
-  std::atomic<int> gone = 0;
+  std::atomic<int> gone = 0, begun = 0;
   {
     Runtime runtime({.loops = 2, .workers = 1, .signals = false});
     const auto result = runtime.run([&](Runtime& r) -> Task<> {
-      const auto left = [](std::atomic<int>& count) -> Task<> {
+      const auto left = [](std::atomic<int>& count, std::atomic<int>& here) -> Task<> {
         const Mark mark{count};
+        ++here;
         Event event;
         co_return co_await event.wait();
       };
-      for (std::size_t i = 0; i < 4; ++i) spawn(r.loop(i), left(gone));
-      co_return co_await sleep_for(10ms);
+      for (std::size_t i = 0; i < 4; ++i) spawn(r.loop(i), left(gone, begun));
+      while (begun < 4) CAIRN_CO_CHECK(co_await sleep_for(1ms));
+      co_return Result<>{};
     });
     EXPECT_TRUE(result);
     EXPECT_EQ(gone, 0);

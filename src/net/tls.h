@@ -49,17 +49,17 @@ enum class TlsTrust {
 
 struct TlsOptions {
   bool tls13_only = false;
-  std::shared_ptr<const TlsIdentity> identity;  // servers: mandatory
-  std::vector<std::string> alpn;                // in order of preference; a server with a list refuses clients whose
+  std::shared_ptr<const TlsIdentity> identity = {};  // servers: mandatory
+  std::vector<std::string> alpn = {};           // in order of preference; a server with a list refuses clients whose
                                                 // list has nothing in common (no_application_protocol)
   TlsTrust trust = TlsTrust::system;            // clients; servers: of client certificates, where required
-  std::string extra_roots_pem;
-  PeerVerifier verifier;                        // with `system`/`given`: runs in addition
+  std::string extra_roots_pem = {};
+  PeerVerifier verifier = {};                   // with `system`/`given`: runs in addition
   bool require_client_certificate = false;      // servers
   bool check_host_name = true;                  // clients with system/given
   bool resumption = true;                       // false: no tickets, no sessions, no 0-RTT (0-RTT is never on)
   std::size_t max_certificate_message = limits::kCertificateMessage;
-  std::string groups;                           // OpenSSL list, e.g. "X25519:P-256"; empty: its default
+  std::string groups = {};                      // OpenSSL list, e.g. "X25519:P-256"; empty: its default
 };
 
 // Immutable configuration, shared by connections of any loop. Make a new one to rotate an identity.
