@@ -20,7 +20,7 @@ set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g0 -DNDEBUG")
 set(CMAKE_C_FLAGS_RELEASE "-O2 -g0 -DNDEBUG")
 
 add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wformat=2 -Wundef
-  -Wnon-virtual-dtor -Werror -fno-strict-aliasing -fstack-protector-strong -fcf-protection=full
+  -Wnon-virtual-dtor -Wno-missing-field-initializers -Werror -fno-strict-aliasing -fstack-protector-strong -fcf-protection=full
   -ffile-prefix-map=${CMAKE_SOURCE_DIR}=.)
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   # GCC 14 reports false positives of these in coroutines and inlined std code.

@@ -1,0 +1,29 @@
+// cairn: the person's tool. Each verb is a library of its own folder.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "base/log.h"
+#include "base/secret.h"
+#include "cli/up/up.h"
+
+int main(int argc, char** argv) {
+  using namespace cairn;
+  harden_process();
+  CLI::App app("Cairn: confidential inference for large language models, attested before anything is released.", "cairn");
+  app.set_version_flag("--version", "cairn " CAIRN_VERSION);
+  app.require_subcommand(1);
+  std::string log_level = "warn";
+  app.add_option("--log-level", log_level, "trace, debug, info, warn, error")->capture_default_str();
+
+  cli::UpOptions up;
+  CLI::App* up_command = app.add_subcommand("up", "encrypt a model, attest this machine, serve, and ask a first question");
+  cli::add_up_options(*up_command, up);
+
+  CLI11_PARSE(app, argc, argv);
+  if (const auto logging = start_logging("cairn", log_level); !logging) {
+    std::fprintf(stderr, "cairn: %s\n", logging.error().text().c_str());
+    return 2;
+  }
+  if (up_command->parsed()) return cli::run_up(std::move(up));
+  return 2;
+}

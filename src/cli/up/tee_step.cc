@@ -1,0 +1,201 @@
+// The machine: its TEE, the agent in front of it, and the measurement of what will run, before anything is released.
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/encoding.h"
+#include "base/file.h"
+#include "cli/up/engine.h"
+#include "cli/up/owner.h"
+#include "cli/up/session.h"
+#include "crypto/hash.h"
+#include "crypto/random.h"
+#include "device/simulator/simulator.h"
+#include "device/tee.h"
+#include "evidence/eventlog/measure.h"
+#include "kbs_protocol/aa_client.h"
+
+namespace cairn::cli {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::int64_t kAgentStartMs = 30'000;
+
+device::Scenario scenario_of(Tamper tamper) {
+  switch (tamper) {
+    case Tamper::quote: return device::Scenario::quote_flip;
+    case Tamper::replay: return device::Scenario::quote_replay;
+    case Tamper::tcb: return device::Scenario::tcb_revoked;
+    default: return device::Scenario::none;
+  }
+}
+
+Result<Digest<48>> file_sha384(const fs::path& path) {
+  CAIRN_TRY(const Fd fd, [&]() -> Result<Fd> {
+    Fd out(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!out) return fail(errno_error(errno, path.string(), "cannot read"));
+    return out;
+  }());
+  crypto::Hasher hasher(crypto::Hash::sha384);
+  Bytes buffer(1U << 20);
+  for (ssize_t n = 0; (n = ::read(fd.get(), buffer.data(), buffer.size())) != 0;) {
+    if (n < 0) return fail(errno_error(errno, path.string(), "cannot read"));
+    hasher.update(ByteView(buffer).first(static_cast<std::size_t>(n)));
+  }
+  return Digest<48>::from(hasher.finish());
+}
+
+// Manifest of the engine's files, paths relative to its root folder.
+Result<std::string> engine_manifest(const Session& s) {
+  CAIRN_TRY(const auto files, engine_files(s.options));
+  eventlog::Manifest manifest{.kind = "engine", .name = engine_name(s.options), .files = {}};
+  const fs::path root = s.options.engine_root.empty() ? "/" : s.options.engine_root;
+  for (const auto& path : files) {
+    CAIRN_TRY(const auto digest, file_sha384(path));
+    std::error_code ec;
+    manifest.files.push_back({.path = path.lexically_relative(root).string(), .size = fs::file_size(path, ec),
+                              .sha384 = digest, .verity = {}, .executable = ::access(path.c_str(), X_OK) == 0});
+  }
+  return eventlog::manifest_text(manifest);
+}
+
+Result<std::string> configuration(const Session& s) {
+  eventlog::ConfigDocument document;
+  document.ports = {s.options.port};
+  document.trustee_address = s.trustee_url();
+  if (s.options.engine_url.empty()) {
+    // The engine's own port is drawn anew each time and reachable from inside only: not part of what is promised.
+    for (const auto& argument : engine_arguments(s))
+      document.argv.push_back(argument == std::to_string(s.engine_port) ? "PORT" : argument);
+    document.read_only_mounts = {s.options.engine_root.empty() ? "model" : "/model"};
+    document.model_decryption_key_id = std::string(kKeyId);
+  } else {
+    document.argv = {"external", s.options.engine_url};
+  }
+  return eventlog::config_text(document);
+}
+
+struct Subject {
+  eventlog::Kind kind;
+  std::string name;
+  Digest<48> digest;
+};
+Result<std::vector<Subject>> subjects(const Session& s) {
+  std::vector<Subject> out;
+  if (s.model.files > 0) {
+    CAIRN_TRY(const Bytes digest, from_hex(s.model.manifest_digest));
+    CAIRN_TRY(const auto model, Digest<48>::from(digest));
+    CAIRN_TRY(const auto model_name, eventlog::measurement_name(s.model.name));
+    out.push_back({eventlog::Kind::model, model_name, model});
+  }
+  if (s.options.engine_url.empty()) {
+    CAIRN_TRY(const auto manifest, engine_manifest(s));
+    out.push_back({eventlog::Kind::engine, engine_name(s.options), eventlog::subject_digest(manifest)});
+  }
+  CAIRN_TRY(const auto text, configuration(s));
+  out.push_back({eventlog::Kind::config, "engine", eventlog::subject_digest(text)});
+  return out;
+}
+
+Result<void> extend(agent::Client& client, const eventlog::AaelEvent& e) {
+  return net::run_to_end<int>([&](net::Runtime&) -> net::Task<int> {
+           CAIRN_CO_CHECK(co_await client.extend(e.domain, e.operation, e.content));
+           co_return 0;
+         })
+      .transform([](int) {});
+}
+
+Result<void> measure(Session& s, const std::vector<Subject>& what) {
+  CAIRN_TRY(auto client, agent::Client::at("unix://" + s.agent_socket().string()));
+  CAIRN_TRY(auto boot_id, read_text("/proc/sys/kernel/random/boot_id"));
+  while (boot_id.ends_with('\n')) boot_id.pop_back();
+  CAIRN_TRY(auto run, eventlog::MeasureRun::begin(boot_id));
+  CAIRN_CHECK(extend(client, run.begin_event()));
+  for (const auto& subject : what) {
+    CAIRN_TRY(const auto event, run.add(subject.kind, subject.name, subject.digest));
+    CAIRN_CHECK(extend(client, event));
+  }
+  CAIRN_TRY(const auto ready, run.ready());
+  return extend(client, ready);
+}
+
+// The owner's side: what the machine must be for the key to be released. An engine once registered is not replaced by
+// another one in silence.
+Result<void> register_expected(Session& s, const std::vector<Subject>& what, device::Simulator* simulator) {
+  CAIRN_TRY(const Json known, registered_references(s));
+  Json values = Json::object();
+  for (const auto& subject : what) {
+    const eventlog::Measurement m{subject.kind, subject.name, subject.digest};
+    const std::string key = m.reference_key();
+    if (subject.kind == eventlog::Kind::engine && known.contains(key) && !s.options.trust_new_engine) continue;
+    values[key] = Json::array({m.content()});
+  }
+  if (simulator != nullptr) {
+    CAIRN_TRY(const auto mrtd, simulator->mr_td());
+    values["tdx.quote.body.mr_td"] = Json::array({hex(mrtd)});
+    for (unsigned i = 0; i < 3; ++i) {
+      CAIRN_TRY(const auto rtmr, simulator->read_rtmr(i));
+      values["tdx.quote.body.rtmr_" + std::to_string(i)] = Json::array({hex(rtmr)});
+    }
+  }
+  return register_references(s, values);
+}
+
+// Another binary under the same name: the program's bytes and one more.
+Result<void> replace_engine(Session& s) {
+  CAIRN_TRY(const auto files, engine_files(s.options));
+  const fs::path original = s.options.engine_root.empty() ? s.options.engine_program
+                                                          : s.options.engine_root / s.options.engine_program.relative_path();
+  CAIRN_TRY(Bytes program, read_file(original, std::size_t{1} << 30));
+  program.push_back(0);
+  const fs::path other = s.run / "engine" / original.filename();
+  CAIRN_CHECK(make_dirs(other.parent_path(), 0700));
+  CAIRN_CHECK(write_file(other, program, 0755));
+  s.options.engine_program = other;
+  s.options.engine_root.clear();
+  return {};
+}
+
+}  // namespace
+
+Result<void> start_tee(Session& s) {
+  s.screen->begin("Trusted execution environment");
+  CAIRN_TRY(const auto choice, device::tee_choice_named(s.options.tee));
+  std::unique_ptr<device::Simulator> simulator;
+  if (choice == device::TeeChoice::simulated) {
+    CAIRN_TRY(simulator, device::Simulator::open(s.simulator_dir()));
+    CAIRN_CHECK(simulator->set_scenario(scenario_of(s.options.tamper)));
+    CAIRN_CHECK(simulator->boot());
+    s.outcome.simulated = true;
+  } else {
+    if (s.options.tamper == Tamper::measurement || scenario_of(s.options.tamper) != device::Scenario::none)
+      return fail(ErrorCode::unsupported, "--tamper", "this way of tampering needs --tee simulated");
+    CAIRN_TRY(const auto tee, device::open_tee({.choice = choice, .simulator_dir = {}, .force_simulator = false}));
+  }
+  // What the owner expects comes from what the owner has; what is measured, from what is there.
+  CAIRN_TRY(const auto expected, subjects(s));
+  CAIRN_CHECK(register_expected(s, expected, simulator.get()));
+  if (s.options.tamper == Tamper::engine) CAIRN_CHECK(replace_engine(s));
+
+  const fs::path log = s.run / "aael";
+  std::vector<std::string> arguments = {"--attestation-sock", "unix://" + s.agent_socket().string(),
+                                        "--tee", s.options.tee, "--event-log", log.string(), "--enable-event-log"};
+  if (simulator) arguments.insert(arguments.end(), {"--simulator-state", s.simulator_dir().string()});
+  CAIRN_CHECK(s.start("cairn-aa", arguments, {"TRUSTEE_URL=" + s.trustee_url()}));
+  CAIRN_CHECK(s.wait_until("the attestation agent", kAgentStartMs, [&] {
+    auto client = agent::Client::at("unix://" + s.agent_socket().string(), net::Milliseconds(1000));
+    return client && net::run_to_end<std::string>([&](net::Runtime&) { return client->tee_type(); }).has_value();
+  }));
+  CAIRN_TRY(const auto measured, s.options.tamper == Tamper::engine ? subjects(s) : Result<std::vector<Subject>>(expected));
+  CAIRN_CHECK(measure(s, measured));
+
+  if (s.options.tamper == Tamper::measurement) {
+    const Bytes unlogged = crypto::random_bytes(48);
+    CAIRN_TRY(const auto value, Digest<48>::from(unlogged));
+    CAIRN_CHECK(simulator->extend_rtmr(3, value));
+  }
+  if (s.options.tamper == Tamper::eventlog) CAIRN_CHECK(drop_an_event(log));
+  s.screen->done(simulator ? simulator->description() : "Intel TDX");
+  return {};
+}
+
+}  // namespace cairn::cli
