@@ -44,10 +44,12 @@ net::Task<Answer> stream_answer(Session& s, std::string body, bool show) {
   net::HttpClient client(options);
   Answer out;
   const std::int64_t started = monotonic_ms();
-  CAIRN_CO_TRY(auto open, co_await client.open({.method = "POST",
-                                                .url = "http://127.0.0.1:" + std::to_string(s.options.port) + "/v1/chat/completions",
-                                                .headers = {{"Content-Type", "application/json"}},
-                                                .body = std::move(body)}));
+  net::ClientRequest request{.method = "POST",
+                             .url = "http://127.0.0.1:" + std::to_string(s.options.port) + "/v1/chat/completions",
+                             .headers = {},
+                             .body = std::move(body)};
+  request.headers.set("Content-Type", "application/json");
+  CAIRN_CO_TRY(auto open, co_await client.open(std::move(request)));
   if (open.head.status != 200) {
     auto text = co_await open.exchange->body(64U << 10);
     const std::string cause = cause_of(open.head.status, text.value_or(""));

@@ -55,12 +55,15 @@ struct Impostor::State {
 };
 
 net::Task<> Impostor::State::serve_stream(net::Http2StreamPtr stream) {
-  CAIRN_CO_CHECK(co_await stream->respond({.status = 200, .headers = {{"server", "tng"}}}));
+  net::ResponseHead accepted;
+  accepted.headers.set("server", "tng");
+  CAIRN_CO_CHECK(co_await stream->respond(accepted));
   CAIRN_CO_TRY(auto inside, co_await net::tls_accept(std::move(stream), tls));
   ++handshakes;
   // An HTTP/2 preface and settings are not yet the application's: count what streams carry.
   auto session = net::Http2Session::server(std::move(inside), [this](net::Http2StreamPtr tunnel) -> net::Task<> {
-    CAIRN_CO_CHECK(co_await tunnel->respond({.status = 200, .headers = {}}));
+    const net::ResponseHead accepted_too;
+    CAIRN_CO_CHECK(co_await tunnel->respond(accepted_too));
     Bytes chunk(16U << 10);
     for (;;) {
       CAIRN_CO_TRY(const std::size_t n, co_await tunnel->read_some(chunk));

@@ -85,6 +85,22 @@ Result<void> compare(Session& s) {
 
 }  // namespace
 
+Result<void> confirm_key_is_refused(Session& s) {
+  if (s.model.files == 0) return {};
+  s.screen->begin("Key release");
+  const auto verdict = s.refusal;
+  const auto key = fetch_key(s);
+  s.refusal = verdict;
+  if (!key) {
+    s.screen->done("refused by the key broker too");
+    return {};
+  }
+  std::error_code ec;
+  fs::remove(s.key_file(), ec);
+  s.refusal.reset();
+  return fail(ErrorCode::internal, "key broker", "it released the key to a machine whose evidence was refused");
+}
+
 Result<void> release_key_and_mount(Session& s) {
   if (s.model.files == 0) return {};
   std::int64_t started = monotonic_ms();

@@ -120,6 +120,8 @@ inline constexpr std::string_view kKeyPath = "default/aliyun/model-decryption-ke
 [[nodiscard]] Result<void> start_trustee(Session& session);
 [[nodiscard]] Result<void> start_tee(Session& session);
 [[nodiscard]] Result<void> appraise(Session& session);
+// After a refusal: the key broker, asked by the same machine, must refuse too.
+[[nodiscard]] Result<void> confirm_key_is_refused(Session& session);
 [[nodiscard]] Result<void> release_key_and_mount(Session& session);
 [[nodiscard]] Result<void> start_engine(Session& session);
 [[nodiscard]] Result<void> open_tunnel(Session& session);

@@ -65,7 +65,11 @@ Result<void> bring_up(Session& s) {
   CAIRN_CHECK(start_trustee(s));
   CAIRN_CHECK(prepare_model(s));
   CAIRN_CHECK(start_tee(s));
-  CAIRN_CHECK(appraise(s));
+  if (const auto verdict = appraise(s); !verdict) {
+    s.screen->failed("refused");
+    if (s.refusal) CAIRN_CHECK(confirm_key_is_refused(s));
+    return verdict;
+  }
   CAIRN_CHECK(release_key_and_mount(s));
   CAIRN_CHECK(start_engine(s));
   CAIRN_CHECK(open_tunnel(s));
