@@ -4,7 +4,9 @@
 
 #include "base/log.h"
 #include "base/secret.h"
+#include "cli/measure/measure.h"
 #include "cli/up/up.h"
+#include "cli/verify/verify.h"
 
 int main(int argc, char** argv) {
   using namespace cairn;
@@ -19,11 +21,15 @@ int main(int argc, char** argv) {
   CLI::App* up_command = app.add_subcommand("up", "encrypt a model, attest this machine, serve, and ask a first question");
   cli::add_up_options(*up_command, up);
 
+  int exit_code = 0;
+  cli::add_verify(app, exit_code);
+  cli::add_measure(app, exit_code);
+
   CLI11_PARSE(app, argc, argv);
   if (const auto logging = start_logging("cairn", log_level); !logging) {
     std::fprintf(stderr, "cairn: %s\n", logging.error().text().c_str());
     return 2;
   }
   if (up_command->parsed()) return cli::run_up(std::move(up));
-  return 2;
+  return exit_code;
 }

@@ -1,6 +1,4 @@
 // The key's way: released by the key broker after attestation, held in memory for a moment, used to mount the model.
-#include <sys/stat.h>
-
 #include "base/clock.h"
 #include "base/encoding.h"
 #include "base/file.h"
@@ -40,12 +38,6 @@ Result<void> fetch_key(Session& s) {
   return {};
 }
 
-bool is_mounted(const fs::path& folder) {
-  struct stat here {}, above {};
-  return ::stat(folder.c_str(), &here) == 0 && ::stat(folder.parent_path().c_str(), &above) == 0 &&
-         here.st_dev != above.st_dev;
-}
-
 Result<void> mount(Session& s) {
   fs::path source = s.cipher_dir();
   if (s.options.tamper == Tamper::model) {
@@ -55,10 +47,15 @@ Result<void> mount(Session& s) {
     CAIRN_CHECK(copy_with_a_flipped_bit(s.cipher_dir(), source));
   }
   CAIRN_CHECK(make_dirs(s.mount_dir(), 0755));
+  const fs::path ready = s.run / "mounted";
   CAIRN_CHECK(s.start("cairn-cachefs", {"mount", "--source", source.string(), "--mountpoint", s.mount_dir().string(),
-                                        "--passfile", s.key_file().string(), "--wipe-passfile", "--foreground",
-                                        "--expect-root", s.model.manifest_digest, "--verify", "full"}));
-  const auto mounted = s.wait_until("verifying and mounting", kMountMs, [&] { return is_mounted(s.mount_dir()); });
+                                        "--passfile", s.key_file().string(), "--wipe-passfile", "--verify", "full",
+                                        "--expect-root", "sha384:" + s.model.manifest_digest, "--ready-file",
+                                        ready.string()}));
+  const auto mounted = s.wait_until("verifying and mounting", kMountMs, [&] {
+    std::error_code ec;
+    return fs::exists(ready, ec);
+  });
   if (!mounted) {
     const auto status = s.processes.back().ended();
     if (!status) return fail(mounted.error());

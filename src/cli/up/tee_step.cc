@@ -4,10 +4,10 @@
 #include "base/clock.h"
 #include "base/encoding.h"
 #include "base/file.h"
+#include "cli/measure/files.h"
 #include "cli/up/engine.h"
 #include "cli/up/owner.h"
 #include "cli/up/session.h"
-#include "crypto/hash.h"
 #include "crypto/random.h"
 #include "device/simulator/simulator.h"
 #include "device/tee.h"
@@ -29,31 +29,15 @@ device::Scenario scenario_of(Tamper tamper) {
   }
 }
 
-Result<Digest<48>> file_sha384(const fs::path& path) {
-  CAIRN_TRY(const Fd fd, [&]() -> Result<Fd> {
-    Fd out(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!out) return fail(errno_error(errno, path.string(), "cannot read"));
-    return out;
-  }());
-  crypto::Hasher hasher(crypto::Hash::sha384);
-  Bytes buffer(1U << 20);
-  for (ssize_t n = 0; (n = ::read(fd.get(), buffer.data(), buffer.size())) != 0;) {
-    if (n < 0) return fail(errno_error(errno, path.string(), "cannot read"));
-    hasher.update(ByteView(buffer).first(static_cast<std::size_t>(n)));
-  }
-  return Digest<48>::from(hasher.finish());
-}
-
 // Manifest of the engine's files, paths relative to its root folder.
 Result<std::string> engine_manifest(const Session& s) {
   CAIRN_TRY(const auto files, engine_files(s.options));
   eventlog::Manifest manifest{.kind = "engine", .name = engine_name(s.options), .files = {}};
   const fs::path root = s.options.engine_root.empty() ? "/" : s.options.engine_root;
   for (const auto& path : files) {
-    CAIRN_TRY(const auto digest, file_sha384(path));
-    std::error_code ec;
-    manifest.files.push_back({.path = path.lexically_relative(root).string(), .size = fs::file_size(path, ec),
-                              .sha384 = digest, .verity = {}, .executable = ::access(path.c_str(), X_OK) == 0});
+    CAIRN_TRY(const auto digests, hash_file(path));
+    manifest.files.push_back({.path = path.lexically_relative(root).string(), .size = digests.size,
+                              .sha384 = digests.sha384, .verity = {}, .executable = ::access(path.c_str(), X_OK) == 0});
   }
   return eventlog::manifest_text(manifest);
 }
@@ -106,16 +90,10 @@ Result<void> extend(agent::Client& client, const eventlog::AaelEvent& e) {
 
 Result<void> measure(Session& s, const std::vector<Subject>& what) {
   CAIRN_TRY(auto client, agent::Client::at("unix://" + s.agent_socket().string()));
-  CAIRN_TRY(auto boot_id, read_text("/proc/sys/kernel/random/boot_id"));
-  while (boot_id.ends_with('\n')) boot_id.pop_back();
-  CAIRN_TRY(auto run, eventlog::MeasureRun::begin(boot_id));
-  CAIRN_CHECK(extend(client, run.begin_event()));
-  for (const auto& subject : what) {
-    CAIRN_TRY(const auto event, run.add(subject.kind, subject.name, subject.digest));
-    CAIRN_CHECK(extend(client, event));
-  }
-  CAIRN_TRY(const auto ready, run.ready());
-  return extend(client, ready);
+  CAIRN_TRY(const auto boot, boot_id());
+  CAIRN_TRY(auto measurer, Measurer::begin([&](const eventlog::AaelEvent& e) { return extend(client, e); }, boot));
+  for (const auto& subject : what) CAIRN_CHECK(measurer.subject(subject.kind, subject.name, subject.digest));
+  return measurer.ready();
 }
 
 // The owner's side: what the machine must be for the key to be released. An engine once registered is not replaced by
