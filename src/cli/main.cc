@@ -4,8 +4,10 @@
 
 #include "base/log.h"
 #include "base/secret.h"
+#include "cli/attest/attest.h"
 #include "cli/measure/measure.h"
 #include "cli/model/model.h"
+#include "cli/trustee/trustee.h"
 #include "cli/up/up.h"
 #include "cli/verify/verify.h"
 
@@ -23,7 +25,9 @@ int main(int argc, char** argv) {
   cli::add_up_options(*up_command, up);
 
   int exit_code = 0;
+  cli::add_attest(app, exit_code);
   cli::add_model(app, exit_code);
+  cli::add_trustee(app, exit_code);
   cli::add_verify(app, exit_code);
   cli::add_measure(app, exit_code);
 
