@@ -7,6 +7,7 @@
 #include "cli/attest/attest.h"
 #include "cli/measure/measure.h"
 #include "cli/model/model.h"
+#include "cli/policy/policy.h"
 #include "cli/trustee/trustee.h"
 #include "cli/up/up.h"
 #include "cli/verify/verify.h"
@@ -17,8 +18,12 @@ int main(int argc, char** argv) {
   CLI::App app("Cairn: confidential inference for large language models, attested before anything is released.", "cairn");
   app.set_version_flag("--version", "cairn " CAIRN_VERSION);
   app.require_subcommand(1);
-  std::string log_level = "warn";
-  app.add_option("--log-level", log_level, "trace, debug, info, warn, error")->capture_default_str();
+  // Verbs run while the line is parsed, so logging stands before it.
+  (void)start_logging("cairn", "warn");
+  app.add_option_function<std::string>(
+      "--log-level", [](const std::string& level) { spdlog::set_level(spdlog::level::from_str(level)); },
+      "trace, debug, info, warn (default), error, off")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}));
 
   cli::UpOptions up;
   CLI::App* up_command = app.add_subcommand("up", "encrypt a model, attest this machine, serve, and ask a first question");
@@ -27,15 +32,12 @@ int main(int argc, char** argv) {
   int exit_code = 0;
   cli::add_attest(app, exit_code);
   cli::add_model(app, exit_code);
+  cli::add_policy(app, exit_code);
   cli::add_trustee(app, exit_code);
   cli::add_verify(app, exit_code);
   cli::add_measure(app, exit_code);
 
   CLI11_PARSE(app, argc, argv);
-  if (const auto logging = start_logging("cairn", log_level); !logging) {
-    std::fprintf(stderr, "cairn: %s\n", logging.error().text().c_str());
-    return 2;
-  }
   if (up_command->parsed()) return cli::run_up(std::move(up));
   return exit_code;
 }
