@@ -124,7 +124,8 @@ int guarded(const fs::path& folder, const std::function<int()>& body) {
   end_descendants();
   remove_run_folder(folder);
   if (WIFEXITED(status)) return WEXITSTATUS(status);
-  std::fprintf(stderr, "cairn: the run was killed; everything it had started was stopped and unmounted\n");
+  std::fprintf(stderr, "cairn: the run was killed by signal %d; everything it had started was stopped and unmounted\n",
+               WTERMSIG(status));
   return 1;
 }
 

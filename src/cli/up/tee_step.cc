@@ -80,7 +80,9 @@ Result<std::vector<Subject>> subjects(const Session& s) {
   return out;
 }
 
-Result<void> extend(agent::Client& client, const eventlog::AaelEvent& e) {
+// A client lives on one loop, and each call here runs on a loop of its own.
+Result<void> extend(const Session& s, const eventlog::AaelEvent& e) {
+  CAIRN_TRY(auto client, agent::Client::at("unix://" + s.agent_socket().string()));
   return net::run_to_end<int>([&](net::Runtime&) -> net::Task<int> {
            CAIRN_CO_CHECK(co_await client.extend(e.domain, e.operation, e.content));
            co_return 0;
@@ -89,9 +91,8 @@ Result<void> extend(agent::Client& client, const eventlog::AaelEvent& e) {
 }
 
 Result<void> measure(Session& s, const std::vector<Subject>& what) {
-  CAIRN_TRY(auto client, agent::Client::at("unix://" + s.agent_socket().string()));
   CAIRN_TRY(const auto boot, boot_id());
-  CAIRN_TRY(auto measurer, Measurer::begin([&](const eventlog::AaelEvent& e) { return extend(client, e); }, boot));
+  CAIRN_TRY(auto measurer, Measurer::begin([&](const eventlog::AaelEvent& e) { return extend(s, e); }, boot));
   for (const auto& subject : what) CAIRN_CHECK(measurer.subject(subject.kind, subject.name, subject.digest));
   return measurer.ready();
 }
