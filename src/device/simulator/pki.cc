@@ -27,23 +27,29 @@ Result<void> check_private(const std::filesystem::path& path) {
   return {};
 }
 
-Result<crypto::PrivateKey> open_key(const std::filesystem::path& path) {
+std::unexpected<Error> missing(const std::filesystem::path& path) {
+  return fail(ErrorCode::not_found, path.string(), "the simulator's key is gone; remove the whole folder to begin anew");
+}
+
+Result<crypto::PrivateKey> open_key(const std::filesystem::path& path, bool make) {
   if (std::filesystem::exists(path)) {
     CAIRN_CHECK(check_private(path));
     CAIRN_TRY(const auto pem, read_secret(path));
     return crypto::PrivateKey::from_pem(as_text(pem.view()));
   }
+  if (!make) return missing(path);
   CAIRN_TRY(auto key, crypto::PrivateKey::generate(crypto::KeyType::ec_p256));
   const Secret pem = key.pkcs8_pem();
   CAIRN_CHECK(write_file(path, pem.view(), 0600));
   return key;
 }
 
-Result<Secret> open_mac_key(const std::filesystem::path& path) {
+Result<Secret> open_mac_key(const std::filesystem::path& path, bool make) {
   if (std::filesystem::exists(path)) {
     CAIRN_CHECK(check_private(path));
     return read_secret(path);
   }
+  if (!make) return missing(path);
   Secret key = crypto::random_secret(32);
   CAIRN_CHECK(write_file(path, key.view(), 0600));
   return key;
@@ -95,14 +101,14 @@ Result<crypto::Certificate> make_pck(const Keys& keys, const Platform& platform,
 
 }  // namespace
 
-Result<Keys> Keys::open(const std::filesystem::path& dir) {
-  CAIRN_TRY(auto root, open_key(dir / "root.pem"));
-  CAIRN_TRY(auto other, open_key(dir / "other-root.pem"));
-  CAIRN_TRY(auto ca, open_key(dir / "platform-ca.pem"));
-  CAIRN_TRY(auto tcb, open_key(dir / "tcb-signing.pem"));
-  CAIRN_TRY(auto pck, open_key(dir / "pck.pem"));
-  CAIRN_TRY(auto attestation, open_key(dir / "attestation.pem"));
-  CAIRN_TRY(auto mac, open_mac_key(dir / "report-mac.bin"));
+Result<Keys> Keys::open(const std::filesystem::path& dir, bool make) {
+  CAIRN_TRY(auto root, open_key(dir / "root.pem", make));
+  CAIRN_TRY(auto other, open_key(dir / "other-root.pem", make));
+  CAIRN_TRY(auto ca, open_key(dir / "platform-ca.pem", make));
+  CAIRN_TRY(auto tcb, open_key(dir / "tcb-signing.pem", make));
+  CAIRN_TRY(auto pck, open_key(dir / "pck.pem", make));
+  CAIRN_TRY(auto attestation, open_key(dir / "attestation.pem", make));
+  CAIRN_TRY(auto mac, open_mac_key(dir / "report-mac.bin", make));
   return Keys{std::move(root), std::move(other),       std::move(ca), std::move(tcb),
               std::move(pck),  std::move(attestation), std::move(mac)};
 }

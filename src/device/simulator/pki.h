@@ -17,8 +17,9 @@ struct Keys {
   crypto::PrivateKey root, other_root, platform_ca, tcb_signing, pck, attestation;
   Secret mac;
 
-  // Reads `dir`, making each key that is not there (0600). permission_denied where a key is readable by others.
-  [[nodiscard]] static Result<Keys> open(const std::filesystem::path& dir);
+  // Reads `dir`. A key that is not there is made (0600) where `make`, else not_found: a platform does not change its keys.
+  // permission_denied where a key is readable by others.
+  [[nodiscard]] static Result<Keys> open(const std::filesystem::path& dir, bool make = true);
   // The root that signs under `scenario`.
   [[nodiscard]] const crypto::PrivateKey& signing_root(Scenario scenario) const {
     return scenario == Scenario::other_root ? other_root : root;
@@ -43,7 +44,7 @@ inline constexpr std::uint16_t kPceSvn = 13;
 // Component SVNs of the PCK certificate whose first decides the TCB status (collateral_maker.h holds the levels).
 [[nodiscard]] std::array<std::uint8_t, 16> components(Scenario scenario);
 
-// Valid from a day before `at`. `root` is reused where given (so that root.pem stays the same file) .
+// All valid from a day before `at`. The root is made once; the others anew with every change of scenario.
 [[nodiscard]] Result<crypto::Certificate> make_root(const crypto::PrivateKey& key, Time at);
 [[nodiscard]] Result<Certificates> make_certificates(const Keys& keys, const Platform& platform,
                                                      const crypto::Certificate& root, Scenario scenario, Time at);

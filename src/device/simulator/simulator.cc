@@ -183,9 +183,10 @@ Result<std::unique_ptr<Simulator>> Simulator::open(const std::filesystem::path& 
   if (dir.has_parent_path()) CAIRN_CHECK(make_dirs(dir));
   CAIRN_CHECK(make_dirs(dir / "keys", 0700));
   CAIRN_TRY(const Fd lock, lock_folder(dir));
-  CAIRN_TRY(auto keys, sim::Keys::open(dir / "keys"));
+  const bool first = !std::filesystem::exists(dir / "td.json");
+  CAIRN_TRY(auto keys, sim::Keys::open(dir / "keys", first));
   auto state = std::make_unique<State>(State{dir, std::move(keys), {}});
-  if (!std::filesystem::exists(dir / "td.json")) CAIRN_CHECK(state->first_start());
+  if (first) CAIRN_CHECK(state->first_start());
   CAIRN_TRY(auto stored, state->load());
   CAIRN_CHECK(state->renew(stored));
   CAIRN_TRY(const auto pem, read_text(dir / "root.pem"));

@@ -225,6 +225,11 @@ TEST_F(SimulatorTest, RefusesToHideHardwareAndToUseOpenKeys) {
   EXPECT_EQ(Simulator::open(dir_ / "td", false, dir_ / "none").error().code, ErrorCode::permission_denied);
 }
 
+TEST_F(SimulatorTest, ALostKeyIsNotReplacedInSilence) {
+  std::filesystem::remove(dir_ / "td/keys/pck.pem");
+  EXPECT_EQ(Simulator::open(dir_ / "td", false, dir_ / "none").error().code, ErrorCode::not_found);
+}
+
 TEST_F(SimulatorTest, ADamagedStateIsAnErrorWithAdvice) {
   ASSERT_TRUE(write_text(dir_ / "td/td.json", "{}"));
   const auto quote = td_->quote(nonce(1));
