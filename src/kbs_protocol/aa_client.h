@@ -24,8 +24,8 @@ namespace cairn::agent {
 //   });
 //
 // Errors: unavailable (nobody listens; the message names the socket), timed_out, and for an error the agent answered
-// its status as code (INTERNAL -> internal, UNIMPLEMENTED -> unsupported, INVALID_ARGUMENT -> invalid_argument) with its
-// message. The agent keeps causes in its own log.
+// its status as code (INTERNAL -> internal, UNIMPLEMENTED -> unsupported, INVALID_ARGUMENT -> invalid_argument) with
+// its message. The agent keeps causes in its own log.
 class Client {
  public:
   // "unix:///path" or a plain absolute path; anything else is invalid_argument.

@@ -14,23 +14,32 @@ ErrorCode code_of(const Refusal& refusal) {
   if (refusal.type == "PolicyDeny") return ErrorCode::permission_denied;
   if (refusal.type == "AttestationError") return ErrorCode::evidence_rejected;
   switch (refusal.status) {
-    case 400: return ErrorCode::malformed;
-    case 401: return ErrorCode::unauthenticated;
-    case 403: return ErrorCode::permission_denied;
-    case 404: return ErrorCode::not_found;
-    case 413: return ErrorCode::too_large;
-    case 422: return ErrorCode::evidence_rejected;
+    case 400:
+      return ErrorCode::malformed;
+    case 401:
+      return ErrorCode::unauthenticated;
+    case 403:
+      return ErrorCode::permission_denied;
+    case 404:
+      return ErrorCode::not_found;
+    case 413:
+      return ErrorCode::too_large;
+    case 422:
+      return ErrorCode::evidence_rejected;
     case 502:
     case 503:
-    case 504: return ErrorCode::unavailable;
-    default: return ErrorCode::internal;
+    case 504:
+      return ErrorCode::unavailable;
+    default:
+      return ErrorCode::internal;
   }
 }
 
 std::unexpected<Error> refused(std::string_view server, std::string_view what, const net::Response& response) {
   const Refusal refusal = parse_refusal(response.status, response.body);
   const std::string kind = refusal.type.empty() ? "http_" + std::to_string(response.status) : refusal.type;
-  return fail(code_of(refusal), "kbs." + kind, std::string(server) + " refused " + std::string(what) + ": " + refusal.text());
+  return fail(code_of(refusal), "kbs." + kind,
+              std::string(server) + " refused " + std::string(what) + ": " + refusal.text());
 }
 
 Result<std::string> checked_base(std::string url) {
@@ -67,7 +76,10 @@ void add_common_headers(net::Headers& headers, const std::optional<std::string>&
 
 struct Client::State {
   State(ClientOptions o, EvidenceProvider* provider, TeeKey k)
-      : options(std::move(o)), evidence(provider), key(std::move(k)), http(http_options(options.extra_roots, options.timeout)) {}
+      : options(std::move(o)),
+        evidence(provider),
+        key(std::move(k)),
+        http(http_options(options.extra_roots, options.timeout)) {}
 
   [[nodiscard]] std::string url(std::string_view rest) const { return options.url + "/kbs/v0/" + std::string(rest); }
 
@@ -88,7 +100,8 @@ struct Client::State {
       CAIRN_CO_TRY(out.additional_evidence,
                    co_await evidence->additional_evidence(crypto::digest(challenge.hash, as_bytes(device_text))));
     }
-    CAIRN_CO_TRY(const std::string text, runtime_data(options.profile, challenge, key.public_jwk(), out.additional_evidence));
+    CAIRN_CO_TRY(const std::string text,
+                 runtime_data(options.profile, challenge, key.public_jwk(), out.additional_evidence));
     CAIRN_CO_TRY(out.evidence, co_await evidence->evidence(crypto::digest(challenge.hash, as_bytes(text))));
     co_return out;
   }
@@ -208,7 +221,8 @@ net::Task<std::string> attestation_service_token(AttestationServiceOptions optio
   if (!response) co_return fail(std::move(response.error()).in("the attestation service at " + base));
   if (response->status != 200) co_return refused("the attestation service", "the evidence", *response);
   while (!response->body.empty() && response->body.back() == '\n') response->body.pop_back();
-  if (response->body.empty()) co_return fail(ErrorCode::malformed, "token", "the attestation service's answer is empty");
+  if (response->body.empty())
+    co_return fail(ErrorCode::malformed, "token", "the attestation service's answer is empty");
   co_return std::move(response->body);
 }
 

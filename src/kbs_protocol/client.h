@@ -43,13 +43,13 @@ class AgentEvidence final : public EvidenceProvider {
 };
 
 struct ClientOptions {
-  std::string url = {};                     // base: "http://h:8081/api"; trailing '/' are removed
+  std::string url = {};  // base: "http://h:8081/api"; trailing '/' are removed
   Profile profile = Profile::p1;
-  std::string extra_roots = {};             // PEM certificates trusted for https besides the system's
-  std::optional<std::string> api_key = {};  // sent as Authorization: Bearer
-  std::optional<std::string> instance_info = {};   // JSON for the header AAInstanceInfo
-  std::optional<std::string> init_data_toml = {};  // P2
-  net::Milliseconds timeout = limits::request_timeout;       // per request
+  std::string extra_roots = {};                         // PEM certificates trusted for https besides the system's
+  std::optional<std::string> api_key = {};              // sent as Authorization: Bearer
+  std::optional<std::string> instance_info = {};        // JSON for the header AAInstanceInfo
+  std::optional<std::string> init_data_toml = {};       // P2
+  net::Milliseconds timeout = limits::request_timeout;  // per request
   net::Milliseconds handshake_pause = limits::handshake_pause;  // between failed handshakes of token()
 };
 

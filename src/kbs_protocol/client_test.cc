@@ -105,7 +105,8 @@ TEST(KbsClient, RefusalsAreFinalAndSayWhy) {
   const Error policy = refused([](MockKbs& m) { m.refuse_resource = "PolicyDeny"; });
   EXPECT_EQ(policy.code, ErrorCode::permission_denied);
   EXPECT_EQ(policy.where, "kbs.PolicyDeny");
-  EXPECT_EQ(policy.message, "the key broker refused default/aliyun/model-decryption-key: HTTP 403 PolicyDeny: Access denied by policy");
+  EXPECT_EQ(policy.message,
+            "the key broker refused default/aliyun/model-decryption-key: HTTP 403 PolicyDeny: Access denied by policy");
   const Error plugin = refused([](MockKbs& m) { m.refuse_resource = "PluginInternalError", m.refuse_status = 500; });
   EXPECT_EQ(plugin.where, "kbs.PluginInternalError");
   EXPECT_EQ(refused([](MockKbs& m) { m.resources.clear(); }).code, ErrorCode::not_found);
@@ -139,8 +140,9 @@ TEST(KbsClient, AnAlteredAnswerDoesNotDecrypt) {
 TEST(KbsClient, TokenIsTriedFiveTimesWhenNobodyAnswers) {
   SampleEvidence evidence;
   const auto outcome = net::run_to_end<std::string>([&](net::Runtime&) -> net::Task<std::string> {
-    CAIRN_CO_TRY(auto client, Client::create({.url = "http://127.0.0.1:1/api", .handshake_pause = net::Milliseconds(20)}, evidence,
-                                             *TeeKey::generate(TeeKeyKind::ecdh_p256)));
+    CAIRN_CO_TRY(auto client,
+                 Client::create({.url = "http://127.0.0.1:1/api", .handshake_pause = net::Milliseconds(20)}, evidence,
+                                *TeeKey::generate(TeeKeyKind::ecdh_p256)));
     co_return co_await client->token();
   });
   ASSERT_FALSE(outcome);
@@ -189,7 +191,8 @@ TEST(KbsClient, ConcurrentCallsShareOneHandshake) {
 
 TEST(KbsClient, TokenTimes) {
   const auto token = [](std::string_view claims) {
-    return base64url(as_bytes(R"({"alg":"ES256"})")) + "." + base64url(as_bytes(claims)) + "." + base64url(as_bytes("sig"));
+    return base64url(as_bytes(R"({"alg":"ES256"})")) + "." + base64url(as_bytes(claims)) + "." +
+           base64url(as_bytes("sig"));
   };
   EXPECT_TRUE(token_is_current(token("{}"), Time{100}));
   EXPECT_TRUE(token_is_current(token(R"({"exp":101,"nbf":99})"), Time{100}));

@@ -63,22 +63,27 @@ TEST(Proto, RoundTrip) {
 }
 
 TEST(Proto, UnknownMembersAreSkippedAndTheLastValueWins) {
-  const auto r = decode<agent::TokenRequest>(*from_hex("0a0161" "9a0602ffff" "2805" "310000000000000000" "3d00000000" "0a0162"));
+  const auto r =
+      decode<agent::TokenRequest>(*from_hex("0a0161"
+                                            "9a0602ffff"
+                                            "2805"
+                                            "310000000000000000"
+                                            "3d00000000"
+                                            "0a0162"));
   ASSERT_TRUE(r);
   EXPECT_EQ(r->token_type, "b");
 }
 
 TEST(Proto, MalformedIsRefused) {
-  for (const char* bad : {"0a", "0a05", "0a0261", "08", "0aff", "0affffffffffffffffff7f", "0b", "0c", "00", "0a01ff", "0801",
-                          "80808080808080808080808001", "ffffffffffffffffff02"})
+  for (const char* bad : {"0a", "0a05", "0a0261", "08", "0aff", "0affffffffffffffffff7f", "0b", "0c", "00", "0a01ff",
+                          "0801", "80808080808080808080808001", "ffffffffffffffffff02"})
     EXPECT_FALSE(decode<agent::TokenRequest>(*from_hex(bad))) << bad;
   EXPECT_FALSE(decode<Everything>(*from_hex("220208")));  // a nested message that ends early
 }
 
 TEST(Proto, EveryTruncationIsHarmless) {
   const Bytes whole = encode(agent::ExtendRequest{"domain", "operation", "content", 17});
-  for (std::size_t n = 0; n < whole.size(); ++n)
-    (void)decode<agent::ExtendRequest>(ByteView(whole).first(n));
+  for (std::size_t n = 0; n < whole.size(); ++n) (void)decode<agent::ExtendRequest>(ByteView(whole).first(n));
 }
 
 }  // namespace

@@ -51,7 +51,8 @@ Result<Json> parse_evidence(std::string_view text) {
 std::string one_line(std::string_view text, std::size_t limit = limits::error_body_bytes) {
   const bool cut = text.size() > limit;
   text = text.substr(0, limit);
-  while (cut && !text.empty() && !is_utf8(text) && (static_cast<unsigned char>(text.back()) & 0x80) != 0) text.remove_suffix(1);
+  while (cut && !text.empty() && !is_utf8(text) && (static_cast<unsigned char>(text.back()) & 0x80) != 0)
+    text.remove_suffix(1);
   if (!is_utf8(text)) return printable(text, limit);
   std::string out;
   for (const char c : text) {
@@ -116,16 +117,15 @@ Result<std::string> runtime_data(Profile profile, const Challenge& challenge, co
 
 Result<std::string> attest_body(Profile profile, const Challenge& challenge, const Json& tee_pubkey,
                                 const Attestation& attestation) {
-  if (profile == Profile::p1)
-    return compact_json({{"tee-pubkey", tee_pubkey}, {"tee-evidence", attestation.evidence}});
+  if (profile == Profile::p1) return compact_json({{"tee-pubkey", tee_pubkey}, {"tee-evidence", attestation.evidence}});
   CAIRN_TRY(Json primary, parse_evidence(attestation.evidence));
   Json init_data;
   if (attestation.init_data_toml) init_data = {{"format", "toml"}, {"body", *attestation.init_data_toml}};
-  return compact_json({{"init-data", std::move(init_data)},
-                       {"runtime-data", {{"nonce", challenge.nonce}, {"tee-pubkey", tee_pubkey}}},
-                       {"tee-evidence",
-                        {{"primary_evidence", std::move(primary)},
-                         {"additional_evidence", attestation.additional_evidence}}}});
+  return compact_json(
+      {{"init-data", std::move(init_data)},
+       {"runtime-data", {{"nonce", challenge.nonce}, {"tee-pubkey", tee_pubkey}}},
+       {"tee-evidence",
+        {{"primary_evidence", std::move(primary)}, {"additional_evidence", attestation.additional_evidence}}}});
 }
 
 Result<std::string> parse_attest_answer(std::string_view body) {

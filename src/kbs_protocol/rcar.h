@@ -39,8 +39,8 @@ struct Challenge {
 [[nodiscard]] Result<std::string> device_runtime_data(const Challenge& challenge, const Json& tee_pubkey);
 
 struct Attestation {
-  std::string evidence = {};             // the primary TEE's evidence JSON text
-  std::string additional_evidence = {};  // P2: JSON text of tee -> evidence, or ""
+  std::string evidence = {};                       // the primary TEE's evidence JSON text
+  std::string additional_evidence = {};            // P2: JSON text of tee -> evidence, or ""
   std::optional<std::string> init_data_toml = {};  // P2
 };
 // Body of POST attest. P2 refuses evidence that is not JSON (malformed): it travels as a JSON value.

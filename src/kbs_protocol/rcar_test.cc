@@ -30,8 +30,8 @@ TEST(Rcar, P1VectorsByteForByte) {
   EXPECT_EQ(v["runtime_data_text"], *text);
   for (const auto& [name, digest] : v["runtime_data_digest"].items())
     EXPECT_EQ(digest, hex(crypto::digest(*crypto::hash_by_name(name), as_bytes(*text)))) << name;
-  const auto body = attest_body(Profile::p1, *challenge, v["tee_pubkey"],
-                                {.evidence = v["attest_body_example"]["tee-evidence"]});
+  const auto body =
+      attest_body(Profile::p1, *challenge, v["tee_pubkey"], {.evidence = v["attest_body_example"]["tee-evidence"]});
   EXPECT_EQ(v["attest_body_example"], *parse_json(*body));
 }
 
@@ -52,8 +52,7 @@ TEST(Rcar, P2VectorsByteForByte) {
     EXPECT_EQ(c["primary_runtime_data_text"], *text);
     EXPECT_EQ(c["primary_runtime_data_digest"]["sha384"], hex(crypto::sha384(as_bytes(*text)).view()));
     const std::string primary = compact_json(c["attest_body"]["tee-evidence"]["primary_evidence"]);
-    const auto body = attest_body(Profile::p2, *challenge, key,
-                                  {.evidence = primary, .additional_evidence = devices});
+    const auto body = attest_body(Profile::p2, *challenge, key, {.evidence = primary, .additional_evidence = devices});
     EXPECT_EQ(c["attest_body"], *parse_json(*body));
   }
 }
@@ -64,8 +63,9 @@ TEST(Rcar, RuntimeDataIsSortedAndCompact) {
   const Json key = {{"kty", "RSA"}, {"n", "AQ"}, {"e", "AQAB"}, {"alg", "RSA1_5"}};
   EXPECT_EQ(*runtime_data(Profile::p1, c, key, "ignored"),
             R"({"nonce":"N","tee-pubkey":{"alg":"RSA1_5","e":"AQAB","kty":"RSA","n":"AQ"}})");
-  EXPECT_EQ(*runtime_data(Profile::p2, c, key, R"({"a":1})"),
-            R"({"additional-evidence":"{\"a\":1}","nonce":"N","tee-pubkey":{"alg":"RSA1_5","e":"AQAB","kty":"RSA","n":"AQ"}})");
+  EXPECT_EQ(
+      *runtime_data(Profile::p2, c, key, R"({"a":1})"),
+      R"({"additional-evidence":"{\"a\":1}","nonce":"N","tee-pubkey":{"alg":"RSA1_5","e":"AQAB","kty":"RSA","n":"AQ"}})");
 }
 
 TEST(Rcar, ExtraParamsSelectTheHash) {
@@ -110,13 +110,18 @@ TEST(Rcar, AttestationServiceBodies) {
   EXPECT_EQ(*attestation_service_body(Profile::p1, r), R"({"evidence":"e30","policy_ids":["default"],"tee":"tdx"})");
   r.additional_evidence = R"({"nvidia":{"a":1}})";
   r.policy_ids = {};
-  EXPECT_EQ(*attestation_service_body(Profile::p2, r),
-            R"({"policy_ids":[],"verification_requests":[{"evidence":"e30","tee":"tdx"},{"evidence":"eyJhIjoxfQ","tee":"nvidia"}]})");
+  EXPECT_EQ(
+      *attestation_service_body(Profile::p2, r),
+      R"({"policy_ids":[],"verification_requests":[{"evidence":"e30","tee":"tdx"},{"evidence":"eyJhIjoxfQ","tee":"nvidia"}]})");
 }
 
 TEST(Rcar, RefusalsKeepWhatTheServerSaid) {
-  EXPECT_EQ(parse_refusal(403, R"({"type":"https://github.com/confidential-containers/kbs/errors/PolicyDeny","detail":"Access denied by policy"})").text(),
-            "HTTP 403 PolicyDeny: Access denied by policy");
+  EXPECT_EQ(
+      parse_refusal(
+          403,
+          R"({"type":"https://github.com/confidential-containers/kbs/errors/PolicyDeny","detail":"Access denied by policy"})")
+          .text(),
+      "HTTP 403 PolicyDeny: Access denied by policy");
   EXPECT_EQ(parse_refusal(500, "boom\n\x1b[31m").text(), "HTTP 500: boom\\x0a\\x1b[31m");
   EXPECT_EQ(parse_refusal(500, R"({"type":"x/A","detail":"TEE \"é\"\n"})").text(), "HTTP 500 A: TEE \"é\"\\x0a");
   EXPECT_EQ(parse_refusal(500, std::string(2047, 'x') + "é").detail, std::string(2047, 'x') + "…");
@@ -133,10 +138,27 @@ TEST(Uri, AcceptsAndRefuses) {
   EXPECT_EQ(ResourceUri::parse("kbs://host:8080/a/b/c.d?x=1&y")->path_and_query(), "a/b/c.d?x=1&y");
   EXPECT_EQ(ResourceUri::parse("kbs://host/a/b/c")->text(), "kbs:///a/b/c");
   EXPECT_EQ(ResourceUri::from_path("a/b/c")->path(), "a/b/c");
-  for (const char* bad : {"", "kbs:", "kbs://", "kbs:///", "kbs:///a", "kbs:///a/b", "kbs:///a/b/c/d", "kbs:///a//c",
-                          "kbs:////b/c", "kbs:///a/b/", "KBS:///a/b/c", "http:///a/b/c", "kbs+x:///a/b/c", "kbs:///a/b/..",
-                          "kbs:///a/b/.c", "kbs:///a/b/c%2f", "kbs:///a/b/c?a b", "kbs:///a/b/c?a#b", "kbs://u@h/a/b/c",
-                          "kbs:///a/b/c\n", "kbs:///a/b/\xC3\xA9"})
+  for (const char* bad : {"",
+                          "kbs:",
+                          "kbs://",
+                          "kbs:///",
+                          "kbs:///a",
+                          "kbs:///a/b",
+                          "kbs:///a/b/c/d",
+                          "kbs:///a//c",
+                          "kbs:////b/c",
+                          "kbs:///a/b/",
+                          "KBS:///a/b/c",
+                          "http:///a/b/c",
+                          "kbs+x:///a/b/c",
+                          "kbs:///a/b/..",
+                          "kbs:///a/b/.c",
+                          "kbs:///a/b/c%2f",
+                          "kbs:///a/b/c?a b",
+                          "kbs:///a/b/c?a#b",
+                          "kbs://u@h/a/b/c",
+                          "kbs:///a/b/c\n",
+                          "kbs:///a/b/\xC3\xA9"})
     EXPECT_FALSE(ResourceUri::parse(bad)) << bad;
   EXPECT_TRUE(ResourceUri::parse("kbs:///a/b/" + std::string(1013, 'c')));
   EXPECT_FALSE(ResourceUri::parse("kbs:///a/b/" + std::string(1014, 'c')));

@@ -24,7 +24,8 @@ void flip(Json& answer, const char* member) {
 }
 
 TEST(TeeKey, OpensTheVectorsAndNothingAltered) {
-  for (const auto& [file, profile] : {std::pair{"p1-kbs-0.1.0.json", Profile::p1}, std::pair{"p2-kbs-0.4.0.json", Profile::p2}}) {
+  for (const auto& [file, profile] :
+       {std::pair{"p1-kbs-0.1.0.json", Profile::p1}, std::pair{"p2-kbs-0.4.0.json", Profile::p2}}) {
     const Json v = vector_file(file);
     if (v.is_null()) GTEST_SKIP() << "shared data not present";
     const auto key = TeeKey::from_pem(profile, v["tee_private_key_pem"].get<std::string>());
@@ -73,8 +74,11 @@ TEST(TeeKey, P1AnswerWrappedWithOaep) {
   const Bytes cek(32, 7), iv(12, 9);
   const auto wrapped = key->public_key().rsa_encrypt(crypto::RsaPadding::oaep_sha1, cek);
   const auto sealed = crypto::seal(crypto::Aead::aes_256_gcm, cek, iv, {}, as_bytes("secret"));
-  Json answer = {{"protected", R"({"alg":"RSA-OAEP","enc":"A256GCM"})"}, {"encrypted_key", base64url(*wrapped)},
-                 {"iv", base64url(iv)}, {"ciphertext", base64url(*sealed)}, {"tag", ""}};
+  Json answer = {{"protected", R"({"alg":"RSA-OAEP","enc":"A256GCM"})"},
+                 {"encrypted_key", base64url(*wrapped)},
+                 {"iv", base64url(iv)},
+                 {"ciphertext", base64url(*sealed)},
+                 {"tag", ""}};
   const auto opened = rsa->open(compact_json(answer));
   ASSERT_TRUE(opened) << opened.error().text();
   EXPECT_EQ(as_text(opened->view()), "secret");

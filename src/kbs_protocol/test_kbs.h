@@ -23,11 +23,11 @@ struct MockKbs {
   std::map<std::string, std::string> resources;  // path -> plaintext
   std::string token = "eyJhbGciOiJFUzI1NiJ9.eyJleHAiOjQxMDI0NDQ4MDB9.c2ln";
   // Misbehaviour
-  std::atomic<int> auth_failures = 0;       // answer this many auths with 503
-  std::atomic<int> forget_sessions = 0;     // answer this many resource requests with 401
+  std::atomic<int> auth_failures = 0;          // answer this many auths with 503
+  std::atomic<int> forget_sessions = 0;        // answer this many resource requests with 401
   std::string refuse_attest, refuse_resource;  // type of the refusal
   int refuse_status = 403;
-  std::function<void(Json&)> tamper;        // the encrypted answer
+  std::function<void(Json&)> tamper;  // the encrypted answer
   // What was seen
   std::atomic<int> auths = 0, attests = 0, gets = 0;
   std::string instance_info, authorization, attestation_header, version_seen;
@@ -41,7 +41,10 @@ struct MockKbs {
   std::map<std::string, Session> sessions;
 
   static net::Response refusal(int status, std::string_view type, std::string_view detail) {
-    return {status, {}, compact_json({{"type", "https://github.com/confidential-containers/kbs/errors/" + std::string(type)}, {"detail", detail}})};
+    return {status,
+            {},
+            compact_json({{"type", "https://github.com/confidential-containers/kbs/errors/" + std::string(type)},
+                          {"detail", detail}})};
   }
 
   net::Response auth(net::Exchange& exchange, const std::string& body) {
@@ -51,7 +54,9 @@ struct MockKbs {
     if (!json) return refusal(500, "AttestationError", "bad body");
     version_seen = (*json)["version"];
     if (version_seen != protocol_version(profile))
-      return refusal(500, "AttestationError", "KBS Client Protocol Version Mismatch: expect =" + std::string(protocol_version(profile)) + " while the request is " + version_seen);
+      return refusal(500, "AttestationError",
+                     "KBS Client Protocol Version Mismatch: expect =" + std::string(protocol_version(profile)) +
+                         " while the request is " + version_seen);
     authorization = exchange.request().headers.get("Authorization").value_or("");
     const std::string id = hex(crypto::random_bytes(16));
     Session session{.nonce = base64(crypto::random_bytes(32)), .key = {}};
@@ -79,11 +84,13 @@ struct MockKbs {
     const std::string devices = p1 ? "" : last_attest["tee-evidence"]["additional_evidence"].get<std::string>();
     const Challenge challenge{.nonce = session->nonce};
     const auto text = runtime_data(profile, challenge, session->key, devices);
-    const Json evidence = p1 ? *parse_json(last_attest["tee-evidence"].get<std::string>()) : last_attest["tee-evidence"]["primary_evidence"];
+    const Json evidence = p1 ? *parse_json(last_attest["tee-evidence"].get<std::string>())
+                             : last_attest["tee-evidence"]["primary_evidence"];
     if (evidence["report_data"] != Json(base64(crypto::sha384(as_bytes(*text)).view())))
       return refusal(500, "AttestationError", "report data does not match");
-    if (!devices.empty() && (*parse_json(devices))["sampledevice"]["report_data"] !=
-                                Json(base64(crypto::sha384(as_bytes(*device_runtime_data(challenge, session->key))).view())))
+    if (!devices.empty() &&
+        (*parse_json(devices))["sampledevice"]["report_data"] !=
+            Json(base64(crypto::sha384(as_bytes(*device_runtime_data(challenge, session->key))).view())))
       return refusal(500, "AttestationError", "device report data does not match");
     session->attested = true;
     return net::Response::json(200, compact_json({{"token", token}}));
@@ -98,8 +105,9 @@ struct MockKbs {
     if (!refuse_resource.empty()) return refusal(refuse_status, refuse_resource, "Access denied by policy");
     const auto found = resources.find(exchange.parameter("rest"));
     if (found == resources.end()) return refusal(404, "NotFound", "no such resource");
-    auto answer = crypto::encrypt_answer(session->key, as_bytes(found->second),
-                                         profile == Profile::p1 ? crypto::AnswerForm::kbs_0_1_0 : crypto::AnswerForm::rfc7516);
+    auto answer =
+        crypto::encrypt_answer(session->key, as_bytes(found->second),
+                               profile == Profile::p1 ? crypto::AnswerForm::kbs_0_1_0 : crypto::AnswerForm::rfc7516);
     if (!answer) return refusal(400, "JweError", answer.error().text());
     if (tamper) tamper(*answer);
     return net::Response::json(200, compact_json(*answer));
@@ -115,7 +123,8 @@ struct MockKbs {
     };
     r.add("POST", "/api/kbs/v0/auth", with_body(&MockKbs::auth));
     r.add("POST", "/api/kbs/v0/attest", with_body(&MockKbs::attest));
-    r.add("GET", "/api/kbs/v0/resource/{rest*}", net::responder([this](net::Exchange& e) -> net::Task<net::Response> { co_return resource(e); }));
+    r.add("GET", "/api/kbs/v0/resource/{rest*}",
+          net::responder([this](net::Exchange& e) -> net::Task<net::Response> { co_return resource(e); }));
     return r;
   }
 };

@@ -36,7 +36,8 @@ Result<ResourceUri> ResourceUri::from_path(std::string_view path) {
     const std::size_t slash = i + 1 < parts.size() ? rest.find('/') : std::string_view::npos;
     parts[i] = rest.substr(0, slash);
     if (!is_segment(parts[i]))
-      return refuse(path, "a resource is named <repository>/<type>/<tag>, each of letters, digits, '_', '-' and, not first, '.'");
+      return refuse(
+          path, "a resource is named <repository>/<type>/<tag>, each of letters, digits, '_', '-' and, not first, '.'");
     rest = slash == std::string_view::npos ? std::string_view() : rest.substr(slash + 1);
   }
   return ResourceUri{std::string(parts[0]), std::string(parts[1]), std::string(parts[2]), {}};
@@ -48,7 +49,8 @@ Result<ResourceUri> ResourceUri::parse(std::string_view text) {
   if (!text.starts_with(scheme)) return refuse(text, "the URI must begin with kbs://");
   std::string_view rest = text.substr(scheme.size());
   const std::size_t slash = rest.find('/');
-  if (slash == std::string_view::npos) return refuse(text, "the URI has no path; expected kbs:///<repository>/<type>/<tag>");
+  if (slash == std::string_view::npos)
+    return refuse(text, "the URI has no path; expected kbs:///<repository>/<type>/<tag>");
   if (rest.substr(0, slash).find_first_of("?#@\\ ") != std::string_view::npos)
     return refuse(text, "the URI's authority is not a host and port");
   rest.remove_prefix(slash + 1);

@@ -93,7 +93,8 @@ net::Task<std::string> Agent::evidence(Bytes runtime_data) {
 net::Task<std::string> Agent::additional_evidence(Bytes runtime_data) {
   CAIRN_CO_CHECK(as_report_data(runtime_data));
   auto state = state_;
-  CAIRN_CO_TRY(auto devices, co_await state->runtime.workers().offload([state, runtime_data] { return state->attester.devices(runtime_data); }));
+  CAIRN_CO_TRY(auto devices, co_await state->runtime.workers().offload(
+                                 [state, runtime_data] { return state->attester.devices(runtime_data); }));
   if (!devices) co_return fail(std::move(devices).error());
   if (state->options.sample_device) (*devices)["sampledevice"] = {{"svn", "2"}, {"report_data", base64(runtime_data)}};
   co_return devices->empty() ? std::string() : compact_json(*devices);
@@ -126,7 +127,8 @@ net::Task<Secret> Agent::State::kbs_token(kbs::EvidenceProvider& provider) {
   co_return Secret::take(std::move(text));
 }
 
-net::Task<Secret> Agent::State::coco_as_token(kbs::EvidenceProvider& provider, std::optional<std::string> additional_data) {
+net::Task<Secret> Agent::State::coco_as_token(kbs::EvidenceProvider& provider,
+                                              std::optional<std::string> additional_data) {
   if (!options.config.coco_as_url)
     co_return fail(ErrorCode::not_found, "token_configs.coco_as", "coco_as token config not configured in config file");
   kbs::AttestationServiceOptions service{.url = *options.config.coco_as_url,

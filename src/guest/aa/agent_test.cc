@@ -8,13 +8,13 @@
 
 #include "base/encoding.h"
 #include "base/file.h"
-#include "guest/aa/test_tee.h"
 #include "guest/aa/instance_info.h"
 #include "guest/aa/service.h"
+#include "guest/aa/test_tee.h"
 #include "guest/common/daemon.h"
 #include "kbs_protocol/aa_client.h"
-#include "kbs_protocol/test_kbs.h"
 #include "kbs_protocol/proto.h"
+#include "kbs_protocol/test_kbs.h"
 
 namespace cairn::aa {
 namespace {
@@ -78,7 +78,8 @@ TEST_P(AgentTest, TooMuchRuntimeDataIsRefusedByTheServerToo) {
   const auto attester = sample_attester();
   const auto done = with_agent(*attester, [&](agent::Client&, net::Runtime&) -> net::Task<> {
     net::TtrpcClient raw(net::Endpoint::local(dir_ / "run/aa.sock"));
-    auto reply = co_await raw.call(std::string(agent::service_name), "GetEvidence", proto::encode(agent::RuntimeDataRequest{Bytes(65)}));
+    auto reply = co_await raw.call(std::string(agent::service_name), "GetEvidence",
+                                   proto::encode(agent::RuntimeDataRequest{Bytes(65)}));
     EXPECT_FALSE(reply);
     EXPECT_EQ(reply.error().code, net::RpcCode::internal);
     EXPECT_EQ(reply.error().message, "[ERROR:attestation-agent] AA-KBC get evidence failed");
@@ -108,7 +109,8 @@ TEST_P(AgentTest, KbsTokenComesWithItsKey) {
       EXPECT_EQ(json["token"], Json(mock_.token));
       const auto key = kbs::TeeKey::from_pem(GetParam(), json["tee_keypair"].get<std::string>());
       EXPECT_TRUE(key);
-      const Json& sent = GetParam() == Profile::p1 ? mock_.last_attest["tee-pubkey"] : mock_.last_attest["runtime-data"]["tee-pubkey"];
+      const Json& sent =
+          GetParam() == Profile::p1 ? mock_.last_attest["tee-pubkey"] : mock_.last_attest["runtime-data"]["tee-pubkey"];
       EXPECT_EQ(key->public_jwk(), sent);
       EXPECT_NE(json["tee_keypair"].get<std::string>(), last);  // a new pair every time
       last = json["tee_keypair"].get<std::string>();
@@ -185,23 +187,27 @@ TEST(InstanceInfo, FromTheMetadataService) {
   const auto done = net::run_task([](net::Runtime& runtime) -> net::Task<> {
     net::Router router;
     router.add("PUT", "/latest/api/token", net::responder([](net::Exchange& e) -> net::Task<net::Response> {
-      EXPECT_EQ(e.request().headers.get("X-aliyun-ecs-metadata-token-ttl-seconds"), "300");
-      co_return net::Response::text(200, "T");
-    }));
+                 EXPECT_EQ(e.request().headers.get("X-aliyun-ecs-metadata-token-ttl-seconds"), "300");
+                 co_return net::Response::text(200, "T");
+               }));
     router.add("GET", "/latest/meta-data/{rest*}", net::responder([](net::Exchange& e) -> net::Task<net::Response> {
-      EXPECT_EQ(e.request().headers.get("X-aliyun-ecs-metadata-token"), "T");
-      if (e.parameter("rest") == "image-id") co_return net::Response::empty(404);
-      co_return net::Response::text(200, "v-" + e.parameter("rest"));
-    }));
+                 EXPECT_EQ(e.request().headers.get("X-aliyun-ecs-metadata-token"), "T");
+                 if (e.parameter("rest") == "image-id") co_return net::Response::empty(404);
+                 co_return net::Response::text(200, "v-" + e.parameter("rest"));
+               }));
     net::HttpServer server(runtime, router);
     CAIRN_CO_TRY(const auto bound, server.listen(net::Endpoint::tcp("127.0.0.1", 0)));
-    CAIRN_CO_TRY(const auto info, co_await collect_instance_info("aliyun_ecs", {}, "http://127.0.0.1:" + std::to_string(bound.port)));
-    EXPECT_EQ(info, R"({"image_id":null,"instance_id":"v-instance-id","instance_name":"v-instance/instance-name","owner_account_id":"v-owner-account-id"})");
+    CAIRN_CO_TRY(const auto info,
+                 co_await collect_instance_info("aliyun_ecs", {}, "http://127.0.0.1:" + std::to_string(bound.port)));
+    EXPECT_EQ(
+        info,
+        R"({"image_id":null,"instance_id":"v-instance-id","instance_name":"v-instance/instance-name","owner_account_id":"v-owner-account-id"})");
     CAIRN_CO_TRY(const auto nobody, co_await collect_instance_info("aliyun_ecs", {}, "http://127.0.0.1:1"));
     EXPECT_EQ((*parse_json(nobody))["instance_id"], Json());
-    CAIRN_CO_TRY(const auto eas, co_await collect_instance_info("aliyun_eas", [](const char* name) -> std::optional<std::string> {
-      return std::string_view(name) == "POD_NAME" ? std::optional<std::string>("pod-é") : std::nullopt;
-    }));
+    CAIRN_CO_TRY(const auto eas,
+                 co_await collect_instance_info("aliyun_eas", [](const char* name) -> std::optional<std::string> {
+                   return std::string_view(name) == "POD_NAME" ? std::optional<std::string>("pod-é") : std::nullopt;
+                 }));
     EXPECT_EQ((*parse_json(eas))["eas_pod_name"], "pod-é");
     EXPECT_TRUE(net::valid_field_value(eas));
     EXPECT_EQ(*co_await collect_instance_info("", {}), "");

@@ -72,7 +72,8 @@ class TdxAttester final : public Attester {
       CAIRN_TRY(text, tdx_evidence_p2(state.quote, ccel, state.log));
     }
     if (text.size() > limits::evidence_bytes)
-      return fail(ErrorCode::too_large, "evidence", "the evidence exceeds " + std::to_string(limits::evidence_bytes) + " bytes");
+      return fail(ErrorCode::too_large, "evidence",
+                  "the evidence exceeds " + std::to_string(limits::evidence_bytes) + " bytes");
     return text;
   }
 

@@ -39,7 +39,8 @@ class Attester {
 };
 
 // `log` may be nullptr: no event log, and extend is unsupported; so may `gpu`. All must outlive the attester.
-[[nodiscard]] std::unique_ptr<Attester> tdx_attester(device::Tee& tee, EventLog* log, kbs::Profile profile, Gpu* gpu = nullptr);
+[[nodiscard]] std::unique_ptr<Attester> tdx_attester(device::Tee& tee, EventLog* log, kbs::Profile profile,
+                                                     Gpu* gpu = nullptr);
 [[nodiscard]] std::unique_ptr<Attester> sample_attester();
 
 }  // namespace cairn::aa

@@ -34,7 +34,8 @@ TEST(Evidence, VectorsAreRebuiltByteForByte) {
   EXPECT_EQ(second["quote"], p2["quote"]);
   EXPECT_EQ(second["cc_eventlog"], p2["cc_eventlog"]);
   EXPECT_FALSE(second.contains("aa_eventlog"));
-  const auto third = *parse_json(tdx_evidence_p1(decoded(aael, "quote"), {}, as_bytes(aael["aa_eventlog"].get<std::string>())));
+  const auto third =
+      *parse_json(tdx_evidence_p1(decoded(aael, "quote"), {}, as_bytes(aael["aa_eventlog"].get<std::string>())));
   EXPECT_EQ(third["aa_eventlog"], aael["aa_eventlog"]);
   EXPECT_TRUE(third["cc_eventlog"].is_null());
 }
@@ -69,7 +70,9 @@ struct Machine {
   Machine(Profile profile, bool ccel, bool with_log) {
     fs::remove_all(dir);
     tee.has_ccel = ccel;
-    if (with_log) log = *EventLog::open({.path = dir / "eventlog", .form = profile == Profile::p1 ? LogForm::text : LogForm::tcg2}, tee);
+    if (with_log)
+      log = *EventLog::open({.path = dir / "eventlog", .form = profile == Profile::p1 ? LogForm::text : LogForm::tcg2},
+                            tee);
     attester = tdx_attester(tee, log.get(), profile);
   }
   ~Machine() { fs::remove_all(dir); }

@@ -11,13 +11,15 @@ namespace cairn::aa {
 namespace {
 
 void check_url(Fields& fields, std::string_view key, const std::string& url) {
-  if (const auto parsed = net::Url::parse(url); !parsed) fields.problem(key, "is not an http(s) URL: " + parsed.error().message);
+  if (const auto parsed = net::Url::parse(url); !parsed)
+    fields.problem(key, "is not an http(s) URL: " + parsed.error().message);
 }
 
 void read_tokens(Fields tokens, Config& config) {
   if (tokens.has("kbs")) {
     Fields section = tokens.object("kbs");
-    KbsConfig kbs{.url = section.required<std::string>("url"), .cert = section.value_or<std::string>("cert", ""), .tee_key = {}};
+    KbsConfig kbs{
+        .url = section.required<std::string>("url"), .cert = section.value_or<std::string>("cert", ""), .tee_key = {}};
     check_url(section, "url", kbs.url);
     if (const auto name = section.optional<std::string>("tee_key_algorithm")) {
       const auto kind = kbs::tee_key_kind(*name);
@@ -111,7 +113,8 @@ Result<void> apply_environment(Config& config, const guest::Environment& environ
   if (const auto ids = environment("COCO_AS_POLICY_ID")) config.policy_ids = split_list(*ids);
   config.api_key = environment("TRUSTEE_API_KEY");
   config.instance_info = environment("AA_INSTANCE_INFO");
-  if (config.instance_info && (config.instance_info->size() > limits::instance_info_bytes || !net::valid_field_value(*config.instance_info)))
+  if (config.instance_info &&
+      (config.instance_info->size() > limits::instance_info_bytes || !net::valid_field_value(*config.instance_info)))
     return fail(ErrorCode::invalid_argument, "AA_INSTANCE_INFO", "cannot travel in an HTTP header");
   return {};
 }

@@ -29,7 +29,7 @@ struct Config {
   std::optional<std::string> api_key;
   bool eventlog = false;
   std::uint64_t init_pcr = 17;
-  std::string instance_type;  // "", "aliyun_ecs", "aliyun_eas"
+  std::string instance_type;                 // "", "aliyun_ecs", "aliyun_eas"
   std::optional<std::string> instance_info;  // AA_INSTANCE_INFO as it was found
   HeartbeatConfig heartbeat;
   std::optional<std::string> log_level;

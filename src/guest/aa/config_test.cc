@@ -18,7 +18,9 @@ guest::Environment environment_of(std::map<std::string, std::string> values) {
   };
 }
 
-Result<Config> read(std::string_view toml, Profile profile = Profile::p1) { return read_config(*parse_toml(toml, "t"), profile); }
+Result<Config> read(std::string_view toml, Profile profile = Profile::p1) {
+  return read_config(*parse_toml(toml, "t"), profile);
+}
 
 TEST(AaConfig, WhatTheStartScriptsWrite) {
   const auto c = read(R"(
@@ -48,10 +50,13 @@ interval_minutes = 5
 }
 
 TEST(AaConfig, EveryProblemAtOnceWithItsPlace) {
-  const auto c = read("[token_configs.kbs]\nurl = 5\n[eventlog_config]\neventlog_algorithm = \"sha256\"\nenable_event_log = true\n[aa_instance]\ninstance_type = \"x\"\n");
+  const auto c = read(
+      "[token_configs.kbs]\nurl = 5\n[eventlog_config]\neventlog_algorithm = \"sha256\"\nenable_event_log = "
+      "true\n[aa_instance]\ninstance_type = \"x\"\n");
   ASSERT_FALSE(c);
   const std::string text = c.error().text();
-  for (const char* part : {"$.token_configs.kbs.url", "$.eventlog_config.eventlog_algorithm", "did you mean \"enable_eventlog\"", "$.aa_instance.instance_type"})
+  for (const char* part : {"$.token_configs.kbs.url", "$.eventlog_config.eventlog_algorithm",
+                           "did you mean \"enable_eventlog\"", "$.aa_instance.instance_type"})
     EXPECT_NE(text.find(part), std::string::npos) << part;
   EXPECT_TRUE(read("[eventlog_config]\neventlog_algorithm = \"sha256\"\n", Profile::p2));  // ignored there
   EXPECT_FALSE(read("[token_configs.kbs]\nurl = \"nonsense\"\n"));
@@ -63,8 +68,10 @@ TEST(AaConfig, EveryProblemAtOnceWithItsPlace) {
 
 TEST(AaConfig, EnvironmentOverrides) {
   Config c;
-  ASSERT_TRUE(apply_environment(c, environment_of({{"TRUSTEE_URL", "http://t:8081/api/"}, {"COCO_AS_POLICY_ID", "a,b,,c"},
-                                                   {"TRUSTEE_API_KEY", "k"}, {"AA_INSTANCE_INFO", "{}"}})));
+  ASSERT_TRUE(apply_environment(c, environment_of({{"TRUSTEE_URL", "http://t:8081/api/"},
+                                                   {"COCO_AS_POLICY_ID", "a,b,,c"},
+                                                   {"TRUSTEE_API_KEY", "k"},
+                                                   {"AA_INSTANCE_INFO", "{}"}})));
   EXPECT_EQ(c.kbs->url, "http://t:8081/api");
   EXPECT_EQ(*c.coco_as_url, "http://t:8081/api/attestation-service");
   EXPECT_EQ(c.heartbeat.trustee_url, "http://t:8081/api");
@@ -88,9 +95,10 @@ TEST(InitData, DigestOfTheExactText) {
   EXPECT_NE(hex(read_init_data(text + "\n")->digest), hex(data->digest));
   EXPECT_EQ(hex(as_config_id(data->digest).view()), hex(data->digest) + std::string(32, '0'));
   EXPECT_EQ(as_config_id(Bytes(64, 1)), as_config_id(Bytes(48, 1)));
-  for (const char* bad : {"", "version = \"1\"\n[data]\n", "version = \"1\"\nalgorithm = \"md5\"\n[data]\n",
-                          "version = \"1\"\nalgorithm = \"sha1\"\n[data]\n", "version = \"1\"\nalgorithm = \"sha384\"\n[data]\nx = 5\n",
-                          "version = \"1\"\nalgorithm = \"sha384\"\nother = 1\n[data]\n"})
+  for (const char* bad :
+       {"", "version = \"1\"\n[data]\n", "version = \"1\"\nalgorithm = \"md5\"\n[data]\n",
+        "version = \"1\"\nalgorithm = \"sha1\"\n[data]\n", "version = \"1\"\nalgorithm = \"sha384\"\n[data]\nx = 5\n",
+        "version = \"1\"\nalgorithm = \"sha384\"\nother = 1\n[data]\n"})
     EXPECT_FALSE(read_init_data(bad)) << bad;
 }
 

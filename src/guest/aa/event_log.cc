@@ -98,10 +98,9 @@ Result<void> EventLog::finish_interrupted_append() {
   if (!text && text.error().code == ErrorCode::not_found) return {};
   CAIRN_CHECK(text);
   const auto entry = parse_wal(*text);
-  const bool fits = entry && entry->offset <= content_.size() &&
-                    content_.size() - entry->offset <= entry->bytes.size() &&
-                    equal(ByteView(content_).subspan(entry->offset),
-                          ByteView(entry->bytes).first(content_.size() - entry->offset));
+  const bool fits =
+      entry && entry->offset <= content_.size() && content_.size() - entry->offset <= entry->bytes.size() &&
+      equal(ByteView(content_).subspan(entry->offset), ByteView(entry->bytes).first(content_.size() - entry->offset));
   if (!fits) {
     spdlog::warn("the write-ahead entry {} does not belong to the event log and is ignored", wal_path().string());
     ::unlink(wal_path().c_str());
@@ -122,7 +121,8 @@ Result<void> EventLog::parse() {
       entries_.push_back({end += line.size() + 1, default_rtmr(), eventlog::text_line_digest(line)});
     return {};
   }
-  const bool headed = content_.size() >= 8 && equal(ByteView(content_).first(8), ByteView(eventlog::synthetic_header()).first(8));
+  const bool headed =
+      content_.size() >= 8 && equal(ByteView(content_).first(8), ByteView(eventlog::synthetic_header()).first(8));
   CAIRN_TRY(const auto log, headed ? eventlog::parse_ccel(content_) : eventlog::parse_records(content_));
   if (log.end_offset != content_.size()) return fail(ErrorCode::malformed, "event log", "bytes follow the last record");
   for (std::size_t i = 0; i < log.events.size(); ++i) {
@@ -175,7 +175,8 @@ Result<void> EventLog::reconcile() {
 
 EventLog::Registers EventLog::replay(std::size_t entries) const {
   Registers state = initial_;
-  for (std::size_t i = 0; i < entries; ++i) state[entries_[i].rtmr] = extended(state[entries_[i].rtmr], entries_[i].digest);
+  for (std::size_t i = 0; i < entries; ++i)
+    state[entries_[i].rtmr] = extended(state[entries_[i].rtmr], entries_[i].digest);
   return state;
 }
 
@@ -192,7 +193,8 @@ Result<bool> EventLog::registers_equal(const Registers& expected) {
 
 Result<void> EventLog::append(ByteView bytes) {
   CAIRN_CHECK(write_all(file_.get(), bytes));
-  if (::fdatasync(file_.get()) != 0) return fail(errno_error(errno, options_.path.string(), "cannot write the event log"));
+  if (::fdatasync(file_.get()) != 0)
+    return fail(errno_error(errno, options_.path.string(), "cannot write the event log"));
   cairn::append(content_, bytes);
   return {};
 }
@@ -203,7 +205,8 @@ Result<void> EventLog::append_and_extend(ByteView bytes, const Entry& entry) {
   if (auto done = append(bytes); !done) return undo_or_keep(before, std::move(done.error()));
   entries_.push_back(entry);
   ++generation_;
-  if (auto done = tee_.extend_rtmr(entry.rtmr, entry.digest); !done) return undo_or_keep(before, std::move(done.error()));
+  if (auto done = tee_.extend_rtmr(entry.rtmr, entry.digest); !done)
+    return undo_or_keep(before, std::move(done.error()));
   ::unlink(wal_path().c_str());
   return {};
 }
@@ -230,22 +233,24 @@ Result<void> EventLog::undo_or_keep(std::size_t size_before, Error cause) {
 Result<void> EventLog::extend(const AaelEvent& event, std::optional<std::uint64_t> pcr) {
   for (const std::string* field : {&event.domain, &event.operation, &event.content})
     if (field->size() > limits::event_field_bytes)
-      return fail(ErrorCode::too_large, "event", "a field of the event exceeds " + std::to_string(limits::event_field_bytes) + " bytes");
+      return fail(ErrorCode::too_large, "event",
+                  "a field of the event exceeds " + std::to_string(limits::event_field_bytes) + " bytes");
   CAIRN_CHECK(eventlog::check_event(event, options_.rule));
   const std::uint64_t wanted = pcr.value_or(options_.init_pcr);
   const unsigned rtmr = device::rtmr_of_pcr(static_cast<unsigned>(std::min<std::uint64_t>(wanted, 255)));
   if (options_.form == LogForm::text && rtmr != default_rtmr())
     return fail(ErrorCode::invalid_argument, "RegisterIndex",
-                "PCR " + std::to_string(wanted) + " is RTMR" + std::to_string(rtmr) + ", but the text log can record only RTMR" +
-                    std::to_string(default_rtmr()));
+                "PCR " + std::to_string(wanted) + " is RTMR" + std::to_string(rtmr) +
+                    ", but the text log can record only RTMR" + std::to_string(default_rtmr()));
   if (rtmr < 2) return fail(ErrorCode::permission_denied, "RegisterIndex", "RTMR0 and RTMR1 belong to the firmware");
   const std::string line = event.text();
-  const Bytes bytes = options_.form == LogForm::text ? to_bytes(line + "\n")
-                                                     : eventlog::tagged_event_record(event, mr_index(rtmr));
-  const Digest<48> digest = options_.form == LogForm::text ? eventlog::text_line_digest(line)
-                                                           : eventlog::tagged_event_digest(event);
+  const Bytes bytes =
+      options_.form == LogForm::text ? to_bytes(line + "\n") : eventlog::tagged_event_record(event, mr_index(rtmr));
+  const Digest<48> digest =
+      options_.form == LogForm::text ? eventlog::text_line_digest(line) : eventlog::tagged_event_digest(event);
   const std::lock_guard guard(mutex_);
-  if (!defect_.empty()) return fail(ErrorCode::conflict, options_.path.string(), "the event log is invalid: " + defect_);
+  if (!defect_.empty())
+    return fail(ErrorCode::conflict, options_.path.string(), "the event log is invalid: " + defect_);
   if (line.size() > eventlog::limits::aael_line || content_.size() + bytes.size() > eventlog::limits::aael_bytes ||
       entries_.size() >= eventlog::limits::aael_events)
     return fail(ErrorCode::too_large, options_.path.string(), "the event log is full");

@@ -20,7 +20,8 @@ class EventLogTest : public testing::TestWithParam<LogForm> {
  protected:
   EventLogTest() {
     static int number = 0;
-    dir_ = fs::temp_directory_path() / ("cairn_event_log_test." + std::to_string(::getpid()) + "." + std::to_string(++number));
+    dir_ = fs::temp_directory_path() /
+           ("cairn_event_log_test." + std::to_string(::getpid()) + "." + std::to_string(++number));
     fs::create_directories(dir_);
   }
   ~EventLogTest() override { fs::remove_all(dir_); }
@@ -31,9 +32,11 @@ class EventLogTest : public testing::TestWithParam<LogForm> {
   // The register a verifier would compute from the file.
   static Digest<48> replayed(const EventLogOptions& o, FakeTee& tee) {
     const Bytes bytes = *read_file(o.path);
-    if (o.form == LogForm::text) return *Digest<48>::from(*eventlog::replay_text_log(*eventlog::parse_text_log(as_text(bytes))));
+    if (o.form == LogForm::text)
+      return *Digest<48>::from(*eventlog::replay_text_log(*eventlog::parse_text_log(as_text(bytes))));
     const std::size_t header = tee.has_ccel ? 0 : eventlog::synthetic_header().size();
-    const Bytes whole = *eventlog::evidence_log(tee.has_ccel ? tee.ccel_bytes() : Bytes{}, ByteView(bytes).subspan(header));
+    const Bytes whole =
+        *eventlog::evidence_log(tee.has_ccel ? tee.ccel_bytes() : Bytes{}, ByteView(bytes).subspan(header));
     return (*eventlog::replay_rtmrs(*eventlog::parse_ccel(whole)))[3];
   }
   fs::path dir_;
@@ -63,9 +66,11 @@ TEST_P(EventLogTest, TextBytesAreThoseOfTheSpecification) {
   auto log = *EventLog::open(options(), tee);
   ASSERT_TRUE(log->extend({"domain", "event", "operation"}, {}));
   ASSERT_TRUE(log->extend({"domain", "event2", "operation"}, 17));
-  EXPECT_EQ(*read_text(options().path), "INIT sha384/" + std::string(96, '0') + "\ndomain event operation\ndomain event2 operation\n");
+  EXPECT_EQ(*read_text(options().path),
+            "INIT sha384/" + std::string(96, '0') + "\ndomain event operation\ndomain event2 operation\n");
   // spec/guest.md §7.1
-  EXPECT_EQ(hex(tee.rtmr[3].view()), "5a6dd3b3c7eb3f0912d134aa30fab05893e91c78650af4fbce23411bc4b1d40011a2a530c1149a5bff6c5eb106b5a012");
+  EXPECT_EQ(hex(tee.rtmr[3].view()),
+            "5a6dd3b3c7eb3f0912d134aa30fab05893e91c78650af4fbce23411bc4b1d40011a2a530c1149a5bff6c5eb106b5a012");
 }
 
 TEST_P(EventLogTest, EmptyFileIsANewLogAndAMissingLastLineFeedIsMended) {
@@ -192,8 +197,15 @@ TEST_P(EventLogTest, OnlyEventsThatVerifiersAccept) {
   FakeTee tee;
   auto log = *EventLog::open(options(), tee);
   const auto before = tee.rtmr;
-  for (const AaelEvent& bad : std::vector<AaelEvent>{{"d", "o", "a b"}, {"d", "o", "a\nb"}, {"d", "o", ""}, {"", "o", "c"}, {"d d", "o", "c"},
-                                                     {"d", "", "c"}, {"d", "o\t", "c"}, {"d", "o", "c "}, {"d\n", "o", "c"}})
+  for (const AaelEvent& bad : std::vector<AaelEvent>{{"d", "o", "a b"},
+                                                     {"d", "o", "a\nb"},
+                                                     {"d", "o", ""},
+                                                     {"", "o", "c"},
+                                                     {"d d", "o", "c"},
+                                                     {"d", "", "c"},
+                                                     {"d", "o\t", "c"},
+                                                     {"d", "o", "c "},
+                                                     {"d\n", "o", "c"}})
     EXPECT_EQ(log->extend(bad, {}).error().code, ErrorCode::invalid_argument) << bad.text();
   EXPECT_EQ(log->extend({"d", "o", std::string(8193, 'x')}, {}).error().code, ErrorCode::too_large);
   EXPECT_TRUE(log->extend({"d", "o", std::string(8192, 'x')}, {}));
@@ -231,7 +243,8 @@ TEST_P(EventLogTest, EvidenceAndEventsAtTheSameTime) {
     const auto state = log->consistent([&] { return tee.quote({}); });
     ASSERT_TRUE(state);
     ASSERT_TRUE(write_file(dir_ / "copy", state->log));
-    EXPECT_EQ(hex(replayed({.path = dir_ / "copy", .form = GetParam()}, tee).view()), hex(ByteView(state->quote).last(48)));
+    EXPECT_EQ(hex(replayed({.path = dir_ / "copy", .form = GetParam()}, tee).view()),
+              hex(ByteView(state->quote).last(48)));
   }
   stop = true;
 }

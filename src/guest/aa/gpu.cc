@@ -8,7 +8,9 @@
 namespace cairn::aa {
 namespace {
 
-std::string_view architecture(unsigned number) { return number == 9 ? "HOPPER" : number == 10 ? "BLACKWELL" : "UNKNOWN"; }
+std::string_view architecture(unsigned number) {
+  return number == 9 ? "HOPPER" : number == 10 ? "BLACKWELL" : "UNKNOWN";
+}
 
 }  // namespace
 

@@ -28,7 +28,8 @@ enum class GpuMode {
 class Gpu {
  public:
   // nullptr where there is nothing to attest.
-  [[nodiscard]] static Result<std::unique_ptr<Gpu>> open(GpuMode mode, const std::filesystem::path& library = "libnvidia-ml.so.1");
+  [[nodiscard]] static Result<std::unique_ptr<Gpu>> open(GpuMode mode,
+                                                         const std::filesystem::path& library = "libnvidia-ml.so.1");
   // Reports over the first 32 bytes of `report_data`. nullopt: left out, the cause is logged.
   [[nodiscard]] Result<std::optional<device::GpuCollection>> collect(ByteView report_data);
 

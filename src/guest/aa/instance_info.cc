@@ -44,7 +44,8 @@ class Metadata {
 };
 
 net::asio::awaitable<Json> ecs_info(std::string metadata_url) {
-  Json info = {{"instance_id", nullptr}, {"instance_name", nullptr}, {"owner_account_id", nullptr}, {"image_id", nullptr}};
+  Json info = {
+      {"instance_id", nullptr}, {"instance_name", nullptr}, {"owner_account_id", nullptr}, {"image_id", nullptr}};
   Metadata metadata(std::move(metadata_url));
   if (const auto authenticated = co_await metadata.authenticate(); !authenticated) {
     spdlog::warn("no instance metadata: {}", authenticated.error().text());
@@ -62,7 +63,8 @@ std::string header_json(const Json& value) { return value.dump(-1, ' ', true, Js
 
 }  // namespace
 
-net::Task<std::string> collect_instance_info(std::string type, guest::Environment environment, std::string metadata_url) {
+net::Task<std::string> collect_instance_info(std::string type, guest::Environment environment,
+                                             std::string metadata_url) {
   if (type == "aliyun_ecs") {
     const Json info = co_await ecs_info(std::move(metadata_url));
     co_return header_json(info);

@@ -19,16 +19,20 @@ namespace {
 
 struct Options {
   std::string socket{agent::default_address};
-  std::string config_file, initdata_digest, initdata_toml, profile = "p1", tee = "auto", simulator_state, event_log, log_level, gpu = "auto";
+  std::string config_file, initdata_digest, initdata_toml, profile = "p1", tee = "auto", simulator_state, event_log,
+                                                           log_level, gpu = "auto";
   bool enable_event_log = false, loose_content = false, json_logs = false, probe = false;
 };
 
 void declare(CLI::App& app, Options& o) {
-  app.add_option("-a,--attestation_sock,--attestation-sock", o.socket, "socket to serve, unix:///path")->capture_default_str();
+  app.add_option("-a,--attestation_sock,--attestation-sock", o.socket, "socket to serve, unix:///path")
+      ->capture_default_str();
   app.add_option("-c,--config-file", o.config_file, "configuration, TOML (or .json, .yaml)");
   app.add_option("-i,--initdata-digest", o.initdata_digest, "base64 digest that MRCONFIGID must hold");
-  app.add_option("-t,--initdata-toml", o.initdata_toml, "initdata document that MRCONFIGID must be bound to; wins over -i");
-  app.add_option("--profile", o.profile, "wire formats: p1 (Trustee 1.5, agents up to 1.3) or p2 (later)")->capture_default_str();
+  app.add_option("-t,--initdata-toml", o.initdata_toml,
+                 "initdata document that MRCONFIGID must be bound to; wins over -i");
+  app.add_option("--profile", o.profile, "wire formats: p1 (Trustee 1.5, agents up to 1.3) or p2 (later)")
+      ->capture_default_str();
   app.add_option("--tee", o.tee, "auto, tdx, simulated or sample")->capture_default_str();
   app.add_option("--simulator-state", o.simulator_state, "state folder of the TD simulator (with --tee simulated)");
   app.add_option("--gpu", o.gpu, "evidence of NVIDIA GPUs: auto, off or required")->capture_default_str();
@@ -42,9 +46,9 @@ void declare(CLI::App& app, Options& o) {
 
 Result<void> probe(const Options& o) {
   CAIRN_TRY(const auto tee, net::run_to_end<std::string>([&o](net::Runtime&) -> net::Task<std::string> {
-    CAIRN_CO_TRY(auto client, agent::Client::at(o.socket, std::chrono::seconds(5)));
-    co_return co_await client.tee_type();
-  }));
+              CAIRN_CO_TRY(auto client, agent::Client::at(o.socket, std::chrono::seconds(5)));
+              co_return co_await client.tee_type();
+            }));
   std::puts(tee.c_str());
   return {};
 }
@@ -79,10 +83,12 @@ struct Machine {
 Result<Machine> open_machine(const Options& o, const Config& config, kbs::Profile profile) {
   Machine m;
   if (guest::process_environment("SYSTEM_ATTESTATION") == "true")
-    return fail(ErrorCode::unsupported, "SYSTEM_ATTESTATION", "the \"system\" attester proves nothing and is not offered");
+    return fail(ErrorCode::unsupported, "SYSTEM_ATTESTATION",
+                "the \"system\" attester proves nothing and is not offered");
   if (o.tee == "sample") {
     spdlog::warn("the sample TEE proves nothing; it is for tests");
-    if (config.eventlog) return fail(ErrorCode::conflict, "eventlog_config", "the sample TEE has no registers for an event log");
+    if (config.eventlog)
+      return fail(ErrorCode::conflict, "eventlog_config", "the sample TEE has no registers for an event log");
     m.attester = sample_attester();
     return m;
   }
@@ -92,7 +98,8 @@ Result<Machine> open_machine(const Options& o, const Config& config, kbs::Profil
   m.queue = std::make_unique<device::QuoteQueue>(*m.tee);
   if (m.tee->simulated()) spdlog::warn("this TEE is simulated: no hardware vouches for its evidence");
   if (config.eventlog) {
-    EventLogOptions options{.form = profile == kbs::Profile::p1 ? LogForm::text : LogForm::tcg2, .init_pcr = config.init_pcr};
+    EventLogOptions options{.form = profile == kbs::Profile::p1 ? LogForm::text : LogForm::tcg2,
+                            .init_pcr = config.init_pcr};
     if (const auto path = guest::process_environment("AAEL_PATH")) options.path = *path;
     if (!o.event_log.empty()) options.path = o.event_log;
     if (o.loose_content) options.rule = eventlog::ContentRule::line_feed_only;
@@ -148,8 +155,12 @@ Result<void> run(const Options& o) {
   CAIRN_TRY(Config config, load_config(o, profile));
   CAIRN_TRY(const Machine machine, open_machine(o, config, profile));
   CAIRN_TRY(auto init_data, bind_init_data(o, *machine.attester));
-  const bool sample_device = profile == kbs::Profile::p2 && guest::process_environment("ENABLE_SAMPLE_DEVICE").has_value();
-  AgentOptions options{.profile = profile, .config = std::move(config), .init_data = std::move(init_data), .sample_device = sample_device};
+  const bool sample_device =
+      profile == kbs::Profile::p2 && guest::process_environment("ENABLE_SAMPLE_DEVICE").has_value();
+  AgentOptions options{.profile = profile,
+                       .config = std::move(config),
+                       .init_data = std::move(init_data),
+                       .sample_device = sample_device};
   net::Runtime runtime({.loops = 1, .workers = 8, .signals = true});
   return runtime.run([&](net::Runtime& r) { return serve(r, o, *machine.attester, std::move(options)); });
 }
@@ -159,7 +170,8 @@ Result<void> run(const Options& o) {
 
 int main(int argc, char** argv) {
   cairn::harden_process();
-  CLI::App app("Attestation agent: evidence, tokens and runtime measurements of this TEE over a ttrpc socket.", "cairn-aa");
+  CLI::App app("Attestation agent: evidence, tokens and runtime measurements of this TEE over a ttrpc socket.",
+               "cairn-aa");
   cairn::aa::Options options;
   cairn::aa::declare(app, options);
   return cairn::guest::run_program(app, argc, argv, "cairn-aa", options.log_level, options.json_logs,

@@ -42,13 +42,16 @@ void register_service(net::TtrpcServer& server, Agent& a) {
   });
   method<RuntimeDataRequest>(server, "GetEvidence", "AA-KBC get evidence failed",
                              [&a](RuntimeDataRequest request) -> net::Task<EvidenceResponse> {
-                               CAIRN_CO_TRY(const std::string text, co_await a.evidence(std::move(request.runtime_data)));
+                               CAIRN_CO_TRY(const std::string text,
+                                            co_await a.evidence(std::move(request.runtime_data)));
                                co_return EvidenceResponse{to_bytes(text)};
                              });
-  method<TokenRequest>(server, "GetToken", "AA-KBC get token failed", [&a](TokenRequest request) -> net::Task<TokenResponse> {
-    CAIRN_CO_TRY(const Secret token, co_await a.token(std::move(request.token_type), std::move(request.additional_data)));
-    co_return TokenResponse{to_bytes(token.view())};
-  });
+  method<TokenRequest>(
+      server, "GetToken", "AA-KBC get token failed", [&a](TokenRequest request) -> net::Task<TokenResponse> {
+        CAIRN_CO_TRY(const Secret token,
+                     co_await a.token(std::move(request.token_type), std::move(request.additional_data)));
+        co_return TokenResponse{to_bytes(token.view())};
+      });
   method<ExtendRequest>(server, "ExtendRuntimeMeasurement", "AA extend runtime measurement failed",
                         [&a](ExtendRequest r) -> net::Task<ExtendResponse> {
                           eventlog::AaelEvent event{std::move(r.domain), std::move(r.operation), std::move(r.content)};
@@ -74,8 +77,9 @@ void register_service(net::TtrpcServer& server, Agent& a) {
                                             co_await a.additional_evidence(std::move(request.runtime_data)));
                                co_return EvidenceResponse{to_bytes(text)};
                              });
-  method<Empty>(server, "GetAdditionalTees", "AA-KBC get additional tees failed",
-                [&a](Empty) -> net::Task<AdditionalTeesResponse> { co_return AdditionalTeesResponse{a.additional_tees()}; });
+  method<Empty>(
+      server, "GetAdditionalTees", "AA-KBC get additional tees failed",
+      [&a](Empty) -> net::Task<AdditionalTeesResponse> { co_return AdditionalTeesResponse{a.additional_tees()}; });
 }
 
 }  // namespace cairn::aa

@@ -55,7 +55,8 @@ Result<void> add_kernel_credentials(std::string_view list, Config& config) {
     CAIRN_TRY(auto uri, kbs::ResourceUri::parse(entry.substr(0, mark)));
     const std::filesystem::path path = entry.substr(mark + 2);
     if (!is_credential_path(path))
-      return fail(ErrorCode::invalid_argument, "cdh.kbs_resources", "the path must lie under " + std::string(kDataFolder));
+      return fail(ErrorCode::invalid_argument, "cdh.kbs_resources",
+                  "the path must lie under " + std::string(kDataFolder));
     config.credentials.push_back({std::move(uri), path});
   }
   return {};
@@ -95,7 +96,8 @@ Config config_of(const guest::KbcParams& params) {
   return config;
 }
 
-Result<Config> load_config(const std::string& file, const guest::Environment& environment, std::string_view command_line) {
+Result<Config> load_config(const std::string& file, const guest::Environment& environment,
+                           std::string_view command_line) {
   Config config;
   const std::string path = file.empty() ? environment("CDH_CONFIG_PATH").value_or("") : file;
   if (!path.empty()) {

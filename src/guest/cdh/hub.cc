@@ -67,8 +67,8 @@ Result<void> write_private(const std::filesystem::path& path, ByteView bytes) {
 
 }  // namespace
 
-Hub::Hub(net::Runtime& runtime, ResourceSource& source, kbs::EvidenceProvider* evidence, HubOptions options)
-    : runtime_(runtime), source_(source), evidence_(evidence), options_(std::move(options)) {}
+Hub::Hub(ResourceSource& source, kbs::EvidenceProvider* evidence, HubOptions options)
+    : source_(source), evidence_(evidence), options_(std::move(options)) {}
 
 net::Task<Secret> Hub::resource(std::string uri) {
   CAIRN_CO_TRY(auto parsed, kbs::ResourceUri::parse(uri));
@@ -82,7 +82,8 @@ net::Task<> Hub::check_signature(const std::string& sealed) {
   if (const auto* uri = std::get_if<kbs::ResourceUri>(&signer)) {
     CAIRN_CO_TRY(jwk, co_await source_.get(*uri));
   } else {
-    CAIRN_CO_TRY(jwk, read_secret(options_.data_folder / "sealed-secret" / std::get<std::string>(signer), limits::key_file_bytes));
+    CAIRN_CO_TRY(jwk, read_secret(options_.data_folder / "sealed-secret" / std::get<std::string>(signer),
+                                  limits::key_file_bytes));
   }
   CAIRN_CO_TRY(const auto key, signer_key(as_text(jwk.view())));
   co_return verify(secret, key);
@@ -97,16 +98,19 @@ net::Task<Secret> Hub::unseal(std::string sealed) {
   CAIRN_CO_TRY(const SealedPayload payload, parse_payload(secret.payload));
   if (const auto* vault = std::get_if<VaultSecret>(&payload)) {
     if (vault->provider == "kbs") co_return co_await resource(vault->name);
-    co_return fail(ErrorCode::unsupported, "provider", "secrets of the vault provider \"" + printable(vault->provider) + "\" are not opened here; kbs is");
+    co_return fail(ErrorCode::unsupported, "provider",
+                   "secrets of the vault provider \"" + printable(vault->provider) + "\" are not opened here; kbs is");
   }
   co_return fail(ErrorCode::unsupported, "provider",
-                 "the envelope provider \"" + printable(std::get<EnvelopeSecret>(payload).provider) + "\" is a key management service this program has no client for");
+                 "the envelope provider \"" + printable(std::get<EnvelopeSecret>(payload).provider) +
+                     "\" is a key management service this program has no client for");
 }
 
 net::Task<Secret> Hub::unwrap_annotation(std::string packet_json) {
   CAIRN_CO_TRY(const AnnotationPacket packet, parse_annotation(packet_json));
   if (packet.provider != "kbs")
-    co_return fail(ErrorCode::unsupported, "provider", "keys of the provider \"" + printable(packet.provider) + "\" are not unwrapped here; kbs is");
+    co_return fail(ErrorCode::unsupported, "provider",
+                   "keys of the provider \"" + printable(packet.provider) + "\" are not unwrapped here; kbs is");
   CAIRN_CO_TRY(const Secret kek, co_await resource(packet.kid));
   co_return open_wrapped(packet.wrap_type, kek.view(), packet.iv, packet.wrapped_data);
 }
@@ -122,27 +126,32 @@ Result<std::string> Hub::secure_mount(const api::SecureMountRequest& request) co
     return fail(ErrorCode::unsupported, "volume_type",
                 "this data hub takes no rights to mount; mount " + request.volume_type +
                     " volumes outside, and encrypted model folders with cairn-cachefs and a key from get-resource");
-  return fail(ErrorCode::invalid_argument, "volume_type", "unknown volume type \"" + printable(request.volume_type) + "\"");
+  return fail(ErrorCode::invalid_argument, "volume_type",
+              "unknown volume type \"" + printable(request.volume_type) + "\"");
 }
 
 net::Task<api::PrepareInjectionResponse> Hub::prepare_injection(api::PrepareInjectionRequest request) {
-  if (evidence_ == nullptr) co_return fail(ErrorCode::unsupported, "injection", "resource injection needs an attestation agent");
+  if (evidence_ == nullptr)
+    co_return fail(ErrorCode::unsupported, "injection", "resource injection needs an attestation agent");
   if (request.nonce.empty() || request.nonce.size() > limits::injection_nonce_bytes)
     co_return fail(ErrorCode::invalid_argument, "Nonce", "the nonce is empty or too long");
-  CAIRN_CO_TRY(const auto uri, request.resource_path.starts_with("kbs:") ? kbs::ResourceUri::parse(request.resource_path)
-                                                                         : kbs::ResourceUri::from_path(request.resource_path));
+  CAIRN_CO_TRY(const auto uri, request.resource_path.starts_with("kbs:")
+                                   ? kbs::ResourceUri::parse(request.resource_path)
+                                   : kbs::ResourceUri::from_path(request.resource_path));
   std::erase_if(injections_, [](const auto& entry) { return entry.second.expires < Clock::now(); });
   if (injections_.size() >= limits::injection_sessions)
     co_return fail(ErrorCode::unavailable, "injection", "too many injections are under way");
   CAIRN_CO_TRY(auto key, kbs::TeeKey::generate(kbs::TeeKeyKind::ecdh_p256));
   CAIRN_CO_TRY(const std::string bound, kbs::device_runtime_data({.nonce = request.nonce}, key.public_jwk()));
   api::PrepareInjectionResponse response;
-  CAIRN_CO_TRY(const std::string evidence, co_await evidence_->evidence(to_bytes(crypto::sha384(as_bytes(bound)).view())));
+  CAIRN_CO_TRY(const std::string evidence,
+               co_await evidence_->evidence(to_bytes(crypto::sha384(as_bytes(bound)).view())));
   response.evidence = to_bytes(evidence);
   response.session_id = base64url(crypto::random_bytes(16));
   response.nonce = request.nonce;
   response.tee_pubkey = compact_json(key.public_jwk());
-  injections_.emplace(response.session_id, Injection{uri.path(), std::move(key), Clock::now() + limits::injection_lifetime});
+  injections_.emplace(response.session_id,
+                      Injection{uri.path(), std::move(key), Clock::now() + limits::injection_lifetime});
   co_return response;
 }
 
@@ -150,8 +159,9 @@ Result<void> Hub::commit_injection(const api::CommitInjectionRequest& request) {
   const auto found = injections_.find(request.session_id);
   if (found == injections_.end() || found->second.expires < Clock::now())
     return fail(ErrorCode::not_found, "SessionId", "no such injection is under way");
-  CAIRN_TRY(const auto uri, request.resource_path.starts_with("kbs:") ? kbs::ResourceUri::parse(request.resource_path)
-                                                                      : kbs::ResourceUri::from_path(request.resource_path));
+  CAIRN_TRY(const auto uri, request.resource_path.starts_with("kbs:")
+                                ? kbs::ResourceUri::parse(request.resource_path)
+                                : kbs::ResourceUri::from_path(request.resource_path));
   const Injection session = std::move(found->second);
   injections_.erase(found);
   if (uri.path() != session.path)

@@ -21,7 +21,7 @@ struct HubOptions {
 // One loop. All references must outlive it; `evidence` is for resource injection only and may be nullptr.
 class Hub {
  public:
-  Hub(net::Runtime& runtime, ResourceSource& source, kbs::EvidenceProvider* evidence, HubOptions options);
+  Hub(ResourceSource& source, kbs::EvidenceProvider* evidence, HubOptions options);
 
   // `uri`: a full KBS URI.
   [[nodiscard]] net::Task<Secret> resource(std::string uri);
@@ -51,7 +51,6 @@ class Hub {
   };
   [[nodiscard]] net::Task<> check_signature(const std::string& sealed);
 
-  net::Runtime& runtime_;
   ResourceSource& source_;
   kbs::EvidenceProvider* evidence_;
   HubOptions options_;

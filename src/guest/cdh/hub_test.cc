@@ -10,8 +10,8 @@
 #include "crypto/jose.h"
 #include "guest/cdh/service.h"
 #include "guest/common/daemon.h"
-#include "kbs_protocol/test_kbs.h"
 #include "kbs_protocol/proto.h"
+#include "kbs_protocol/test_kbs.h"
 
 namespace cairn::cdh {
 namespace {
@@ -40,20 +40,24 @@ class HubTest : public testing::Test {
 
   template <class T>
   Result<T> with_hub(std::function<net::Task<T>(Hub&)> test) {
-    const auto with_runtime = [&](net::Runtime& runtime) -> net::Task<T> {
-      Hub hub(runtime, source_, &evidence_, options_);
+    const auto with_runtime = [&](net::Runtime&) -> net::Task<T> {
+      Hub hub(source_, &evidence_, options_);
       co_return co_await test(hub);
     };
-    if constexpr (std::is_void_v<T>) return net::run_task(with_runtime);
-    else return net::run_to_end<T>(with_runtime);
+    if constexpr (std::is_void_v<T>)
+      return net::run_task(with_runtime);
+    else
+      return net::run_to_end<T>(with_runtime);
   }
   Result<std::string> unseal(const std::string& text) {
     auto out = with_hub<Secret>([&](Hub& hub) { return hub.unseal(text); });
     if (!out) return fail(out.error());
     return std::string(as_text(out->view()));
   }
-  std::string sealed(const Json& header, std::string_view name = "kbs:///a/b/c", std::string_view provider = "kbs") const {
-    const std::string payload = compact_json({{"version", "0.1.0"}, {"type", "vault"}, {"name", name}, {"provider", provider}});
+  std::string sealed(const Json& header, std::string_view name = "kbs:///a/b/c",
+                     std::string_view provider = "kbs") const {
+    const std::string payload =
+        compact_json({{"version", "0.1.0"}, {"type", "vault"}, {"name", name}, {"provider", provider}});
     return "sealed." + *crypto::sign_jws(header, as_bytes(payload), key_, crypto::JwsAlg::es256);
   }
 
@@ -78,7 +82,8 @@ TEST_F(HubTest, SealedSecretsAreVerifiedByKeysFromFilesAndResources) {
   EXPECT_EQ(*unseal(sealed({{"kid", "kbs:///keys/sign/one"}})), "value");
   EXPECT_FALSE(unseal(sealed({{"kid", "nobody"}})));
   EXPECT_FALSE(unseal(sealed({{"kid", "../signer"}})));
-  source_.values["keys/sign/one"] = compact_json(crypto::emit_jwk(crypto::PrivateKey::generate(crypto::KeyType::ec_p256)->public_key(), ""));
+  source_.values["keys/sign/one"] =
+      compact_json(crypto::emit_jwk(crypto::PrivateKey::generate(crypto::KeyType::ec_p256)->public_key(), ""));
   EXPECT_EQ(unseal(sealed({{"kid", "kbs:///keys/sign/one"}})).error().code, ErrorCode::crypto_failed);
 }
 
@@ -100,11 +105,16 @@ TEST_F(HubTest, OtherProvidersAreNamed) {
 TEST_F(HubTest, LayerKeysAreUnwrapped) {
   const Bytes kek(32, 4), iv(12, 5);
   source_.values["keys/kek/1"] = std::string(as_text(kek));
-  Json packet = {{"kid", "kbs:///keys/kek/1"}, {"wrapped_data", base64(*crypto::seal(crypto::Aead::aes_256_gcm, kek, iv, {}, as_bytes("\x01\x02\xFF")))},
-                 {"iv", base64(iv)}, {"wrap_type", "A256GCM"}};
+  Json packet = {
+      {"kid", "kbs:///keys/kek/1"},
+      {"wrapped_data", base64(*crypto::seal(crypto::Aead::aes_256_gcm, kek, iv, {}, as_bytes("\x01\x02\xFF")))},
+      {"iv", base64(iv)},
+      {"wrap_type", "A256GCM"}};
   const auto unwrap = [&] {
-    const Json input = {{"op", "keyunwrap"}, {"keywrapparams", Json::object()},
-                        {"keyunwrapparams", {{"dc", Json::object()}, {"annotation", base64(as_bytes(compact_json(packet)))}}}};
+    const Json input = {
+        {"op", "keyunwrap"},
+        {"keywrapparams", Json::object()},
+        {"keyunwrapparams", {{"dc", Json::object()}, {"annotation", base64(as_bytes(compact_json(packet)))}}}};
     return with_hub<Secret>([&](Hub& h) { return h.unwrap_key(to_bytes(compact_json(input))); });
   };
   EXPECT_EQ(as_text(unwrap()->view()), R"({"keyunwrapresults":{"optsdata":[1,2,255]}})");
@@ -125,7 +135,8 @@ TEST_F(HubTest, InjectionIsSingleUseAndBoundToItsResource) {
     const Json key = *parse_json(session.tee_pubkey);
     const auto bound = crypto::sha384(as_bytes(*canonical_json({{"nonce", "nonce-1"}, {"tee-pubkey", key}})));
     EXPECT_EQ((*parse_json(as_text(session.evidence)))["report_data"], Json(base64(bound.view())));
-    const auto answer = to_bytes(compact_json(*crypto::encrypt_answer(key, as_bytes("pushed"), crypto::AnswerForm::rfc7516)));
+    const auto answer =
+        to_bytes(compact_json(*crypto::encrypt_answer(key, as_bytes("pushed"), crypto::AnswerForm::rfc7516)));
     EXPECT_FALSE(hub.commit_injection({"wrong", "default/x/y", answer}));
     CAIRN_CO_CHECK(hub.commit_injection({session.session_id, "default/x/y", answer}));
     EXPECT_EQ(*read_text(options_.data_folder / "default/x/y"), "pushed");
@@ -145,7 +156,8 @@ TEST_F(HubTest, InjectionIsSingleUseAndBoundToItsResource) {
 }
 
 TEST_F(HubTest, MountsAreRefusedWithAdvice) {
-  const auto refused = with_hub<void>([](Hub& h) -> net::Task<> { co_return fail(h.secure_mount({"alibaba-cloud-oss", {}, {}, "/m"}).error()); });
+  const auto refused = with_hub<void>(
+      [](Hub& h) -> net::Task<> { co_return fail(h.secure_mount({"alibaba-cloud-oss", {}, {}, "/m"}).error()); });
   EXPECT_EQ(refused.error().code, ErrorCode::unsupported);
   EXPECT_NE(refused.error().message.find("cairn-cachefs"), std::string::npos);
 }
@@ -168,7 +180,7 @@ TEST_F(HubTest, OfflineFiles) {
 // The services on a socket: right answers and the one error text per method.
 TEST_F(HubTest, ServicesOnTheWire) {
   const auto done = net::run_task([&](net::Runtime& runtime) -> net::Task<> {
-    Hub hub(runtime, source_, &evidence_, options_);
+    Hub hub(source_, &evidence_, options_);
     net::TtrpcServer server(runtime);
     register_services(server, hub);
     CAIRN_CO_TRY(const auto endpoint, guest::listen_unix(server, "unix://" + (dir_ / "run/cdh.sock").string()));
@@ -176,7 +188,8 @@ TEST_F(HubTest, ServicesOnTheWire) {
     const auto call = [&](std::string_view service, std::string method, Bytes payload) {
       return client.call(std::string(service), std::move(method), std::move(payload));
     };
-    auto reply = co_await call(api::resource_service, "GetResource", proto::encode(api::GetResourceRequest{"kbs:///a/b/c"}));
+    auto reply =
+        co_await call(api::resource_service, "GetResource", proto::encode(api::GetResourceRequest{"kbs:///a/b/c"}));
     if (!reply) co_return fail(net::to_error(reply.error()));
     EXPECT_EQ(as_text(proto::decode<api::BytesMessage>(*reply)->value), "value");
     const std::tuple<std::string_view, const char*, const char*> failing[] = {
@@ -201,24 +214,39 @@ TEST_F(HubTest, ServicesOnTheWire) {
 
 TEST(CdhConfig, FileEnvironmentAndKernel) {
   const auto none = [](const char*) -> std::optional<std::string> { return std::nullopt; };
-  const auto c = read_config(*parse_toml("socket = \"unix:///run/x.sock\"\n[kbc]\nname = \"cc_kbc\"\nurl = \"http://1.2.3.4:8081/api\"\n"
-                                         "[[credentials]]\nresource_uri = \"kbs:///a/b/c\"\npath = \"/run/confidential-containers/cdh/x/y\"\n[image]\nwork_dir = \"/x\"\n", "t"));
+  const auto c = read_config(
+      *parse_toml("socket = \"unix:///run/x.sock\"\n[kbc]\nname = \"cc_kbc\"\nurl = \"http://1.2.3.4:8081/api\"\n"
+                  "[[credentials]]\nresource_uri = \"kbs:///a/b/c\"\npath = "
+                  "\"/run/confidential-containers/cdh/x/y\"\n[image]\nwork_dir = \"/x\"\n",
+                  "t"));
   ASSERT_TRUE(c) << c.error().text();
   EXPECT_EQ(c->kbc_url, "http://1.2.3.4:8081/api");
   EXPECT_EQ(c->credentials.size(), 1U);
-  for (const char* bad : {"", "[kbc]\nname = \"x\"\n", "[kbc]\nname = \"cc_kbc\"\n", "[kbc]\nname = \"online_sev_kbc\"\n", "[kbc]\nname = \"offline_fs_kbc\"\nurll = \"x\"\n",
-                          "[kbc]\nname = \"offline_fs_kbc\"\n[[credentials]]\nresource_uri = \"kbs:///a/b/c\"\npath = \"/etc/passwd\"\n"})
+  for (const char* bad :
+       {"", "[kbc]\nname = \"x\"\n", "[kbc]\nname = \"cc_kbc\"\n", "[kbc]\nname = \"online_sev_kbc\"\n",
+        "[kbc]\nname = \"offline_fs_kbc\"\nurll = \"x\"\n",
+        "[kbc]\nname = \"offline_fs_kbc\"\n[[credentials]]\nresource_uri = \"kbs:///a/b/c\"\npath = \"/etc/passwd\"\n"})
     EXPECT_FALSE(read_config(*parse_toml(bad, "t"))) << bad;
   EXPECT_EQ(load_config("", none, "agent.aa_kbc_params=cc_kbc::http://k")->kbc_url, "http://k");
   EXPECT_EQ(load_config("", none, "")->kbc_name, "offline_fs_kbc");
   EXPECT_EQ(load_config("/does/not/exist", none, "").error().code, ErrorCode::not_found);
-  const auto kernel = load_config("", none, "cdh.kbs_resources=kbs:///a/b/c::/run/confidential-containers/cdh/k,kbs:///a/b/d::/run/confidential-containers/cdh/l");
+  const auto kernel = load_config("", none,
+                                  "cdh.kbs_resources=kbs:///a/b/c::/run/confidential-containers/cdh/k,kbs:///a/b/d::/"
+                                  "run/confidential-containers/cdh/l");
   EXPECT_EQ(kernel->credentials.size(), 2U);
   EXPECT_FALSE(load_config("", none, "cdh.kbs_resources=kbs:///a/b/c::/etc/x"));
-  EXPECT_TRUE(load_config("", [](const char* n) { return std::string_view(n) == "SKIP_SEALED_SECRET_VERIFICATION" ? std::optional<std::string>("true") : std::nullopt; }, "")->accept_unsigned_secrets);
+  EXPECT_TRUE(load_config(
+                  "",
+                  [](const char* n) {
+                    return std::string_view(n) == "SKIP_SEALED_SECRET_VERIFICATION" ? std::optional<std::string>("true")
+                                                                                    : std::nullopt;
+                  },
+                  "")
+                  ->accept_unsigned_secrets);
   EXPECT_TRUE(is_credential_path("/run/confidential-containers/cdh/a"));
-  for (const char* bad : {"/run/confidential-containers/cdh", "/run/confidential-containers/cdh/", "/run/confidential-containers/cdhx/a",
-                          "/run/confidential-containers/cdh/../a", "/run/confidential-containers/cdh/./a", "a"})
+  for (const char* bad :
+       {"/run/confidential-containers/cdh", "/run/confidential-containers/cdh/", "/run/confidential-containers/cdhx/a",
+        "/run/confidential-containers/cdh/../a", "/run/confidential-containers/cdh/./a", "a"})
     EXPECT_FALSE(is_credential_path(bad)) << bad;
 }
 

@@ -28,8 +28,11 @@ struct Commands {
 
 Commands declare(CLI::App& app, Options& o, rest::ProgramOptions& rest_options) {
   app.add_option("-c,--config", o.config_file, "configuration, TOML (or .json, .yaml); else $CDH_CONFIG_PATH");
-  app.add_option("-r,--retry", o.retry, "one-shot commands: attempts after the first")->capture_default_str()->check(CLI::Range(0U, limits::retries_max));
-  app.add_option("--profile", o.profile, "wire format towards the key broker: p1 (0.1.0) or p2 (0.4.0)")->capture_default_str();
+  app.add_option("-r,--retry", o.retry, "one-shot commands: attempts after the first")
+      ->capture_default_str()
+      ->check(CLI::Range(0U, limits::retries_max));
+  app.add_option("--profile", o.profile, "wire format towards the key broker: p1 (0.1.0) or p2 (0.4.0)")
+      ->capture_default_str();
   app.add_option("--tee-key", o.tee_key, "p2: ECDH-ES+A256KW-P256 (default), ECDH-ES+A256KW-P521 or RSA-OAEP-256");
   app.add_option("--trustee-url", o.trustee_url, "key broker base URL instead of the configuration's");
   app.add_option("--aa-socket", o.aa_socket, "socket of the attestation agent instead of the configuration's");
@@ -41,7 +44,8 @@ Commands declare(CLI::App& app, Options& o, rest::ProgramOptions& rest_options) 
   Commands c{};
   c.get_resource = app.add_subcommand("get-resource", "print a resource as one line of base64");
   c.get_resource->add_option("-r,--resource-uri", o.resource_uri, "kbs:///<repository>/<type>/<tag>")->required();
-  c.get_resource->add_option("--resource-path", o.resource_path, "write the decoded bytes to this file (0600) and print nothing");
+  c.get_resource->add_option("--resource-path", o.resource_path,
+                             "write the decoded bytes to this file (0600) and print nothing");
   c.unseal = app.add_subcommand("unseal-secret", "print a sealed secret's plaintext as base64");
   c.unseal->add_option("-s,--secret-path", o.secret_path, "file with the sealed secret")->required();
   c.unwrap = app.add_subcommand("unwrap-key", "print an image layer's key as base64");
@@ -87,9 +91,12 @@ Result<std::unique_ptr<Parts>> assemble(net::Runtime& runtime, const Options& o)
   if (parts->config.kbc_name == "offline_fs_kbc") {
     CAIRN_TRY(parts->source, offline_source());
   } else {
-    KbsSourceOptions source{.client = {.url = parts->config.kbc_url, .profile = profile, .extra_roots = parts->config.kbs_cert,
+    KbsSourceOptions source{.client = {.url = parts->config.kbc_url,
+                                       .profile = profile,
+                                       .extra_roots = parts->config.kbs_cert,
                                        .api_key = guest::process_environment("TRUSTEE_API_KEY"),
-                                       .instance_info = guest::process_environment("AA_INSTANCE_INFO"), .init_data_toml = {}},
+                                       .instance_info = guest::process_environment("AA_INSTANCE_INFO"),
+                                       .init_data_toml = {}},
                             .key = kbs::default_tee_key(profile)};
     if (!o.tee_key.empty()) {
       CAIRN_TRY(source.key, kbs::tee_key_kind(o.tee_key));
@@ -97,13 +104,14 @@ Result<std::unique_ptr<Parts>> assemble(net::Runtime& runtime, const Options& o)
     parts->source = kbs_source(runtime, parts->agent, std::move(source));
   }
   HubOptions hub{.accept_unsigned_secrets = parts->config.accept_unsigned_secrets};
-  parts->hub = std::make_unique<Hub>(runtime, *parts->source, &parts->evidence, std::move(hub));
+  parts->hub = std::make_unique<Hub>(*parts->source, &parts->evidence, std::move(hub));
   return parts;
 }
 
 // Attempts with growing pauses while the cause may pass (nobody answers); a refusal is final at once.
 net::Task<Secret> with_retries(unsigned retry, std::function<net::Task<Secret>()> attempt) {
-  const net::RetryPolicy policy{.attempts = retry + 1, .first = limits::retry_first, .factor = 2.0, .most = limits::retry_most, .jitter = 0.2};
+  const net::RetryPolicy policy{
+      .attempts = retry + 1, .first = limits::retry_first, .factor = 2.0, .most = limits::retry_most, .jitter = 0.2};
   unsigned failures = 0;
   co_return co_await net::retry<Secret>(policy, std::move(attempt), [&failures, retry](const Error& error) {
     const bool again = net::transient(error);
@@ -147,11 +155,13 @@ Result<void> refuse_mount(const Options& o) {
   CAIRN_TRY(const Json json, parse_json(text));
   Problems problems;
   Fields fields(json, "$", problems);
-  api::SecureMountRequest request{.volume_type = fields.required<std::string>("volume_type"), .options = {}, .flags = {}, .mount_point = {}};
+  api::SecureMountRequest request{
+      .volume_type = fields.required<std::string>("volume_type"), .options = {}, .flags = {}, .mount_point = {}};
   for (const char* member : {"options", "flags", "mount_point"}) (void)fields.raw(member);
   fields.done();
   CAIRN_CHECK(problems.result());
-  return run_one_shot(o, [request](Hub& hub) -> net::Task<Secret> { co_return fail(hub.secure_mount(request).error()); });
+  return run_one_shot(o,
+                      [request](Hub& hub) -> net::Task<Secret> { co_return fail(hub.secure_mount(request).error()); });
 }
 
 Result<void> run(const Options& o, const Commands& c, const rest::ProgramOptions& rest_options) {
@@ -179,7 +189,8 @@ Result<void> run(const Options& o, const Commands& c, const rest::ProgramOptions
 
 int main(int argc, char** argv) {
   cairn::harden_process();
-  CLI::App app("Confidential data hub: keys and secrets for this TEE, released by a key broker after attestation.", "cairn-cdh");
+  CLI::App app("Confidential data hub: keys and secrets for this TEE, released by a key broker after attestation.",
+               "cairn-cdh");
   cairn::cdh::Options options;
   cairn::rest::ProgramOptions rest_options;
   const auto commands = cairn::cdh::declare(app, options, rest_options);

@@ -20,9 +20,8 @@ std::string lower(std::string text) {
 
 // A name that stays inside its folder whatever is done with it.
 bool is_file_name(std::string_view name) {
-  return !name.empty() && name.size() <= 255 && name.front() != '.' && std::ranges::all_of(name, [](unsigned char c) {
-    return std::isalnum(c) || c == '_' || c == '-' || c == '.';
-  });
+  return !name.empty() && name.size() <= 255 && name.front() != '.' &&
+         std::ranges::all_of(name, [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '-' || c == '.'; });
 }
 
 Bytes base64_member(Fields& fields, std::string_view key) {
@@ -42,18 +41,21 @@ void ignore_objects(Fields& fields) {
 }  // namespace
 
 Result<SealedSecret> split_sealed_secret(std::string_view text) {
-  if (text.size() > limits::sealed_secret_bytes) return fail(ErrorCode::too_large, "sealed secret", "the sealed secret is too large");
+  if (text.size() > limits::sealed_secret_bytes)
+    return fail(ErrorCode::too_large, "sealed secret", "the sealed secret is too large");
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.remove_suffix(1);
   std::array<std::string_view, 4> sections;
   std::string_view rest = text;
   for (std::size_t i = 0; i < sections.size(); ++i) {
     const std::size_t dot = rest.find('.');
     if ((dot == std::string_view::npos) != (i + 1 == sections.size()))
-      return fail(ErrorCode::malformed, "sealed secret", "a sealed secret has exactly four sections: sealed.<header>.<payload>.<signature>");
+      return fail(ErrorCode::malformed, "sealed secret",
+                  "a sealed secret has exactly four sections: sealed.<header>.<payload>.<signature>");
     sections[i] = rest.substr(0, dot);
     rest.remove_prefix(dot == std::string_view::npos ? rest.size() : dot + 1);
   }
-  if (sections[0] != "sealed") return fail(ErrorCode::malformed, "sealed secret", "a sealed secret begins with \"sealed.\"");
+  if (sections[0] != "sealed")
+    return fail(ErrorCode::malformed, "sealed secret", "a sealed secret begins with \"sealed.\"");
   CAIRN_TRY(const Bytes payload, from_base64url(sections[2]));
   if (!is_utf8(as_text(payload))) return fail(ErrorCode::malformed, "payload", "the payload is not UTF-8");
   SealedSecret out;
@@ -70,15 +72,18 @@ Result<SignerKeyId> signer_of(const SealedSecret& secret) {
                 "the sealed secret carries no valid signature (" + jws.error().message +
                     "); unsigned ones are opened only with --accept-unsigned-secrets");
   if (jws->alg != crypto::JwsAlg::es256)
-    return fail(ErrorCode::crypto_failed, "alg", "sealed secrets are signed with ES256, not " + std::string(crypto::jws_alg_name(jws->alg)));
+    return fail(ErrorCode::crypto_failed, "alg",
+                "sealed secrets are signed with ES256, not " + std::string(crypto::jws_alg_name(jws->alg)));
   const auto kid = jws->header.find("kid");
-  if (kid == jws->header.end() || !kid->is_string()) return fail(ErrorCode::crypto_failed, "kid", "the signature names no key");
+  if (kid == jws->header.end() || !kid->is_string())
+    return fail(ErrorCode::crypto_failed, "kid", "the signature names no key");
   const auto& name = kid->get_ref<const std::string&>();
   if (name.starts_with("kbs:")) {
     CAIRN_TRY(auto uri, kbs::ResourceUri::parse(name));
     return uri;
   }
-  if (!is_file_name(name)) return fail(ErrorCode::crypto_failed, "kid", "the key's name is not a plain file name: " + printable(name));
+  if (!is_file_name(name))
+    return fail(ErrorCode::crypto_failed, "kid", "the key's name is not a plain file name: " + printable(name));
   return name;
 }
 
@@ -116,8 +121,12 @@ Result<SealedPayload> parse_payload(std::string_view json_text) {
   if (type == "vault") {
     out = VaultSecret{fields.required<std::string>("name"), provider};
   } else if (type == "envelope") {
-    EnvelopeSecret envelope{.key_id = fields.required<std::string>("key_id"), .provider = provider,
-                            .wrap_type = fields.required<std::string>("wrap_type"), .encrypted_key = {}, .encrypted_data = {}, .iv = {}};
+    EnvelopeSecret envelope{.key_id = fields.required<std::string>("key_id"),
+                            .provider = provider,
+                            .wrap_type = fields.required<std::string>("wrap_type"),
+                            .encrypted_key = {},
+                            .encrypted_data = {},
+                            .iv = {}};
     envelope.encrypted_key = base64_member(fields, "encrypted_key");
     envelope.encrypted_data = base64_member(fields, "encrypted_data");
     envelope.iv = base64_member(fields, "iv");
@@ -132,8 +141,11 @@ Result<SealedPayload> parse_payload(std::string_view json_text) {
 
 Result<Secret> open_wrapped(std::string_view wrap_type, ByteView key, ByteView iv, ByteView data) {
   if (wrap_type != "A256GCM")
-    return fail(ErrorCode::unsupported, "wrap_type", "only A256GCM is opened, not " + printable(wrap_type) + ", which does not protect against changes");
-  if (key.size() != 32) return fail(ErrorCode::crypto_failed, "key", "the unwrapping key has " + std::to_string(key.size()) + " bytes, A256GCM needs 32");
+    return fail(ErrorCode::unsupported, "wrap_type",
+                "only A256GCM is opened, not " + printable(wrap_type) + ", which does not protect against changes");
+  if (key.size() != 32)
+    return fail(ErrorCode::crypto_failed, "key",
+                "the unwrapping key has " + std::to_string(key.size()) + " bytes, A256GCM needs 32");
   if (iv.size() != 12) return fail(ErrorCode::malformed, "iv", "A256GCM needs an IV of 12 bytes");
   return crypto::open(crypto::Aead::aes_256_gcm, key, iv, {}, data);
 }

@@ -1,4 +1,5 @@
-// Sealed secrets: sealed.<header>.<payload>.<signature>. Pure; keys and resources are fetched by the hub. spec/guest.md §9.3.
+// Sealed secrets: sealed.<header>.<payload>.<signature>. Pure; keys and resources are fetched by the hub. spec/guest.md
+// §9.3.
 #pragma once
 
 #include <string>

@@ -41,7 +41,8 @@ TEST(SealedSecret, VectorsVerifyAndTamperedOnesDoNot) {
   EXPECT_EQ(signer_of(*unsigned_one).error().code, ErrorCode::crypto_failed);
   EXPECT_TRUE(parse_payload(unsigned_one->payload));
   const Json& demo = v["envelope_inner_demo"];
-  const auto opened = open_wrapped("A256GCM", *from_hex(demo["dek_hex"].get<std::string>()), *from_base64(demo["iv"].get<std::string>()),
+  const auto opened = open_wrapped("A256GCM", *from_hex(demo["dek_hex"].get<std::string>()),
+                                   *from_base64(demo["iv"].get<std::string>()),
                                    *from_base64(demo["encrypted_data"].get<std::string>()));
   ASSERT_TRUE(opened);
   EXPECT_EQ(demo["plaintext_utf8"], std::string(as_text(opened->view())));
@@ -78,8 +79,8 @@ TEST(SealedSecret, SignedByOurselves) {
 }
 
 TEST(SealedSecret, ExactlyFourSections) {
-  for (const char* bad : {"", "sealed", "sealed.a", "sealed.a.b", "sealed.a.e30.c.d", "sealed.a.e30.c.", "Sealed.a.e30.c", "x.a.e30.c",
-                          "sealed.a.e30=.c", "sealed.a.!.c"})
+  for (const char* bad : {"", "sealed", "sealed.a", "sealed.a.b", "sealed.a.e30.c.d", "sealed.a.e30.c.",
+                          "Sealed.a.e30.c", "x.a.e30.c", "sealed.a.e30=.c", "sealed.a.!.c"})
     EXPECT_FALSE(split_sealed_secret(bad)) << bad;
   EXPECT_TRUE(split_sealed_secret("sealed.a.e30.c"));
 }
@@ -100,10 +101,13 @@ TEST(SealedSecret, OnlyEs256) {
 }
 
 TEST(SealedSecret, PayloadsAreStrict) {
-  for (const char* bad : {"", "[]", R"({"version":"0.2.0","type":"vault","name":"x","provider":"kbs","provider_settings":{},"annotations":{}})",
-                          R"({"version":"0.1.0","type":"other","provider":"kbs"})", R"({"version":"0.1.0","type":"vault","provider":"kbs"})",
-                          R"({"version":"0.1.0","type":"vault","name":"x","provider":"kbs","provider_settings":5})",
-                          R"({"version":"0.1.0","type":"vault","name":"x","provider":"kbs","extra":1})"})
+  for (const char* bad :
+       {"", "[]",
+        R"({"version":"0.2.0","type":"vault","name":"x","provider":"kbs","provider_settings":{},"annotations":{}})",
+        R"({"version":"0.1.0","type":"other","provider":"kbs"})",
+        R"({"version":"0.1.0","type":"vault","provider":"kbs"})",
+        R"({"version":"0.1.0","type":"vault","name":"x","provider":"kbs","provider_settings":5})",
+        R"({"version":"0.1.0","type":"vault","name":"x","provider":"kbs","extra":1})"})
     EXPECT_FALSE(parse_payload(bad)) << bad;
 }
 

@@ -41,24 +41,23 @@ void register_key_provider(net::TtrpcServer& server, Hub& hub) {
     if (output) co_return proto::encode(*output);
     spdlog::error("UnWrapKey: {}", output.error().text());
     const bool unparsable = output.error().code == ErrorCode::malformed;
-    co_return status(net::RpcCode::internal, unparsable ? "[ERROR] UnwrapKey Parse request failed" : "[CDH] [ERROR]: UnwrapKey failed");
+    co_return status(net::RpcCode::internal,
+                     unparsable ? "[ERROR] UnwrapKey Parse request failed" : "[CDH] [ERROR]: UnwrapKey failed");
   });
 }
 
 }  // namespace
 
 void register_services(net::TtrpcServer& server, Hub& hub) {
-  method<api::BytesMessage>(server, api::sealed_secret_service, "UnsealSecret", "[CDH] [ERROR]: Unseal Secret failed",
-                            [&hub](api::BytesMessage request) {
-                              return as_message(hub.unseal(std::string(as_text(request.value))));
-                            });
-  method<api::GetResourceRequest>(server, api::resource_service, "GetResource", "[CDH] [ERROR]: Get Resource failed",
-                                  [&hub](api::GetResourceRequest request) {
-                                    return as_message(hub.resource(std::move(request.resource_path)));
-                                  });
-  method<api::PrepareInjectionRequest>(server, api::resource_service, "PrepareResourceInjection",
-                                       "[CDH] [ERROR]: Prepare Resource Injection failed",
-                                       [&hub](api::PrepareInjectionRequest r) { return hub.prepare_injection(std::move(r)); });
+  method<api::BytesMessage>(
+      server, api::sealed_secret_service, "UnsealSecret", "[CDH] [ERROR]: Unseal Secret failed",
+      [&hub](api::BytesMessage request) { return as_message(hub.unseal(std::string(as_text(request.value)))); });
+  method<api::GetResourceRequest>(
+      server, api::resource_service, "GetResource", "[CDH] [ERROR]: Get Resource failed",
+      [&hub](api::GetResourceRequest request) { return as_message(hub.resource(std::move(request.resource_path))); });
+  method<api::PrepareInjectionRequest>(
+      server, api::resource_service, "PrepareResourceInjection", "[CDH] [ERROR]: Prepare Resource Injection failed",
+      [&hub](api::PrepareInjectionRequest r) { return hub.prepare_injection(std::move(r)); });
   method<api::CommitInjectionRequest>(server, api::resource_service, "CommitResourceInjection",
                                       "[CDH] [ERROR]: Commit Resource Injection failed",
                                       [&hub](api::CommitInjectionRequest request) -> net::Task<api::Empty> {
@@ -72,7 +71,8 @@ void register_services(net::TtrpcServer& server, Hub& hub) {
                                   });
   method<api::ImagePullRequest>(server, api::image_service, "PullImage", "[CDH] [ERROR]: pull image failed",
                                 [](api::ImagePullRequest) -> net::Task<api::Empty> {
-                                  co_return fail(ErrorCode::unsupported, "PullImage", "this data hub does not pull images");
+                                  co_return fail(ErrorCode::unsupported, "PullImage",
+                                                 "this data hub does not pull images");
                                 });
   register_key_provider(server, hub);
 }

@@ -22,7 +22,8 @@ class KbsSource final : public ResourceSource {
  private:
   net::Task<> connect() {
     if (client_) co_return Result<>{};
-    CAIRN_CO_TRY(auto key, co_await runtime_.workers().offload([kind = options_.key] { return kbs::TeeKey::generate(kind); }));
+    CAIRN_CO_TRY(auto key,
+                 co_await runtime_.workers().offload([kind = options_.key] { return kbs::TeeKey::generate(kind); }));
     if (!key) co_return fail(std::move(key).error());
     if (client_) co_return Result<>{};  // another call was faster
     CAIRN_CO_TRY(client_, kbs::Client::create(options_.client, evidence_, *std::move(key)));

@@ -27,7 +27,8 @@ struct KbsSourceOptions {
   kbs::TeeKeyKind key = kbs::TeeKeyKind::rsa1_5;
 };
 // `agent` and `runtime` must outlive it.
-[[nodiscard]] std::unique_ptr<ResourceSource> kbs_source(net::Runtime& runtime, agent::Client& agent, KbsSourceOptions options);
+[[nodiscard]] std::unique_ptr<ResourceSource> kbs_source(net::Runtime& runtime, agent::Client& agent,
+                                                         KbsSourceOptions options);
 
 // offline_fs_kbc: {"<repo>/<type>/<tag>": "<b64>"} of both files of the folder; the resources file wins. A missing file
 // is a warning, a broken one an error.

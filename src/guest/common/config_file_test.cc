@@ -19,7 +19,8 @@ TEST(ConfigFile, FormatByExtension) {
   ASSERT_TRUE(write_text(dir / "a.json", R"({"x":1})"));
   ASSERT_TRUE(write_text(dir / "a.yaml", "x: 1\n"));
   ASSERT_TRUE(write_text(dir / "a.conf", "x = 1\n"));
-  for (const char* name : {"a.toml", "a.json", "a.yaml", "a.conf"}) EXPECT_EQ((*load_config_file(dir / name))["x"], 1) << name;
+  for (const char* name : {"a.toml", "a.json", "a.yaml", "a.conf"})
+    EXPECT_EQ((*load_config_file(dir / name))["x"], 1) << name;
   ASSERT_TRUE(write_text(dir / "b.json", "x = 1\n"));
   EXPECT_NE(load_config_file(dir / "b.json").error().where.find("b.json"), std::string::npos);
   EXPECT_EQ(load_config_file(dir / "none.toml").error().code, ErrorCode::not_found);

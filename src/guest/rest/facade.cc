@@ -28,7 +28,9 @@ Response failed(const Error& error) {
   return plain(500, error.text());
 }
 Response from(Result<std::string> text) { return text ? octets(*std::move(text)) : failed(text.error()); }
-Response from(Result<Secret> secret) { return secret ? octets(std::string(as_text(secret->view()))) : failed(secret.error()); }
+Response from(Result<Secret> secret) {
+  return secret ? octets(std::string(as_text(secret->view()))) : failed(secret.error());
+}
 Response from(const Result<void>& done) { return done ? plain(200) : failed(done.error()); }
 
 std::vector<std::string_view> segments(std::string_view path) {
@@ -122,7 +124,8 @@ awaitable<Response> prepare(const Request& request, std::string path, Backend& b
 
 awaitable<Response> commit(const Request& request, std::string path, Backend& backend) {
   const auto json = parse_json(request.body, kBodyJson);
-  if (!json || !json->is_object() || !json->value("session_id", Json()).is_string() || !json->contains("encrypted_resource"))
+  if (!json || !json->is_object() || !json->value("session_id", Json()).is_string() ||
+      !json->contains("encrypted_resource"))
     co_return bad_request();
   const Json& resource = (*json)["encrypted_resource"];
   const std::string text = resource.is_string() ? resource.get<std::string>() : compact_json(resource);
@@ -152,7 +155,8 @@ awaitable<Response> answer_info(const Request& request, const Rules& rules, Back
   const auto tee = co_await backend.tee_type();
   if (!tee) co_return failed(tee.error());
   const auto more = co_await backend.additional_tees();
-  co_return Response::json(200, compact_json({{"version", rules.version}, {"tee", *tee},
+  co_return Response::json(200, compact_json({{"version", rules.version},
+                                              {"tee", *tee},
                                               {"additional_tees", more.value_or(std::vector<std::string>{})}}));
 }
 

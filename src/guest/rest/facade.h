@@ -27,14 +27,15 @@ class Backend {
   [[nodiscard]] virtual net::Task<> extend(std::string domain, std::string operation, std::string content,
                                            std::optional<std::uint64_t> pcr) = 0;
   [[nodiscard]] virtual net::Task<Secret> resource(std::string uri) = 0;
-  [[nodiscard]] virtual net::Task<cdh::api::PrepareInjectionResponse> prepare_injection(cdh::api::PrepareInjectionRequest) = 0;
+  [[nodiscard]] virtual net::Task<cdh::api::PrepareInjectionResponse> prepare_injection(
+      cdh::api::PrepareInjectionRequest) = 0;
   [[nodiscard]] virtual net::Task<> commit_injection(cdh::api::CommitInjectionRequest) = 0;
 };
 
 struct Rules {
   kbs::Profile profile = kbs::Profile::p1;
-  bool aa = false;   // serve /aa
-  bool cdh = true;   // serve /cdh
+  bool aa = false;                // serve /aa
+  bool cdh = true;                // serve /cdh
   bool remote_evidence = false;   // P2: evidence to other machines
   bool remote_injection = false;  // P2: resource injection from other machines
   std::string version = {};       // for /info

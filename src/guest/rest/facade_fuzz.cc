@@ -17,7 +17,9 @@ struct NoBackend final : rest::Backend {
   net::Task<Secret> token(std::string) override { co_return none(); }
   net::Task<> extend(std::string, std::string, std::string, std::optional<std::uint64_t>) override { co_return none(); }
   net::Task<Secret> resource(std::string) override { co_return none(); }
-  net::Task<cdh::api::PrepareInjectionResponse> prepare_injection(cdh::api::PrepareInjectionRequest) override { co_return none(); }
+  net::Task<cdh::api::PrepareInjectionResponse> prepare_injection(cdh::api::PrepareInjectionRequest) override {
+    co_return none();
+  }
   net::Task<> commit_injection(cdh::api::CommitInjectionRequest) override { co_return none(); }
 };
 
@@ -33,14 +35,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     rest.remove_prefix(std::min(end + 1, rest.size()));
     return std::string(line);
   };
-  rest::Request request{.method = (data[0] & 1) != 0 ? "POST" : "GET", .path = "/" + next(), .query = next(), .body = {},
+  rest::Request request{.method = (data[0] & 1) != 0 ? "POST" : "GET",
+                        .path = "/" + next(),
+                        .query = next(),
+                        .body = {},
                         .loopback = (data[0] & 2) != 0};
   request.body = rest;
   const rest::Rules rules{.profile = (data[0] & 4) != 0 ? kbs::Profile::p2 : kbs::Profile::p1, .aa = true, .cdh = true};
   NoBackend backend;
-  const auto response = net::run_to_end<net::Response>([&](net::Runtime&) -> net::Task<net::Response> {
-    co_return co_await rest::answer(request, rules, backend);
-  });
+  const auto response = net::run_to_end<net::Response>(
+      [&](net::Runtime&) -> net::Task<net::Response> { co_return co_await rest::answer(request, rules, backend); });
   if (!response || response->status < 200 || response->status > 599) std::abort();
   return 0;
 }

@@ -25,7 +25,8 @@ struct FakeBackend final : Backend {
     if (broken) co_return fail(ErrorCode::internal, "[ERROR:attestation-agent] AA-KBC get token failed");
     co_return Secret(as_bytes("T:" + type));
   }
-  net::Task<> extend(std::string domain, std::string operation, std::string content, std::optional<std::uint64_t> pcr) override {
+  net::Task<> extend(std::string domain, std::string operation, std::string content,
+                     std::optional<std::uint64_t> pcr) override {
     extended = domain + " " + operation + " " + content + " " + (pcr ? std::to_string(*pcr) : "-");
     co_return Result<>{};
   }
@@ -47,15 +48,17 @@ struct Facade {
   Rules rules{.profile = kbs::Profile::p1, .aa = true, .cdh = true};
 
   net::Response ask(Request request) {
-    auto out = net::run_to_end<net::Response>([&](net::Runtime&) -> net::Task<net::Response> {
-      co_return co_await answer(request, rules, backend);
-    });
+    auto out = net::run_to_end<net::Response>(
+        [&](net::Runtime&) -> net::Task<net::Response> { co_return co_await answer(request, rules, backend); });
     return *out;
   }
   net::Response get(std::string target, bool loopback = true) {
     const std::size_t mark = target.find('?');
-    return ask({.method = "GET", .path = target.substr(0, mark), .query = mark == std::string::npos ? "" : target.substr(mark + 1),
-                .body = {}, .loopback = loopback});
+    return ask({.method = "GET",
+                .path = target.substr(0, mark),
+                .query = mark == std::string::npos ? "" : target.substr(mark + 1),
+                .body = {},
+                .loopback = loopback});
   }
   std::string text(std::string target) {
     const auto r = get(std::move(target));
@@ -93,7 +96,9 @@ TEST(Rest, OtherMachinesAreRefusedFirst) {
   }
   EXPECT_EQ(f.ask({.method = "POST", .path = "/aa/token", .query = "", .body = "", .loopback = false}).status, 403);
   EXPECT_EQ(f.ask({.method = "POST", .path = "/aa/token", .query = "", .body = "", .loopback = true}).status, 405);
-  EXPECT_EQ(f.ask({.method = "DELETE", .path = "/cdh/resource/a/b/c", .query = "", .body = "", .loopback = true}).status, 405);
+  EXPECT_EQ(
+      f.ask({.method = "DELETE", .path = "/cdh/resource/a/b/c", .query = "", .body = "", .loopback = true}).status,
+      405);
   EXPECT_TRUE(is_loopback("127.0.0.1"));
   EXPECT_TRUE(is_loopback("127.8.9.1"));
   EXPECT_TRUE(is_loopback("::1"));
@@ -128,7 +133,8 @@ TEST(Rest, P2Additions) {
   EXPECT_EQ(f.text("/aa/evidence?runtime_data=AAEC&encoding=hex"), "400 BAD REQUEST");
   EXPECT_EQ(f.text("/aa/additional-evidence?runtime_data=x"), "200 A:78");
   const auto post = [&](std::string path, std::string body, bool loopback = true) {
-    return f.ask({.method = "POST", .path = std::move(path), .query = "", .body = std::move(body), .loopback = loopback});
+    return f.ask(
+        {.method = "POST", .path = std::move(path), .query = "", .body = std::move(body), .loopback = loopback});
   };
   EXPECT_EQ(post("/aa/aael", R"({"domain":"d","operation":"o","content":"c","register_index":16})").status, 200);
   EXPECT_EQ(f.backend.extended, "d o c 16");
@@ -139,7 +145,9 @@ TEST(Rest, P2Additions) {
   EXPECT_EQ(prepared.status, 200);
   EXPECT_EQ((*parse_json(prepared.body))["session_id"], "id a/b/c");
   EXPECT_EQ((*parse_json(prepared.body))["tee_pubkey"]["kty"], "EC");
-  EXPECT_EQ(post("/cdh/resource-injection/commit/a/b/c", R"({"session_id":"s","encrypted_resource":{"iv":"x"}})").status, 200);
+  EXPECT_EQ(
+      post("/cdh/resource-injection/commit/a/b/c", R"({"session_id":"s","encrypted_resource":{"iv":"x"}})").status,
+      200);
   EXPECT_EQ(f.backend.extended, R"(s a/b/c {"iv":"x"})");
   EXPECT_EQ(post("/cdh/resource-injection/commit/a/b/c", "{}").status, 400);
 }
@@ -152,9 +160,21 @@ TEST(Rest, RemoteFlagsOpenOnlyWhatTheyName) {
   EXPECT_EQ(f.get("/aa/evidence?runtime_data=x", false).status, 200);
   EXPECT_EQ(f.get("/aa/token?token_type=kbs", false).status, 403);
   EXPECT_EQ(f.get("/cdh/resource/a/b/c", false).status, 403);
-  EXPECT_EQ(f.ask({.method = "POST", .path = "/cdh/resource-injection/prepare/a/b/c", .query = "", .body = "{}", .loopback = false}).status, 403);
+  EXPECT_EQ(f.ask({.method = "POST",
+                   .path = "/cdh/resource-injection/prepare/a/b/c",
+                   .query = "",
+                   .body = "{}",
+                   .loopback = false})
+                .status,
+            403);
   f.rules.remote_injection = true;
-  EXPECT_EQ(f.ask({.method = "POST", .path = "/cdh/resource-injection/prepare/a/b/c", .query = "", .body = R"({"nonce":"n"})", .loopback = false}).status, 200);
+  EXPECT_EQ(f.ask({.method = "POST",
+                   .path = "/cdh/resource-injection/prepare/a/b/c",
+                   .query = "",
+                   .body = R"({"nonce":"n"})",
+                   .loopback = false})
+                .status,
+            200);
   EXPECT_EQ(f.get("/cdh/resource/a/b/c", false).status, 403);
 }
 

@@ -20,18 +20,23 @@ constexpr net::Milliseconds kDrain{5'000};
 // The real thing: both daemons' sockets.
 class Sockets final : public Backend {
  public:
-  Sockets(agent::Client agent, net::Endpoint cdh) : agent_(std::move(agent)), address_(cdh.text()), cdh_(std::move(cdh)) {}
+  Sockets(agent::Client agent, net::Endpoint cdh)
+      : agent_(std::move(agent)), address_(cdh.text()), cdh_(std::move(cdh)) {}
 
   net::Task<std::string> tee_type() override { return agent_.tee_type(); }
   net::Task<std::vector<std::string>> additional_tees() override { return agent_.additional_tees(); }
   net::Task<std::string> evidence(Bytes data) override { return agent_.evidence(std::move(data)); }
-  net::Task<std::string> additional_evidence(Bytes data) override { return agent_.additional_evidence(std::move(data)); }
+  net::Task<std::string> additional_evidence(Bytes data) override {
+    return agent_.additional_evidence(std::move(data));
+  }
   net::Task<Secret> token(std::string type) override { return agent_.token(std::move(type)); }
-  net::Task<> extend(std::string domain, std::string operation, std::string content, std::optional<std::uint64_t> pcr) override {
+  net::Task<> extend(std::string domain, std::string operation, std::string content,
+                     std::optional<std::uint64_t> pcr) override {
     return agent_.extend(std::move(domain), std::move(operation), std::move(content), pcr);
   }
   net::Task<Secret> resource(std::string uri) override {
-    CAIRN_CO_TRY(auto answer, co_await call<cdh::api::BytesMessage>("GetResource", cdh::api::GetResourceRequest{std::move(uri)}));
+    CAIRN_CO_TRY(auto answer,
+                 co_await call<cdh::api::BytesMessage>("GetResource", cdh::api::GetResourceRequest{std::move(uri)}));
     co_return Secret::take(std::move(answer.value));
   }
   net::Task<cdh::api::PrepareInjectionResponse> prepare_injection(cdh::api::PrepareInjectionRequest request) override {
@@ -46,7 +51,8 @@ class Sockets final : public Backend {
  private:
   template <class Answer, class Message>
   net::Task<Answer> call(std::string method, Message message) {
-    auto reply = co_await cdh_.call(std::string(cdh::api::resource_service), method, proto::encode(message), kBackendTimeout);
+    auto reply =
+        co_await cdh_.call(std::string(cdh::api::resource_service), method, proto::encode(message), kBackendTimeout);
     if (!reply) co_return fail(net::to_error(reply.error()).in("data hub at " + address_));
     co_return proto::decode<Answer>(*reply);
   }
@@ -88,7 +94,8 @@ Result<Settings> settings_of(const ProgramOptions& options) {
   }
   if (!options.aa_address.empty()) s.aa_address = options.aa_address;
   if (!options.cdh_address.empty()) s.cdh_address = options.cdh_address;
-  if (!s.rules.aa && !s.rules.cdh) return fail(ErrorCode::invalid_argument, "enable_aa", "neither the agent's nor the hub's half is enabled");
+  if (!s.rules.aa && !s.rules.cdh)
+    return fail(ErrorCode::invalid_argument, "enable_aa", "neither the agent's nor the hub's half is enabled");
   if (s.rules.remote_evidence) spdlog::warn("evidence is given to other machines, as configured");
   if (s.rules.remote_injection) spdlog::warn("resources are accepted from other machines, as configured");
   CAIRN_TRY(s.bind, net::Endpoint::parse(bind));
@@ -97,7 +104,10 @@ Result<Settings> settings_of(const ProgramOptions& options) {
 
 net::Task<> handle(net::Exchange& exchange, const Rules& rules, Backend& backend) {
   const auto& head = exchange.request();
-  Request request{.method = head.method, .path = std::string(head.path()), .query = std::string(head.query()), .body = {},
+  Request request{.method = head.method,
+                  .path = std::string(head.path()),
+                  .query = std::string(head.query()),
+                  .body = {},
                   .loopback = exchange.peer().is_unix() || is_loopback(exchange.peer().host)};
   if (request.method == "POST" && (request.loopback || rules.remote_injection)) {
     CAIRN_CO_TRY(request.body, co_await exchange.body());
@@ -123,7 +133,9 @@ net::Task<> serve(net::Runtime& runtime, const Settings& settings) {
 
 void declare(CLI::App& app, ProgramOptions& o) {
   app.add_option("-b,--bind", o.bind, "address to serve")->capture_default_str();
-  app.add_option("-f,--features", o.features, "resource, attestation or all")->capture_default_str()->check(CLI::IsMember({"resource", "attestation", "all"}));
+  app.add_option("-f,--features", o.features, "resource, attestation or all")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"resource", "attestation", "all"}));
   app.add_option("-c,--cdh-addr,--cdh_addr", o.cdh_address, "socket of the data hub");
   app.add_option("-a,--aa-addr,--aa_addr", o.aa_address, "socket of the attestation agent");
   app.add_option("--profile", o.profile, "p1 or p2 (more routes)")->capture_default_str();
