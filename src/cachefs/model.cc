@@ -9,7 +9,6 @@
 #include <cstring>
 
 #include "base/log.h"
-#include "cachefs/store/check.h"
 #include "cachefs/store/disk.h"
 
 namespace cairn::cachefs {
@@ -70,21 +69,29 @@ Result<std::unique_ptr<Model>> Model::open(const MountOptions& options, const Vo
     if (++out->shared_->failures > kReportedFailuresMax) break;
     spdlog::error("damaged entry {}: {}", printable(d.disk_path), d.reason);
   }
-  if (options.verify != Verify::none) CAIRN_CHECK(out->verify());
+  if (options.verify != Verify::none) CAIRN_CHECK(out->take_manifest());
   return out;
 }
 
-Result<void> Model::verify() {
+Result<void> Model::take_manifest() {
   auto text = stored_manifest(volume_);
   if (!text) return fail(std::move(text).error().in("cannot verify the model"));
   digest_ = measured_form(manifest_digest(*text));
   if (!options_.expect_root.empty() && digest_ != options_.expect_root)
     return fail(ErrorCode::crypto_failed, "manifest", "this is another model: its manifest is " + digest_ + ", expected " + options_.expect_root);
-  CAIRN_TRY(const Manifest manifest, parse_manifest(*text));
-  auto verified = verify_volume(volume_, manifest, options_.threads);
-  if (!verified) return fail(std::move(verified).error().in("the model is not what its manifest says"));
-  hide_unlisted(manifest);
-  spdlog::info("verified {} files, manifest {}", manifest.files.size(), digest_);
+  CAIRN_TRY(manifest_, parse_manifest(*text));
+  auto named = verify_names(volume_, manifest_);
+  if (!named) return fail(std::move(named).error().in("the model is not what its manifest says"));
+  hide_unlisted(manifest_);
+  return pin_files(volume_);
+}
+
+Result<void> Model::verify_contents(const ReadFn& read) {
+  if (!verified()) return {};
+  auto good = verify_volume(volume_, manifest_, options_.threads, {}, read);
+  if (!good) return fail(std::move(good).error().in("the model is not what its manifest says"));
+  spdlog::info("verified {} files, manifest {}", manifest_.files.size(), digest_);
+  manifest_ = {};
   return {};
 }
 

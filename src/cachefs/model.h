@@ -12,6 +12,7 @@
 #include <unordered_map>
 
 #include "cachefs/options.h"
+#include "cachefs/store/check.h"
 #include "cachefs/store/manifest.h"
 #include "cachefs/store/tree.h"
 
@@ -40,9 +41,12 @@ struct VolumeKey {
 
 class Model {
  public:
-  // Opens the volume and verifies it as the options say.
+  // Opens the volume. To be verified, its manifest is read and compared with the options and the names; the contents
+  // are not read yet.
   [[nodiscard]] static Result<std::unique_ptr<Model>> open(const MountOptions& options, const VolumeKey& key);
   ~Model();
+  // Every file against the manifest, where the options ask for it. `read` as in check.h.
+  [[nodiscard]] Result<void> verify_contents(const ReadFn& read);
 
   [[nodiscard]] const MountOptions& options() const { return options_; }
   [[nodiscard]] const Tree& tree() const { return volume_.tree; }
@@ -63,12 +67,13 @@ class Model {
 
  private:
   Model(const MountOptions& options, LocalVolume volume);
-  [[nodiscard]] Result<void> verify();
+  [[nodiscard]] Result<void> take_manifest();
   void hide_unlisted(const Manifest& manifest);
   [[nodiscard]] Result<Fd> open_any(NodeId id) const;
 
   MountOptions options_;
   LocalVolume volume_;
+  Manifest manifest_;
   std::string digest_;
   std::vector<bool> hidden_;
   SharedState* shared_;

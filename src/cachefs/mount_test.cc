@@ -276,11 +276,47 @@ TEST_F(Mounts, VerifyFullComparesBeforeServing) {
     ASSERT_EQ(::stat((dir_ / "mnt/a/weights").c_str(), &status), 0);
     EXPECT_EQ(status.st_mode & 07777, 0444U);
   }
+  o.mode = Mode::resident;  // verified while it is decrypted into memory: the ciphertext is read once
+  {
+    Mounted m(o);
+    ASSERT_TRUE(m.ready());
+    fs::rename(dir_ / "vol", dir_ / "gone");
+    EXPECT_EQ(read_file(dir_ / "mnt/a/weights").value(), weights_);
+    fs::rename(dir_ / "gone", dir_ / "vol");
+  }
+  change(stored("a/weights"), 18 + 4128 * 700 + 100);
+  EXPECT_EQ(Mounted(o).code(), kExitRefused);
+  change(stored("a/weights"), 18 + 4128 * 700 + 100);
+  o.mode = Mode::streaming;
   o.expect_root = "sha384:" + std::string(96, '0');
   EXPECT_EQ(Mounted(o).code(), kExitRefused);
   o.expect_root = digest_;
   fs::resize_file(stored("a/weights"), 18 + 4128 * 100);  // a cut that the format cannot see
   EXPECT_EQ(Mounted(o).code(), kExitRefused);
+}
+
+// The format would take another file's ciphertext of the same size; a verified mount does not, not even a new worker.
+TEST_F(Mounts, VerifiedFilesCannotBeExchangedAfterwards) {
+  put(dir_ / "src/a/twin", crypto::random_bytes(weights_.size()));
+  fs::remove_all(dir_ / "vol");
+  ASSERT_TRUE(encrypt_model(encrypting(dir_ / "src", dir_ / "vol")));
+  const fs::path weights = stored("a/weights"), twin = stored("a/twin");
+  MountOptions o = options();
+  for (const Verify verify : {Verify::none, Verify::full}) {
+    o.verify = verify;
+    const Bytes good = read_file(weights).value(), other = read_file(twin).value();
+    Mounted m(o);
+    ASSERT_TRUE(m.ready());
+    const auto exchange = [&](const Bytes& bytes) {
+      std::fstream f(weights, std::ios::in | std::ios::out | std::ios::binary);
+      f.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    };
+    exchange(other);
+    ::kill(m.worker(), SIGKILL);
+    std::this_thread::sleep_for(200ms);
+    EXPECT_EQ(read_file(dir_ / "mnt/a/weights").has_value(), verify == Verify::none);
+    exchange(good);
+  }
 }
 
 TEST_F(Mounts, WhatTheManifestDoesNotListIsNotShown) {

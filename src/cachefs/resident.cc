@@ -156,6 +156,9 @@ Result<void> Resident::allocate(const std::vector<NodeId>& files) {
     if (!f.memory || ::ftruncate(f.memory.get(), static_cast<off_t>(f.size)) != 0)
       return fail(errno_error(errno, "tmpfs", "cannot make a file"));
     (void)::unlinkat(store_.get(), name.c_str(), 0);
+    void* map = ::mmap(nullptr, f.size, PROT_READ | PROT_WRITE, MAP_SHARED, f.memory.get(), 0);
+    if (map == MAP_FAILED) return fail(errno_error(errno, "tmpfs", "cannot map a file"));
+    f.map = static_cast<std::uint8_t*>(map);
     f.shared = new (counters + i) Shared;
     f.states = states + f.first;
   }
@@ -167,8 +170,6 @@ void Resident::start_worker() {
   for (const auto& f : files_) {
     for (std::uint64_t c = 0; c < f->chunks; ++c)
       if (f->states[c] == kFilling) f->states[c] = kEmpty;
-    void* map = ::mmap(nullptr, f->size, PROT_READ | PROT_WRITE, MAP_SHARED, f->memory.get(), 0);
-    f->map = map == MAP_FAILED ? nullptr : static_cast<std::uint8_t*>(map);
   }
   for (unsigned i = 0; i < thread_count(model_.options().threads); ++i) std::thread([this] { fill_all(); }).detach();
 }
@@ -204,7 +205,7 @@ bool Resident::ensure(File& file, std::uint64_t chunk) {
       continue;
     }
     if (!state.compare_exchange_strong(seen, kFilling)) continue;
-    const bool good = file.map != nullptr && fill(file, chunk);
+    const bool good = fill(file, chunk);
     if (good) {
       model_.shared().resident_bytes += std::min(kChunkBytes, file.size - chunk * kChunkBytes);
       ++file.shared->whole;
@@ -223,6 +224,21 @@ Resident::Piece Resident::read(NodeId id, std::uint64_t offset, std::size_t size
   for (std::uint64_t c = offset / kChunkBytes; c <= (offset + size - 1) / kChunkBytes; ++c)
     if (!ensure(file, c)) return {{}, EIO};
   return {ByteView(file.map + offset, size), 0};
+}
+
+ReadFn Resident::reader() {
+  return [this](NodeId id, std::uint64_t offset, std::span<std::uint8_t> out) -> Result<void> {
+    std::size_t got = 0;
+    if (holds(id)) {
+      const Piece piece = read(id, offset, out.size());
+      got = piece.error == 0 ? piece.bytes.size() : 0;
+      std::ranges::copy(piece.bytes, out.begin());
+    } else if (const int n = model_.read(id, offset, out); n > 0) {
+      got = static_cast<std::size_t>(n);
+    }
+    if (got == out.size()) return {};
+    return fail(ErrorCode::crypto_failed, "offset " + std::to_string(offset), "the data does not authenticate");
+  };
 }
 
 Resident::OpenAs Resident::opened(NodeId id, bool passthrough_possible) {

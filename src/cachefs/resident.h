@@ -28,7 +28,9 @@ class Resident {
   [[nodiscard]] static Result<std::unique_ptr<Resident>> make(Model& model);
   ~Resident();
 
-  // In a new worker, once: forgets what a dead one had begun, maps the files, starts filling.
+  // Files that are held are decrypted into the store, once and for all; others are read as ever.
+  [[nodiscard]] ReadFn reader();
+  // In a new worker, once: forgets what a dead one had begun, starts filling.
   void start_worker();
   // Also while it fills.
   [[nodiscard]] bool holds(NodeId id) const { return slot_of_[id] >= 0; }

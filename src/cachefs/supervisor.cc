@@ -214,6 +214,8 @@ int run_mount(const MountOptions& options, VolumeKey key) {
   if (!model) return refuse(model.error());
   auto resident = Resident::make(**model);
   if (!resident) return refuse(resident.error());
+  const auto verified = (*model)->verify_contents(*resident ? (*resident)->reader() : ReadFn{});
+  if (!verified) return refuse(verified.error());
   auto mount = MountPoint::mount(options);
   if (!mount) {
     spdlog::error("{}", mount.error().text());

@@ -113,7 +113,7 @@ struct ToDigest {
 
 // The digests of these files, in their order.
 Result<std::vector<ContentDigest>> digest_files(const LocalVolume& v, const std::vector<ToDigest>& files, unsigned threads,
-                                                const ProgressFn& progress) {
+                                                const ProgressFn& progress, const ReadFn& read) {
   std::vector<WorkFile> work;
   std::deque<FileDigest> digests;
   std::uint64_t total = 0;
@@ -128,11 +128,15 @@ Result<std::vector<ContentDigest>> digest_files(const LocalVolume& v, const std:
     thread_local Bytes piece(kPieceBytes);
     const NodeId id = files[range.file].node;
     const std::string where = printable(v.tree.path(id));
-    CAIRN_TRY(const CipherFile file, CipherFile::open(v.root.get(), v.tree, id, v.volume));
+    std::optional<CipherFile> file;
+    if (!read) {
+      CAIRN_TRY(file, CipherFile::open(v.root.get(), v.tree, id, v.volume));
+    }
     auto part = digests[range.file].part(range.offset);
     for (std::uint64_t done = 0; done < range.size;) {
       const auto want = std::span(piece).first(std::min<std::uint64_t>(piece.size(), range.size - done));
-      auto got = file.read(range.offset + done, want, Holes::deny);
+      const auto got = read ? read(id, range.offset + done, want)
+                            : file->read(range.offset + done, want, Holes::deny).transform([](std::size_t) {});
       if (!got) return fail(got.error().code, where + ", " + got.error().where, got.error().message);
       part.update(want);
       done += want.size();
@@ -175,7 +179,7 @@ Result<Manifest> manifest_of_volume(const LocalVolume& volume, std::string_view 
   std::vector<ToDigest> files;
   for (const auto& [path, id] : listed)
     files.push_back({id, volume.tree.at(id).size >= kVerityFrom ? DigestKind::verity : DigestKind::sha384});
-  CAIRN_TRY(auto digests, digest_files(volume, files, threads, progress));
+  CAIRN_TRY(auto digests, digest_files(volume, files, threads, progress, {}));
   Manifest out;
   out.name = name;
   for (std::size_t i = 0; i < listed.size(); ++i) {
@@ -215,12 +219,24 @@ Result<void> verify_names(const LocalVolume& volume, const Manifest& manifest) {
   return {};
 }
 
-Result<void> verify_volume(const LocalVolume& volume, const Manifest& manifest, unsigned threads, const ProgressFn& progress) {
+Result<void> pin_files(LocalVolume& volume) {
+  for (NodeId id = 1; id < volume.tree.size(); ++id) {
+    const Node& node = volume.tree.at(id);
+    if (node.type != NodeType::file || node.size == 0 || !manifest_covers(volume.tree.path(id))) continue;
+    auto file = CipherFile::open(volume.root.get(), volume.tree, id, volume.volume);
+    if (!file) return fail(file.error().code, printable(volume.tree.path(id)), file.error().message);
+    volume.tree.pin(id, file->id());
+  }
+  return {};
+}
+
+Result<void> verify_volume(const LocalVolume& volume, const Manifest& manifest, unsigned threads, const ProgressFn& progress,
+                           const ReadFn& read) {
   CAIRN_CHECK(verify_names(volume, manifest));
   CAIRN_TRY(const auto listed, listed_files(volume.tree));
   std::vector<ToDigest> files;
   for (std::size_t i = 0; i < listed.size(); ++i) files.push_back({listed[i].second, manifest.files[i].digest.kind});
-  CAIRN_TRY(const auto digests, digest_files(volume, files, threads, progress));
+  CAIRN_TRY(const auto digests, digest_files(volume, files, threads, progress, read));
   for (std::size_t i = 0; i < listed.size(); ++i)
     if (digests[i] != manifest.files[i].digest)
       return fail(ErrorCode::crypto_failed, printable(listed[i].first), "the contents differ from the manifest");

@@ -27,7 +27,11 @@ struct CheckReport {
 [[nodiscard]] Result<void> verify_names(const LocalVolume& volume, const Manifest& manifest);
 // Every file as the manifest says, no file missing and none in excess; where = the first path that differs.
 // The sizes and names are compared first, then the contents.
+// Pins the id of every file the manifest covers: what is read later is what is verified after this.
+[[nodiscard]] Result<void> pin_files(LocalVolume& volume);
+// The plaintext at `offset`, whole; from several threads at once. Other than the default where it is kept elsewhere too.
+using ReadFn = std::function<Result<void>(NodeId file, std::uint64_t offset, std::span<std::uint8_t> out)>;
 [[nodiscard]] Result<void> verify_volume(const LocalVolume& volume, const Manifest& manifest, unsigned threads = 0,
-                                         const ProgressFn& progress = {});
+                                         const ProgressFn& progress = {}, const ReadFn& read = {});
 
 }  // namespace cairn::cachefs

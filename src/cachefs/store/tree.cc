@@ -250,6 +250,8 @@ Result<CipherFile> CipherFile::open(int root, const Tree& tree, NodeId id, const
   auto parsed = gocryptfs::parse_header(ByteView(header).first(size));
   if (!parsed) return fail(ErrorCode::crypto_failed, path, parsed.error().message);
   out.id_ = *parsed;
+  if (node.pinned != gocryptfs::FileId{} && node.pinned != out.id_)
+    return fail(ErrorCode::conflict, path, "the file was exchanged since it was verified");
   return out;
 }
 

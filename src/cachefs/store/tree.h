@@ -36,6 +36,7 @@ struct Node {
   std::int64_t mtime_ns = 0, ctime_ns = 0, atime_ns = 0;
   std::uint32_t mode = 0, uid = 0, gid = 0, links = 1;
   std::uint64_t rdev = 0;
+  gocryptfs::FileId pinned{};   // not zero: the only id this file may have
 };
 
 // Something that keeps an entry from being shown or used whole.
@@ -61,6 +62,9 @@ class Tree {
   [[nodiscard]] std::optional<NodeId> resolve(NodeId id) const;
   [[nodiscard]] std::string path(NodeId id) const;       // plain
   [[nodiscard]] std::string disk_path(NodeId id) const;  // ciphertext
+  // From now on a file with another id is a `conflict`: the contents that were verified cannot be exchanged for another
+  // file's of the same key.
+  void pin(NodeId id, const gocryptfs::FileId& file_id) { nodes_[id].pinned = file_id; }
   [[nodiscard]] std::uint64_t total_bytes() const { return total_bytes_; }
   [[nodiscard]] std::uint64_t file_count() const { return file_count_; }
 
