@@ -1,6 +1,7 @@
 #include "net/stream.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -325,6 +326,7 @@ void begin(const std::shared_ptr<Attempts>& all, const Executor& loop,
   auto& socket = *all->sockets.emplace_back(std::make_unique<Attempts::Socket>(loop));
   boost::system::error_code ec;
   socket.open(address.protocol(), ec);
+  if (!ec) ::fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);
   if (!ec && options.mark != 0 &&
       ::setsockopt(socket.native_handle(), SOL_SOCKET, SO_MARK, &options.mark, sizeof options.mark) != 0)
     ec.assign(errno, boost::system::system_category());
@@ -372,9 +374,9 @@ Task<StreamPtr> connect_any(const Endpoint& endpoint, const ConnectOptions& opti
     // Woken by a success, a failure (the next address starts at once), or the timer (the next one starts as well).
   }
   auto& socket = *all->sockets[static_cast<std::size_t>(all->winner)];
-  Fd fd(::dup(socket.native_handle()));
-  if (!fd) co_return socket_error(errno, endpoint.text(), "connect");
-  ::fcntl(fd.get(), F_SETFD, FD_CLOEXEC);
+  boost::system::error_code ec;
+  Fd fd(socket.release(ec));  // not a duplicate: that would leave the old registration with the reactor
+  if (ec || !fd) co_return socket_error(ec.value(), endpoint.text(), "connect");
   const int family = addresses[static_cast<std::size_t>(all->winner)].protocol().family();
   if (family != AF_UNIX) prepare_tcp(fd.get(), options.keepalive);
   co_return std::make_unique<SocketStream>(loop, std::move(fd), family, endpoint);

@@ -424,7 +424,9 @@ Task<> TlsOverStream::handshake(std::string server_name, Milliseconds timeout) {
   inner_->set_deadline(std::nullopt);
   collect();
   const TlsOptions& options = context_->state().options;
-  if (options.verifier && !info_.peer_chain.empty()) CAIRN_CO_CHECK(co_await options.verifier(info_));
+  const bool expected = !context_->state().server || options.require_client_certificate;
+  if (expected && info_.peer_chain.empty()) co_return fail(ErrorCode::crypto_failed, peer().text(), "the peer showed no certificate");
+  if (expected && options.verifier) CAIRN_CO_CHECK(co_await options.verifier(info_));
   co_return Result<>{};
 }
 
