@@ -29,7 +29,7 @@ std::string delta_of(std::string_view data) {
 // The gateway says in JSON why it could not reach an attested peer.
 std::string cause_of(int status, const std::string& body) {
   if (const auto json = parse_json(body); json && json->is_object()) {
-    for (const char* key : {"attestation_error", "message"})
+    for (const char* key : {"message", "attestation_error"})
       if (const auto it = json->find(key); it != json->end() && it->is_string() && !it->get<std::string>().empty())
         return it->get<std::string>();
     if (const auto it = json->find("error"); it != json->end()) return it->dump();
@@ -89,14 +89,15 @@ void take_wire(Session& s) {
   const auto status = http("GET", "http://127.0.0.1:" + std::to_string(s.client_control_port) + "/status", {}, {}, 2'000);
   const auto json = status ? parse_json(status->body) : Result<Json>(fail(ErrorCode::unavailable, ""));
   if (!json) return;
-  // The document lists peers wherever they are: the first object that names a group.
+  // One ingress block: the first object with a last session.
   std::vector<const Json*> todo{&*json};
   while (!todo.empty()) {
     const Json* at = todo.back();
     todo.pop_back();
-    if (at->is_object() && at->contains("tls_group")) {
-      s.outcome.tls_group = at->value("tls_group", "");
-      s.outcome.tls_version = at->value("tls_version", "1.3");
+    if (const auto it = at->is_object() ? at->find("last_session") : at->end(); it != at->end() && it->is_object()) {
+      s.outcome.tls_group = it->value("group", "");
+      s.outcome.tls_version = it->value("tls", "");
+      if (s.outcome.tls_version.starts_with("TLSv")) s.outcome.tls_version.erase(0, 4);
       return;
     }
     if (at->is_structured())

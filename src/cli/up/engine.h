@@ -8,6 +8,8 @@
 
 namespace cairn::cli {
 
+// Where the program is on this machine.
+[[nodiscard]] std::filesystem::path engine_program(const UpOptions& options);
 // Absolute paths (on this machine) of the program and of every shared library of its root folder, sorted.
 [[nodiscard]] Result<std::vector<std::filesystem::path>> engine_files(const UpOptions& options);
 // The arguments it is started with, [0] being the program as its root folder names it.

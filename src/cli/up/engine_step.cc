@@ -59,10 +59,12 @@ std::string engine_name(const UpOptions& options) {
   return options.engine_program.filename().string();
 }
 
+fs::path engine_program(const UpOptions& options) {
+  return options.engine_root.empty() ? options.engine_program : options.engine_root / options.engine_program.relative_path();
+}
+
 Result<std::vector<fs::path>> engine_files(const UpOptions& options) {
-  const fs::path program = options.engine_root.empty()
-                               ? options.engine_program
-                               : options.engine_root / options.engine_program.relative_path();
+  const fs::path program = engine_program(options);
   std::error_code ec;
   if (!fs::is_regular_file(program, ec))
     return fail(ErrorCode::not_found, program.string(),
@@ -94,6 +96,7 @@ Result<void> start_engine(Session& s) {
   std::error_code ec;
   fs::remove(spec.log, ec);
   if (!spec.root.empty()) spec.binds.emplace_back(s.mount_dir(), kModelInside);
+  if (!s.engine_replacement.empty()) spec.binds.emplace_back(s.engine_replacement, s.options.engine_program);
   s.outcome.engine_version = version_of(s, spec);
   CAIRN_TRY(auto process, Process::start(spec));
   s.processes.push_back(std::move(process));

@@ -44,7 +44,6 @@ Result<std::shared_ptr<const net::TlsIdentity>> without_evidence() {
 
 struct Impostor::State {
   std::shared_ptr<const net::TlsContext> tls;
-  std::unique_ptr<net::Listener> listener;
   std::atomic<std::uint64_t> handshakes{0}, received{0};
   net::Runtime runtime{net::Runtime::Options{.loops = 1, .workers = 1, .signals = false}};
   std::thread thread;
@@ -58,8 +57,8 @@ net::Task<> Impostor::State::serve_stream(net::Http2StreamPtr stream) {
   net::ResponseHead accepted;
   accepted.headers.set("server", "tng");
   CAIRN_CO_CHECK(co_await stream->respond(accepted));
-  CAIRN_CO_TRY(auto inside, co_await net::tls_accept(std::move(stream), tls));
   ++handshakes;
+  CAIRN_CO_TRY(auto inside, co_await net::tls_accept(std::move(stream), tls));
   // An HTTP/2 preface and settings are not yet the application's: count what streams carry.
   auto session = net::Http2Session::server(std::move(inside), [this](net::Http2StreamPtr tunnel) -> net::Task<> {
     const net::ResponseHead accepted_too;
@@ -81,14 +80,14 @@ net::Task<> Impostor::State::serve(net::StreamPtr connection) {
 
 net::Task<> Impostor::State::run(std::uint16_t port, net::Runtime& r, std::atomic<int>& listening) {
   const auto loop = co_await net::this_loop();
-  auto made = net::Listener::listen(loop, net::Endpoint::tcp("127.0.0.1", port));
+  const auto made = net::Listener::listen(loop, net::Endpoint::tcp("127.0.0.1", port));
   listening = made ? 1 : -1;
   if (!made) co_return fail(std::move(made).error());
-  listener = std::move(*made);
+  net::Listener& listener = **made;
   net::TaskGroup connections(loop);
   auto accepting = [&]() -> net::Task<> {
     for (;;) {
-      CAIRN_CO_TRY(auto connection, co_await listener->accept());
+      CAIRN_CO_TRY(auto connection, co_await listener.accept());
       connections.spawn(serve(std::move(connection)), "impostor");
     }
   };

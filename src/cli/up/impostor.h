@@ -20,7 +20,7 @@ class Impostor {
   Impostor(const Impostor&) = delete;
   Impostor& operator=(const Impostor&) = delete;
 
-  // Clients that came as far as a TLS handshake, and bytes of application data they sent: must stay 0.
+  // Clients that began a TLS handshake, and bytes of application data they sent: must stay 0.
   [[nodiscard]] std::uint64_t handshakes() const;
   [[nodiscard]] std::uint64_t received() const;
 

@@ -62,6 +62,14 @@ constexpr std::size_t kLogTail = 64U << 10;
   ::_exit(127);
 }
 
+// "TIME level program: message" of our own logs -> "message".
+std::string_view without_log_prefix(std::string_view line) {
+  if (line.size() < 20 || line[4] != '-' || line[10] != 'T') return line;
+  const std::size_t program = line.find(" cairn-");
+  const std::size_t message = program == std::string_view::npos ? program : line.find(": ", program);
+  return message == std::string_view::npos ? line : line.substr(message + 2);
+}
+
 std::vector<char*> pointers(const std::vector<std::string>& texts) {
   std::vector<char*> out;
   for (const auto& t : texts) out.push_back(const_cast<char*>(t.c_str()));
@@ -182,7 +190,7 @@ std::string last_error_line(const std::filesystem::path& log) {
     for (const std::string_view mark : {" error ", "error:", "Error", "cannot", "failed"})
       if (line.find(mark) != std::string_view::npos) error = line;
   }
-  return printable(error.empty() ? last : error, 600);
+  return printable(without_log_prefix(error.empty() ? last : error), 600);
 }
 
 bool port_in_use(std::uint16_t port) {

@@ -69,6 +69,12 @@ TEST(Process, AProgramThatIsNotThereIsAnErrorAtStart) {
   EXPECT_NE(p.error().message.find("No such file"), std::string::npos);
 }
 
+TEST(Process, CausesComeWithoutTheLogsPrefix) {
+  auto p = Process::start(shell("echo '2026-11-22T04:02:28.220+00:00 error cairn-cachefs: the password is wrong' > /dev/stderr"));
+  ASSERT_TRUE(p && p->wait(5000));
+  EXPECT_EQ(last_error_line(p->log()), "the password is wrong");
+}
+
 TEST(Process, FreePortsAreFree) {
   const auto port = free_port();
   ASSERT_TRUE(port);

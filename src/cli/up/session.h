@@ -83,6 +83,7 @@ struct Session {
   std::optional<Refusal> refusal;
   std::list<Process> processes;    // in order of start; stopped in reverse
   std::uint16_t engine_port = 0;
+  std::filesystem::path engine_replacement;  // Tamper::engine: another binary in the program's place
   std::string engine_address;      // host:port that the gateway forwards to
   std::uint16_t client_control_port = 0;  // of the client's gateway: its status
   std::function<bool()> stopping;  // Ctrl-C or SIGTERM was received

@@ -35,7 +35,8 @@ Result<std::string> engine_manifest(const Session& s) {
   eventlog::Manifest manifest{.kind = "engine", .name = engine_name(s.options), .files = {}};
   const fs::path root = s.options.engine_root.empty() ? "/" : s.options.engine_root;
   for (const auto& path : files) {
-    CAIRN_TRY(const auto digests, hash_file(path));
+    const bool replaced = !s.engine_replacement.empty() && path == engine_program(s.options);
+    CAIRN_TRY(const auto digests, hash_file(replaced ? s.engine_replacement : path));
     manifest.files.push_back({.path = path.lexically_relative(root).string(), .size = digests.size,
                               .sha384 = digests.sha384, .verity = {}, .executable = ::access(path.c_str(), X_OK) == 0});
   }
@@ -121,17 +122,29 @@ Result<void> register_expected(Session& s, const std::vector<Subject>& what, dev
 
 // Another binary under the same name: the program's bytes and one more.
 Result<void> replace_engine(Session& s) {
-  CAIRN_TRY(const auto files, engine_files(s.options));
-  const fs::path original = s.options.engine_root.empty() ? s.options.engine_program
-                                                          : s.options.engine_root / s.options.engine_program.relative_path();
-  CAIRN_TRY(Bytes program, read_file(original, std::size_t{1} << 30));
+  CAIRN_TRY(Bytes program, read_file(engine_program(s.options), std::size_t{1} << 30));
   program.push_back(0);
-  const fs::path other = s.run / "engine" / original.filename();
-  CAIRN_CHECK(make_dirs(other.parent_path(), 0700));
-  CAIRN_CHECK(write_file(other, program, 0755));
-  s.options.engine_program = other;
-  s.options.engine_root.clear();
-  return {};
+  s.engine_replacement = s.run / "other-engine";
+  return write_file(s.engine_replacement, program, 0755);
+}
+
+Result<void> start_agent(Session& s) {
+  std::vector<std::string> arguments = {"--attestation-sock", "unix://" + s.agent_socket().string(), "--tee", s.options.tee,
+                                        "--event-log", (s.run / "aael").string(), "--enable-event-log"};
+  if (s.options.tee == "simulated") arguments.insert(arguments.end(), {"--simulator-state", s.simulator_dir().string()});
+  CAIRN_CHECK(s.start("cairn-aa", arguments, {"TRUSTEE_URL=" + s.trustee_url()}));
+  return s.wait_until("the attestation agent", kAgentStartMs, [&] {
+    auto client = agent::Client::at("unix://" + s.agent_socket().string(), net::Milliseconds(1000));
+    return client && net::run_to_end<std::string>([&](net::Runtime&) { return client->tee_type(); }).has_value();
+  });
+}
+
+// The agent holds its log in memory: it reads a changed one when it starts again.
+Result<void> restart_with_an_event_dropped(Session& s) {
+  s.processes.back().stop();
+  s.processes.pop_back();
+  CAIRN_CHECK(drop_an_event(s.run / "aael"));
+  return start_agent(s);
 }
 
 }  // namespace
@@ -155,15 +168,7 @@ Result<void> start_tee(Session& s) {
   CAIRN_CHECK(register_expected(s, expected, simulator.get()));
   if (s.options.tamper == Tamper::engine) CAIRN_CHECK(replace_engine(s));
 
-  const fs::path log = s.run / "aael";
-  std::vector<std::string> arguments = {"--attestation-sock", "unix://" + s.agent_socket().string(),
-                                        "--tee", s.options.tee, "--event-log", log.string(), "--enable-event-log"};
-  if (simulator) arguments.insert(arguments.end(), {"--simulator-state", s.simulator_dir().string()});
-  CAIRN_CHECK(s.start("cairn-aa", arguments, {"TRUSTEE_URL=" + s.trustee_url()}));
-  CAIRN_CHECK(s.wait_until("the attestation agent", kAgentStartMs, [&] {
-    auto client = agent::Client::at("unix://" + s.agent_socket().string(), net::Milliseconds(1000));
-    return client && net::run_to_end<std::string>([&](net::Runtime&) { return client->tee_type(); }).has_value();
-  }));
+  CAIRN_CHECK(start_agent(s));
   CAIRN_TRY(const auto measured, s.options.tamper == Tamper::engine ? subjects(s) : Result<std::vector<Subject>>(expected));
   CAIRN_CHECK(measure(s, measured));
 
@@ -172,7 +177,7 @@ Result<void> start_tee(Session& s) {
     CAIRN_TRY(const auto value, Digest<48>::from(unlogged));
     CAIRN_CHECK(simulator->extend_rtmr(3, value));
   }
-  if (s.options.tamper == Tamper::eventlog) CAIRN_CHECK(drop_an_event(log));
+  if (s.options.tamper == Tamper::eventlog) CAIRN_CHECK(restart_with_an_event_dropped(s));
   s.screen->done(simulator ? simulator->description() : "Intel TDX");
   return {};
 }
