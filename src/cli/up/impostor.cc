@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "kbs_protocol/aa_client.h"
+#include "cli/up/agent.h"
 #include "net/http2.h"
 #include "net/tls.h"
 #include "tng/ratls/certificate.h"
@@ -22,10 +22,7 @@ Result<std::shared_ptr<const net::TlsIdentity>> with_evidence_of_another_key(con
   CAIRN_TRY(const auto theirs, crypto::PrivateKey::generate(crypto::KeyType::ec_p256));
   CAIRN_TRY(const auto ours, crypto::PrivateKey::generate(crypto::KeyType::ec_p256));
   const auto binding = tng::Binding::of(tng::BindingForm::a, theirs.public_key().spki_der());
-  CAIRN_TRY(auto client, agent::Client::at("unix://" + agent_socket));
-  CAIRN_TRY(const auto evidence, net::run_to_end<std::string>([&](net::Runtime&) {
-              return client.evidence(Bytes(binding.report_data.begin(), binding.report_data.end()));
-            }));
+  CAIRN_TRY(const auto evidence, agent_evidence(agent_socket, binding.report_data));
   tng::CocoEvidence coco;
   coco.tee = "tdx";
   coco.evidence = to_bytes(evidence);
@@ -58,9 +55,10 @@ net::Task<> Impostor::State::serve_stream(net::Http2StreamPtr stream) {
   accepted.headers.set("server", "tng");
   CAIRN_CO_CHECK(co_await stream->respond(accepted));
   ++handshakes;
-  CAIRN_CO_TRY(auto inside, co_await net::tls_accept(std::move(stream), tls));
+  auto handshake = co_await net::tls_accept(std::move(stream), tls);
+  if (!handshake) co_return Result<>{};  // the client turned away, as it must
   // An HTTP/2 preface and settings are not yet the application's: count what streams carry.
-  auto session = net::Http2Session::server(std::move(inside), [this](net::Http2StreamPtr tunnel) -> net::Task<> {
+  auto session = net::Http2Session::server(std::move(*handshake), [this](net::Http2StreamPtr tunnel) -> net::Task<> {
     const net::ResponseHead accepted_too;
     CAIRN_CO_CHECK(co_await tunnel->respond(accepted_too));
     Bytes chunk(16U << 10);
@@ -70,12 +68,14 @@ net::Task<> Impostor::State::serve_stream(net::Http2StreamPtr stream) {
       received += n;
     }
   });
-  co_return co_await session->run();
+  (void)co_await session->run();  // however the client leaves
+  co_return Result<>{};
 }
 
 net::Task<> Impostor::State::serve(net::StreamPtr connection) {
   auto session = net::Http2Session::server(std::move(connection), [this](net::Http2StreamPtr s) { return serve_stream(std::move(s)); });
-  co_return co_await session->run();
+  (void)co_await session->run();
+  co_return Result<>{};
 }
 
 net::Task<> Impostor::State::run(std::uint16_t port, net::Runtime& r, std::atomic<int>& listening) {

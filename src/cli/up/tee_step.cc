@@ -5,6 +5,7 @@
 #include "base/encoding.h"
 #include "base/file.h"
 #include "cli/measure/files.h"
+#include "cli/up/agent.h"
 #include "cli/up/engine.h"
 #include "cli/up/owner.h"
 #include "cli/up/session.h"
@@ -12,7 +13,6 @@
 #include "device/simulator/simulator.h"
 #include "device/tee.h"
 #include "evidence/eventlog/measure.h"
-#include "kbs_protocol/aa_client.h"
 
 namespace cairn::cli {
 namespace fs = std::filesystem;
@@ -81,10 +81,8 @@ Result<std::vector<Subject>> subjects(const Session& s) {
   return out;
 }
 
-// A client lives on one loop, and each call here runs on a loop of its own.
 Result<void> extend(const Session& s, const eventlog::AaelEvent& e) {
-  CAIRN_TRY(auto client, agent::Client::at("unix://" + s.agent_socket().string()));
-  return net::run_to_end<int>([&](net::Runtime&) -> net::Task<int> {
+  return ask_agent<int>(s.agent_socket().string(), [&](agent::Client& client) -> net::Task<int> {
            CAIRN_CO_CHECK(co_await client.extend(e.domain, e.operation, e.content));
            co_return 0;
          })
@@ -134,8 +132,9 @@ Result<void> start_agent(Session& s) {
   if (s.options.tee == "simulated") arguments.insert(arguments.end(), {"--simulator-state", s.simulator_dir().string()});
   CAIRN_CHECK(s.start("cairn-aa", arguments, {"TRUSTEE_URL=" + s.trustee_url()}));
   return s.wait_until("the attestation agent", kAgentStartMs, [&] {
-    auto client = agent::Client::at("unix://" + s.agent_socket().string(), net::Milliseconds(1000));
-    return client && net::run_to_end<std::string>([&](net::Runtime&) { return client->tee_type(); }).has_value();
+    return ask_agent<std::string>(s.agent_socket().string(), [](agent::Client& c) { return c.tee_type(); },
+                                  net::Milliseconds(1000))
+        .has_value();
   });
 }
 

@@ -3,12 +3,12 @@
 #include "base/encoding.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "cli/up/agent.h"
 #include "cli/up/owner.h"
 #include "cli/up/session.h"
 #include "crypto/hash.h"
 #include "crypto/random.h"
 #include "device/simulator/simulator.h"
-#include "kbs_protocol/aa_client.h"
 #include "kbs_protocol/token/token.h"
 
 namespace cairn::cli {
@@ -37,10 +37,7 @@ std::string sentence_of(const net::Response& response) {
 
 Result<std::string> fresh_evidence(Session& s, const Json& runtime_data) {
   CAIRN_TRY(const auto text, canonical_json(runtime_data));
-  const auto digest = crypto::sha384(as_bytes(text));
-  CAIRN_TRY(auto client, agent::Client::at("unix://" + s.agent_socket().string()));
-  return net::run_to_end<std::string>(
-      [&](net::Runtime&) { return client.evidence(Bytes(digest.begin(), digest.end())); });
+  return agent_evidence(s.agent_socket().string(), crypto::sha384(as_bytes(text)));
 }
 
 Result<token::Verified> checked(Session& s, const std::string& jwt, const Json& runtime_data) {
