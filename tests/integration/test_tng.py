@@ -140,14 +140,15 @@ python3 -m http.server --bind :: 18000 >/dev/null 2>&1 & app=$!
 code() { "$@" curl -g -s -m 5 -o /dev/null -w '%{http_code}' "$url" || true; }
 wait_for() { for _ in $(seq 100); do if "$@"; then return; fi; sleep 0.1; done; echo "timed out: $*"; exit 1; }
 url=http://10.9.0.1:18000/
-wait_for test "$(sleep 1; code in_client)" = 200
+reachable() { [ "$(code in_client)" = 200 ]; }
+wait_for reachable
 "$TNG" launch --config-content '{"add_egress":[{"no_ra":true,"netfilter":{"capture_dst":{"port":18000}},"decap_from_http":{"allow_non_tng_traffic_regexes":["/healthz"]}}]}' 2>server.log & gateway=$!
 wait_for grep -q ready server.log
 echo "direct $(code in_client)"
 url='http://[fd00::1]:18000/'; echo "direct6 $(code in_client)"
 url=http://10.9.0.1:18000/healthz; echo "allowed $(code in_client)"
 url=http://127.0.0.1:18000/; echo "local $(code env)"
-in_client "$TNG" launch --config-content '{"add_ingress":[{"no_ra":true,"netfilter":{"capture_dst":[{"host":"10.9.0.0/24","port":18000}]},"encap_in_http":{}}]}' 2>client.log & capture=$!
+nsenter -t $client -n "$TNG" launch --config-content '{"add_ingress":[{"no_ra":true,"netfilter":{"capture_dst":[{"host":"10.9.0.0/24","port":18000}]},"encap_in_http":{}}]}' 2>client.log & capture=$!
 wait_for grep -q ready client.log
 url=http://10.9.0.1:18000/; echo "captured $(code in_client)"
 "$TNG" launch --config-content '{"add_egress":[{"no_ra":true,"netfilter":{"capture_dst":{"port":18001}}}]}' 2>second.log && exit 1
@@ -159,7 +160,7 @@ echo "killed $(code in_client)"
 wait_for grep -q ready again.log
 echo "rules $(iptables -t nat -S | grep -c REDIRECT)"
 kill $gateway; wait $gateway; gateway=
-echo "left $(iptables-save | grep -c TNG || true) $(ip6tables-save | grep -c TNG || true)"
+echo "left $(iptables -t nat -S | grep -c TNG || true) $(iptables -S | grep -c TNG || true) $(ip6tables -t nat -S | grep -c TNG || true)"
 """
 
 
@@ -177,4 +178,4 @@ def test_netfilter(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert dict(line.split(" ", 1) for line in done.stdout.splitlines()) == {
         "direct": "418", "direct6": "418", "allowed": "200", "local": "200", "captured": "200", "second": "refused",
-        "killed": "000", "rules": "1", "left": "0 0"}
+        "killed": "000", "rules": "1", "left": "0 0 0"}
