@@ -142,9 +142,9 @@ TEST_F(Broker, RefusesTokensThatSignThemselves) {
 }
 
 TEST_F(Broker, AuthIsStrict) {
-  EXPECT_EQ(ask("POST", "/api/kbs/v0/auth", R"({"version":"0.2.0","tee":"tdx","extra-params":""})").status, 500);
+  EXPECT_EQ(ask("POST", "/api/kbs/v0/auth", R"({"version":"0.2.0","tee":"tdx","extra-params":""})").status, 401);
   EXPECT_EQ(ask("POST", "/api/kbs/v0/auth", R"({"version":"0.4.0","tee":"nosuch","extra-params":""})").status, 401);
-  EXPECT_EQ(ask("POST", "/api/kbs/v0/auth", "{").status, 500);
+  EXPECT_EQ(ask("POST", "/api/kbs/v0/auth", "{").status, 401);
   const auto response = ask("POST", "/api/kbs/v0/auth", R"({"version":"0.1.0","tee":"tdx","extra-params":""})");
   const std::string cookie(*response.headers.get("Set-Cookie"));
   EXPECT_EQ(cookie.find("kbs-session-id="), 0U);
@@ -386,12 +386,13 @@ TEST(Config, ReadsEveryKey) {
       "tls":{"certificate":"c","private_key":"k"},"admin":{"auth_public_key":"a"},
       "kbs":{"listen":"127.0.0.1:2","timeout":7,"payload_request_size":3,"trusted_certs_paths":["t"],"extra_teekey_paths":["/x"]},
       "attestation_service":{"listen":"127.0.0.1:3"},
-      "attestation_token":{"type":"Ear","duration_min":9,"issuer_name":"i","developer_name":"d","build_name":"b","profile_name":"p"},
+      "attestation_token":{"type":"Ear","x5c":"base64","duration_min":9,"issuer_name":"i","developer_name":"d","build_name":"b","profile_name":"p"},
       "verifier":{"tdx":{"extra_roots":[{"path":"r","simulated":true}],"bundles":["b"],"accept_expired_collateral":true,
       "min_tcb_eval_num":4},"sample":{"enabled":true}},
       "audit":{"max_records":1,"retention_days":2,"cleanup_interval_hours":3,"heartbeat_timeout_minutes":4}})").value());
   ASSERT_TRUE(good) << good.error().text();
   EXPECT_EQ(good->token.duration_seconds, 540);
+  EXPECT_EQ(good->token.x5c, crypto::X5cForm::base64);
   EXPECT_EQ(good->simulated_roots.at(0), "r");
   EXPECT_EQ(good->token_kind, as::TokenKind::ear);
   EXPECT_EQ(good->audit.heartbeat_timeout_minutes, 4);

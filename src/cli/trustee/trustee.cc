@@ -3,12 +3,14 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <iostream>
+#include <map>
 #include <memory>
 
 #include "base/encoding.h"
 #include "base/file.h"
 #include "cli/trustee/admin_client.h"
 #include "kbs_protocol/client.h"
+#include "policy/defaults.h"
 
 namespace cairn::cli {
 namespace {
@@ -16,7 +18,7 @@ namespace {
 // Every option of every verb: CLI11 fills what the verb used.
 struct Options {
   std::string url = "http://127.0.0.1:8081/api", cert_file, key_file;
-  std::string path, file, id = "default", name, repository, type, tee_key_file, token_file;
+  std::string path, file, built_in, id = "default", name, repository, type, tee_key_file, token_file;
   bool merge = false;
 };
 using Verb = std::function<net::Task<>(AdminClient&, const Options&)>;
@@ -56,12 +58,38 @@ net::Task<> set_resource(AdminClient& client, const Options& o) {
   CAIRN_CO_TRY(const Secret bytes, read_secret(o.file, 1U << 20));
   co_return co_await client.set_resource(o.path, bytes);
 }
+using BuiltIns = std::map<std::string, std::string_view (*)()>;
+const BuiltIns& resource_policies() {
+  static const BuiltIns all = {{"affirming", policy::defaults::resource_affirming},
+                               {"deny-all", policy::defaults::deny_all},
+                               {"trustee-1.5.2", policy::defaults::resource_a},
+                               {"trustee-1.9.0", policy::defaults::resource_b}};
+  return all;
+}
+const BuiltIns& attestation_policies() {
+  static const BuiltIns all = {{"trustee-1.5.2", policy::defaults::simple},
+                               {"trustee-1.5.2-ear", policy::defaults::ear_a},
+                               {"trustee-1.9.0", policy::defaults::ear_b}};
+  return all;
+}
+// The text of --policy-file, or of --built-in.
+Result<std::string> policy_text(const Options& o, const BuiltIns& all) {
+  if (o.built_in.empty() == o.file.empty())
+    return fail(ErrorCode::invalid_argument, "give either --policy-file or --built-in");
+  if (!o.file.empty()) return read_text(o.file);
+  const auto found = all.find(o.built_in);
+  if (found != all.end()) return std::string(found->second());
+  std::string names;
+  for (const auto& [name, text] : all) names += (names.empty() ? "" : ", ") + name;
+  return fail(ErrorCode::invalid_argument, o.built_in, "built-in policies are " + names);
+}
+
 net::Task<> set_resource_policy(AdminClient& client, const Options& o) {
-  CAIRN_CO_TRY(std::string text, read_text(o.file));
+  CAIRN_CO_TRY(std::string text, policy_text(o, resource_policies()));
   co_return co_await client.set_resource_policy(std::move(text));
 }
 net::Task<> set_attestation_policy(AdminClient& client, const Options& o) {
-  CAIRN_CO_TRY(std::string text, read_text(o.file));
+  CAIRN_CO_TRY(std::string text, policy_text(o, attestation_policies()));
   co_return co_await client.set_attestation_policy(o.id, std::move(text));
 }
 net::Task<> register_values(AdminClient& client, const Options& o) {
@@ -125,11 +153,13 @@ void add_config_verbs(CLI::App& config, const Builder& builder, Options& o) {
   verb->add_option("--repository", o.repository, "Only this repository");
   verb->add_option("--type", o.type, "Only this type");
   verb = builder.add(config, "set-resource-policy", "Replace the policy that decides who gets resources", set_resource_policy);
-  verb->add_option("--policy-file", o.file, "Rego text")->required();
+  verb->add_option("--policy-file", o.file, "Rego text");
+  verb->add_option("--built-in", o.built_in, "affirming, deny-all, trustee-1.9.0 or trustee-1.5.2");
   builder.add(config, "get-resource-policy", "Print the resource policy",
               [](AdminClient& c, const Options&) { return print_text(c.resource_policy()); });
   verb = builder.add(config, "set-attestation-policy", "Store an attestation policy", set_attestation_policy);
-  verb->add_option("--policy-file", o.file, "Rego text")->required();
+  verb->add_option("--policy-file", o.file, "Rego text");
+  verb->add_option("--built-in", o.built_in, "trustee-1.5.2, trustee-1.5.2-ear or trustee-1.9.0");
   verb->add_option("--id", o.id, "Policy id (default: default)");
   verb->add_option("--type", o.type, "rego")->check(CLI::IsMember({"rego"}));
   verb = builder.add(config, "get-attestation-policy", "Print an attestation policy",

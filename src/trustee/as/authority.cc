@@ -38,9 +38,9 @@ Result<crypto::PrivateKey> load_or_make_key(const std::filesystem::path& file, c
   return key;
 }
 
-Result<std::unique_ptr<Authority>> Authority::open(std::filesystem::path folder, Time now) {
+Result<std::unique_ptr<Authority>> Authority::open(std::filesystem::path folder, Time now, crypto::X5cForm x5c) {
   CAIRN_CHECK(make_dirs(folder, 0700));
-  auto out = std::unique_ptr<Authority>(new Authority(std::move(folder)));
+  auto out = std::unique_ptr<Authority>(new Authority(std::move(folder), x5c));
   CAIRN_CHECK(out->load_ca(now));
   for (Slot* slot : {&out->simple_, &out->ear_}) {
     CAIRN_TRY(slot->signer, out->load_signer(*slot, now));
@@ -90,7 +90,7 @@ Result<std::shared_ptr<const Signer>> Authority::load_signer(const Slot& slot, T
     CAIRN_CHECK(write_text(file, leaf->pem() + ca_.pem()));
   }
   std::vector<crypto::Certificate> chain{*leaf, ca_};
-  Json jwk = crypto::emit_jwk(key.public_key(), crypto::jws_alg_name(slot.alg), chain);
+  Json jwk = crypto::emit_jwk(key.public_key(), crypto::jws_alg_name(slot.alg), chain, x5c_);
   return std::make_shared<const Signer>(Signer{std::move(key), slot.alg, std::move(chain), std::move(jwk)});
 }
 

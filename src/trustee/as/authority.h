@@ -26,7 +26,8 @@ class Authority {
  public:
   // Makes what is missing; renews a leaf that has less than 30 days left. The CA lives ten years, leafs one.
   // conflict when key and certificate in the folder do not belong together.
-  [[nodiscard]] static Result<std::unique_ptr<Authority>> open(std::filesystem::path folder, Time now);
+  [[nodiscard]] static Result<std::unique_ptr<Authority>> open(std::filesystem::path folder, Time now,
+                                                               crypto::X5cForm x5c = crypto::X5cForm::base64url);
 
   [[nodiscard]] std::shared_ptr<const Signer> simple(Time now);  // RS384
   [[nodiscard]] std::shared_ptr<const Signer> ear(Time now);     // ES256
@@ -38,12 +39,13 @@ class Authority {
     crypto::JwsAlg alg;
     std::shared_ptr<const Signer> signer;
   };
-  explicit Authority(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  Authority(std::filesystem::path folder, crypto::X5cForm x5c) : folder_(std::move(folder)), x5c_(x5c) {}
   [[nodiscard]] Result<void> load_ca(Time now);
   [[nodiscard]] Result<std::shared_ptr<const Signer>> load_signer(const Slot& slot, Time now);
   [[nodiscard]] std::shared_ptr<const Signer> current(Slot& slot, Time now);
 
   std::filesystem::path folder_;
+  crypto::X5cForm x5c_;
   crypto::PrivateKey ca_key_;
   crypto::Certificate ca_;
   std::mutex mutex_;

@@ -19,7 +19,7 @@ Result<std::unique_ptr<AttestationService>> AttestationService::open(ServiceOpti
   auto out = std::unique_ptr<AttestationService>(new AttestationService(std::move(options), references));
   const auto& folder = out->options_.folder;
   CAIRN_TRY(out->policies_, PolicyStore::open(folder / "policies" / "opa", default_attestation_policy()));
-  CAIRN_TRY(out->authority_, Authority::open(folder / "token", now));
+  CAIRN_TRY(out->authority_, Authority::open(folder / "token", now, out->options_.token.x5c));
   CAIRN_CHECK(make_dirs(folder / "nonce_token_issuer", 0700));
   CAIRN_TRY(out->nonce_key_, load_or_make_key(folder / "nonce_token_issuer" / "key.pem", crypto::KeyType::rsa));
   out->verifiers_ = std::move(verifiers);

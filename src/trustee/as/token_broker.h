@@ -21,6 +21,7 @@ struct Appraised {
 
 struct TokenOptions {
   std::int64_t duration_seconds = 300;
+  crypto::X5cForm x5c = crypto::X5cForm::base64url;
   std::string issuer = "CoCo-Attestation-Service";
   std::string developer = "https://confidentialcontainers.org";
   std::string build = "attestation-service 0.1.0";

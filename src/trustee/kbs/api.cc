@@ -77,11 +77,8 @@ net::Response Api::administer(const Call& call, std::string_view operation, std:
 
 net::Response Api::auth(const Call& call) {
   auto request = parse_auth(call.body);
-  if (!request) {
-    const bool old_version = call.body.find("\"0.4.0\"") == std::string_view::npos;
-    return error(old_version ? 500 : 401, "AttestationError", "Attestation error: " + request.error().message,
-                 "KBS.AUTH.REFUSED", request.error().where);
-  }
+  if (!request)  // 401: clients of every generation read the detail of that
+    return error(401, "AttestationError", "Attestation error: " + request.error().message, "KBS.AUTH.REFUSED", request.error().where);
   const auto session = sessions_.begin(std::move(request->tee), request->protocol, call.now);
   if (!session) return error(503, "AttestationError", "Attestation error: " + session.error().message);
   return with_cookie(net::Response::json(200, compact_json({{"nonce", session->nonce}, {"extra-params", ""}})), *session);
