@@ -98,8 +98,9 @@ void Event::set() {
 Task<> Event::wait() {
   const auto state = state_;
   if (!state->set && !state->closed) {
-    if (!state->timer) state->timer.emplace(co_await asio::this_coro::executor, TimePoint::max());
+    state->timer.emplace(co_await asio::this_coro::executor, TimePoint::max());
     (void)co_await state->timer->async_wait(kTuple);
+    state->timer.reset();  // without a waiter an Event may outlive its loop
   }
   if (!state->set) co_return fail(ErrorCode::cancelled, "stopped on request");
   state->set = false;
