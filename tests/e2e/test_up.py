@@ -78,7 +78,7 @@ def test_after_tampering_everything_is_intact(up):
     assert result["model"]["sha256_mounted"] == plain_sha256(up)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def serving(up):
     process, result = up.serve()
     yield up, process, result
@@ -88,63 +88,60 @@ def serving(up):
     assert "nothing is left running or mounted" in out
 
 
-def test_proxy_serves_models_completions_and_streams(serving):
-    up, _, _ = serving
-    proxies = {"http": up.proxy}
-    models = requests.get(f"{up.service}/v1/models", proxies=proxies, timeout=30)
-    assert models.status_code == 200 and models.json()["data"]
-    done = requests.post(f"{up.service}/v1/completions", proxies=proxies, timeout=60,
-                         json={"prompt": "The capital of France is", "max_tokens": 8, "temperature": 0})
-    assert done.status_code == 200 and done.json()["choices"][0]["text"]
-    body = {"messages": [{"role": "user", "content": "Count to five."}], "stream": True, "max_tokens": 16}
-    with requests.post(f"{up.service}/v1/chat/completions", proxies=proxies, json=body, stream=True, timeout=60) as r:
-        assert r.headers["content-type"].startswith("text/event-stream")
-        lines = [line for line in r.iter_lines() if line.startswith(b"data: ")]
-    assert lines[-1] == b"data: [DONE]" and len(lines) > 4
-    curl = subprocess.run(["curl", "-sS", "--max-time", "30", f"{up.service}/v1/models"], capture_output=True, text=True,
-                          env={**os.environ, "http_proxy": up.proxy})
-    assert curl.returncode == 0 and json.loads(curl.stdout)["data"]
+class TestServing:
+    def test_proxy_serves_models_completions_and_streams(self, serving):
+        up, _, _ = serving
+        proxies = {"http": up.proxy}
+        models = requests.get(f"{up.service}/v1/models", proxies=proxies, timeout=30)
+        assert models.status_code == 200 and models.json()["data"]
+        done = requests.post(f"{up.service}/v1/completions", proxies=proxies, timeout=60,
+                             json={"prompt": "The capital of France is", "max_tokens": 8, "temperature": 0})
+        assert done.status_code == 200 and done.json()["choices"][0]["text"]
+        body = {"messages": [{"role": "user", "content": "Count to five."}], "stream": True, "max_tokens": 16}
+        with requests.post(f"{up.service}/v1/chat/completions", proxies=proxies, json=body, stream=True, timeout=60) as r:
+            assert r.headers["content-type"].startswith("text/event-stream")
+            lines = [line for line in r.iter_lines() if line.startswith(b"data: ")]
+        assert lines[-1] == b"data: [DONE]" and len(lines) > 4
+        curl = subprocess.run(["curl", "-sS", "--max-time", "30", f"{up.service}/v1/models"], capture_output=True, text=True,
+                              env={**os.environ, "http_proxy": up.proxy})
+        assert curl.returncode == 0 and json.loads(curl.stdout)["data"]
 
+    def test_straight_to_the_protected_port_fails(self, serving):
+        up, _, _ = serving
+        answer = requests.get(f"{up.service}/v1/models", timeout=10)
+        assert answer.status_code == 418
+        with socket.create_connection(("127.0.0.1", up.port), timeout=10) as s:
+            s.sendall(b"rubbish\r\n\r\n")
+            s.settimeout(15)
+            assert b"200" not in s.recv(100)
 
-def test_straight_to_the_protected_port_fails(serving):
-    up, _, _ = serving
-    answer = requests.get(f"{up.service}/v1/models", timeout=10)
-    assert answer.status_code == 418
-    with socket.create_connection(("127.0.0.1", up.port), timeout=10) as s:
-        s.sendall(b"rubbish\r\n\r\n")
-        s.settimeout(15)
-        assert b"200" not in s.recv(100)
+    def test_four_services_are_healthy(self, serving):
+        up, _, _ = serving
+        health = requests.get(f"{up.trustee}/services-health", timeout=10).json()
+        assert list(health) == ["gateway", "kbs", "as", "rvps"]
+        assert {part["status"] for part in health.values()} == {"ok"}
 
+    def test_gocryptfs_opens_the_same_volume(self, serving, tmp_path):
+        up, _, _ = serving
+        key = up.state / "trustee" / "kbs" / "repository" / "default" / "aliyun" / "model-decryption-key"
+        mount = tmp_path / "plain"
+        mount.mkdir()
+        cipher = up.state / "model" / "cipher"
+        done = subprocess.run(["gocryptfs", "-q", "-ro", "-passfile", str(key), str(cipher), str(mount)], capture_output=True,
+                              text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        try:
+            files = [f for f in mount.iterdir() if f.suffix == ".gguf"]
+            assert hashlib.sha256(files[0].read_bytes()).hexdigest() == plain_sha256(up)
+        finally:
+            subprocess.run(["fusermount3", "-u", str(mount)], check=True, timeout=30)
 
-def test_four_services_are_healthy(serving):
-    up, _, _ = serving
-    health = requests.get(f"{up.trustee}/services-health", timeout=10).json()
-    assert list(health) == ["gateway", "kbs", "as", "rvps"]
-    assert {part["status"] for part in health.values()} == {"ok"}
-
-
-def test_gocryptfs_opens_the_same_volume(serving, tmp_path):
-    up, _, _ = serving
-    key = up.state / "trustee" / "kbs" / "repository" / "default" / "aliyun" / "model-decryption-key"
-    mount = tmp_path / "plain"
-    mount.mkdir()
-    cipher = up.state / "model" / "cipher"
-    done = subprocess.run(["gocryptfs", "-q", "-ro", "-passfile", str(key), str(cipher), str(mount)], capture_output=True,
-                          text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    try:
-        files = [f for f in mount.iterdir() if f.suffix == ".gguf"]
-        assert hashlib.sha256(files[0].read_bytes()).hexdigest() == plain_sha256(up)
-    finally:
-        subprocess.run(["fusermount3", "-u", str(mount)], check=True, timeout=30)
-
-
-def test_no_plain_model_bytes_on_disk(serving):
-    up, _, _ = serving
-    needle = pathlib.Path(up.model).read_bytes()[1 << 20:(1 << 20) + 64]
-    for path in up.state.rglob("*"):
-        if path.is_file():
-            assert needle not in path.read_bytes(), path
+    def test_no_plain_model_bytes_on_disk(self, serving):
+        up, _, _ = serving
+        needle = pathlib.Path(up.model).read_bytes()[1 << 20:(1 << 20) + 64]
+        for path in up.state.rglob("*"):
+            if path.is_file():
+                assert needle not in path.read_bytes(), path
 
 
 def children(pid):
@@ -192,6 +189,7 @@ def test_killing_any_process_ends_cleanly(up, victim):
 
 def test_errors_are_clear_and_change_nothing(up, tmp_path):
     with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind(("127.0.0.1", up.port))
         holder.listen()
         done = up.run("--once")

@@ -107,6 +107,7 @@ int guarded(const fs::path& folder, const std::function<int()>& body) {
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (::getppid() != guardian) ::_exit(1);
     const int code = body();
+    if (::getppid() != guardian) remove_run_folder(folder);  // nobody else is left to do it
     std::fflush(nullptr);
     ::_exit(code);
   }
