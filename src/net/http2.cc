@@ -485,9 +485,10 @@ class Session final : public Http2Session, public std::enable_shared_from_this<S
       auto n = co_await transport_->read_some({buffer.get(), size});
       if (!receiving_) break;
       if (!n || *n == 0) {
-        if (!n && n.error().code != ErrorCode::cancelled) broke(std::move(n).error());
-        else if (!core_.streams.empty()) broke(gone("the HTTP/2 peer ended the connection"));
-        else receiving_ = false;
+        // Without streams nothing is lost, however abruptly the peer went.
+        const bool quiet = core_.streams.empty() && (n || n.error().code == ErrorCode::unavailable);
+        if (quiet || (!n && closed_)) receiving_ = false;
+        else broke(n ? gone("the HTTP/2 peer ended the connection") : std::move(n).error());
         break;
       }
       if (core_.options.ping_interval.count() > 0) silence_.set(core_.options.ping_interval);
