@@ -99,6 +99,7 @@ class Compiler {
   [[nodiscard]] std::vector<Module>& modules() { return modules_; }
   [[nodiscard]] TreeNode& tree() { return tree_; }
   [[nodiscard]] AstPool& pool() { return pool_; }
+  [[nodiscard]] std::string file(Location loc) const { return loc.file < files_.size() ? files_[loc.file] : "query"; }
   // Name the author gave a renamed variable; nullptr for generated ones.
   [[nodiscard]] Symbol original(Symbol v) const;
   // Number of operands of a function or built-in, or -1.
