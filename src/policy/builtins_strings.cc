@@ -154,20 +154,10 @@ Value split_n(CallContext& c, Args a) {
   if (!a[2].is(Kind::number)) return c.wrong(3, "number", a[2]);
   const auto n = to_int(a[2]);
   if (!n) return c.fail("operand 3 must be an integer");
-  if (*n == 0) return c.arena.array({});
-  if (*n < 0) return split(c, a.first(2));
-  std::vector<Value> out;
-  std::string_view s = a[0].text();
-  const std::string_view by = a[1].text();
-  while (static_cast<std::int64_t>(out.size()) + 1 < *n) {
-    std::size_t at = by.empty() ? (s.size() <= 1 ? std::string_view::npos : utf8(std::u32string_view(code_points(s)).substr(0, 1)).size()) : s.find(by);
-    if (at == std::string_view::npos || at >= s.size() + 1) break;
-    out.push_back(c.arena.string(s.substr(0, at)));
-    s.remove_prefix(at + by.size());
-    c.charge(1);
-  }
-  out.push_back(c.arena.string(s));
-  return c.arena.array(out);
+  const Value all = split(c, a.first(2));  // the first n parts, or the last -n
+  const auto parts = all.items();
+  const auto keep = std::min<std::uint64_t>(parts.size(), *n < 0 ? 0 - static_cast<std::uint64_t>(*n) : static_cast<std::uint64_t>(*n));
+  return c.arena.array(*n < 0 ? parts.last(keep) : parts.first(keep));
 }
 
 std::string replaced(std::string_view s, std::string_view old, std::string_view by) {
