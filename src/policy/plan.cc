@@ -137,7 +137,7 @@ const Value* Planner::literal(const Term* t) {
     if (t->kind == TermKind::object) {
       std::vector<Pair> pairs;
       for (std::size_t i = 0; i + 1 < items.size(); i += 2) pairs.emplace_back(items[i], items[i + 1]);
-      if (!arena.unique_object(pairs, term->value)) return nullptr;
+      term->value = arena.object(pairs);  // of equal keys the last counts
     }
   }
   return &term->value;

@@ -61,6 +61,7 @@ TEST(Language, Bodies) {
   EXPECT_EQ(x("x := 3 in [1, 2, 3]"), "true");
   EXPECT_EQ(x("x := {1, \"a\", [2]} & {[2], 9}"), "[[2]]");
   EXPECT_EQ(x("x := {{1}: 2}[{1}]"), "2");
+  EXPECT_EQ(x("x := [{\"a\": 1, \"a\": 2}]"), R"([{"a":2}])");
 }
 
 TEST(Language, ReferencesAndDocuments) {
