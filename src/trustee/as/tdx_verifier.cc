@@ -135,7 +135,7 @@ std::unexpected<Rejection> quote_rejected(const tdx::Verdict& verdict) {
   using tdx::Failure;
   const std::string reason = "tdx." + std::string(tdx::name(verdict.failure));
   std::string detail(tdx::sentence(verdict.failure));
-  if (!verdict.detail.empty()) detail += " (" + verdict.detail + ")";
+  if (!verdict.detail.empty() && verdict.detail != detail) detail += " (" + verdict.detail + ")";
   switch (verdict.failure) {
     case Failure::format:
     case Failure::unsupported_quote:
