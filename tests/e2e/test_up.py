@@ -96,7 +96,8 @@ class TestServing:
         assert models.status_code == 200 and models.json()["data"]
         done = requests.post(f"{up.service}/v1/completions", proxies=proxies, timeout=60,
                              json={"prompt": "The capital of France is", "max_tokens": 8, "temperature": 0})
-        assert done.status_code == 200 and done.json()["choices"][0]["text"]
+        assert done.status_code == 200, done.text
+        assert done.json()["choices"][0]["text"]
         body = {"messages": [{"role": "user", "content": "Count to five."}], "stream": True, "max_tokens": 16}
         with requests.post(f"{up.service}/v1/chat/completions", proxies=proxies, json=body, stream=True, timeout=60) as r:
             assert r.headers["content-type"].startswith("text/event-stream")

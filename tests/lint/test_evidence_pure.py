@@ -14,7 +14,7 @@ LIMIT = 2 << 20  # bytes of code and constants beside OpenSSL
 # C symbols that a pure function may need: memory, strings, arithmetic, the C++ run time, and OpenSSL's primitives.
 ALLOWED_C = re.compile(
     r"^(mem(chr|cmp|cpy|move|set)|str(len|cmp|ncmp|chr)|__(cxa|gxx|stack_chk|dso|libc_single|memcpy_chk|memmove_chk|"
-    r"memset_chk|snprintf_chk|isoc23_strto)\w*|_Unwind_\w+|_GLOBAL_OFFSET_TABLE_|snprintf|abort|"
+    r"memset_chk|snprintf_chk|isoc23_strto)\w*|_Unwind_\w+|_GLOBAL_OFFSET_TABLE_|snprintf|abort|__assert_fail|"  # assertions of the dev build
     r"(BN|EC|ECDSA|EVP|ERR|ASN1|X509|OBJ|CRYPTO|OPENSSL|BIO|OCSP|PEM|RSA|SHA\d*|d2i|i2d)_\w+|xml\w+|"
     r"operator (new|delete).*|(vtable|typeinfo|VTT) for .*|isal\w+|tolower|toupper|is\w+)$")
 # What C++ symbols must not be: every way to the outside that the standard library or base/ offers.

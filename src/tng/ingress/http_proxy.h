@@ -39,7 +39,7 @@ class HttpProxy {  // one loop
   [[nodiscard]] net::Task<> request(net::Exchange& exchange);
   [[nodiscard]] Result<Target> target(const net::RequestHead& head) const;
   [[nodiscard]] std::optional<net::Response> refusal(const net::Exchange& exchange) const;
-  [[nodiscard]] std::unique_ptr<net::Http1Connection> take_idle(const std::string& key, bool idempotent);
+  [[nodiscard]] std::unique_ptr<net::Http1Connection> take_idle(const std::string& key);
   void keep(const std::string& key, std::unique_ptr<net::Http1Connection> connection);
 
   IngressShard& shard_;
