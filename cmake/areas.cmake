@@ -3,7 +3,7 @@
 #   cairn_library(NAME [SOURCES ...] [DEPS ...])
 #     static library cairn_NAME of the folder's *.cc (but *_test.cc, *_fuzz.cc, main.cc); DEPS are linked publicly.
 #     The folder's *_test.cc become one program, NAME_test, run by ctest case by case.
-#   cairn_program(NAME MAIN DEPS...)      an installed program
+#   cairn_program(NAME MAIN DEPS...)      an installed program; the target `programs` is all of them
 #   cairn_fuzzers(NAME DEPS...)           the folder's *_fuzz.cc, each a libFuzzer target of the fuzz preset
 #                                         and, elsewhere, a program that replays its corpus fuzz/corpus/<stem>
 function(cairn_library name)
@@ -36,6 +36,10 @@ function(cairn_program name main)
   target_link_libraries(${name} PRIVATE ${ARGN})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
   install(TARGETS ${name} RUNTIME)
+  if(NOT TARGET programs)
+    add_custom_target(programs)
+  endif()
+  add_dependencies(programs ${name})
 endfunction()
 
 function(cairn_fuzzers name)

@@ -149,12 +149,20 @@ TEST(TngPair, ProductConfigurationCarriesRequests) {
     EXPECT_EQ(seen(first)["target"], "/v1/completions?x=1");
     EXPECT_EQ(seen(first)["host"], "127.0.0.1:" + std::to_string(w.server_port));
     for (int i = 0; i < 20; ++i) {
-      CAIRN_CO_TRY(const auto again, co_await w.http->send(post(w.url("/v1/x"), std::string(1000, 'y'))));
-      EXPECT_EQ(again.body.size(), 1000U);
+      CAIRN_CO_TRY(const auto again, co_await w.http->get(w.url("/v1/models")));
+      EXPECT_EQ(again.status, 200);
     }
     EXPECT_EQ(w.service.calls, 1);
-    // Requests that follow each other share one stream, and so one connection to the application.
+    // Requests that follow each other share one stream, and so one connection to the application …
     EXPECT_LE(w.app.connections(), 2U);
+    const auto before = w.app.connections();
+    for (int i = 0; i < 3; ++i) {
+      CAIRN_CO_TRY(const auto posted, co_await w.http->send(post(w.url("/v1/x"), std::string(1000, 'y'))));
+      EXPECT_EQ(posted.body.size(), 1000U);
+    }
+    // … but one that cannot be repeated never meets a stream that its backend may be closing.
+    EXPECT_EQ(w.app.connections(), before + 3);
+    EXPECT_EQ(w.service.calls, 1);
     const Json status = w.client->status().json()["ingress"][0];
     EXPECT_EQ(status["sessions"], 1);
     EXPECT_EQ(status["last_session"]["protocol"], "ra-tls-h2-encap");
