@@ -152,7 +152,8 @@ Value Arena::object(std::span<Pair> pairs) {
       pairs[size++] = pairs[i];
   }
   static_assert(sizeof(Pair) == 2 * sizeof(Value));
-  return collection(Kind::object, {&pairs.data()->first, 2 * size}, size);
+  const auto items = size == 0 ? std::span<const Value>{} : std::span<const Value>(&pairs.front().first, 2 * size);
+  return collection(Kind::object, items, size);
 }
 
 bool Arena::unique_object(std::span<Pair> pairs, Value& out) {
