@@ -14,7 +14,8 @@ using namespace cairn::gocryptfs;
 
 void open_run(benchmark::State& state, ContentMode mode) {
   const auto size = static_cast<std::size_t>(state.range(0));
-  const auto cipher = ContentCipher::create(mode, crypto::random_secret(mode == ContentMode::aes_siv ? 64 : 32)).value();
+  const auto cipher =
+      ContentCipher::create(mode, crypto::random_secret(mode == ContentMode::aes_siv ? 64 : 32)).value();
   const FileId id = random_file_id();
   const Bytes plain = crypto::random_bytes(size);
   Bytes stored(cipher.sealed_size(size)), out(size);
@@ -42,7 +43,8 @@ void engine_alone(benchmark::State& state, bool fast) {
   auto engine = fast ? ipsec_engine(key) : openssl_engine(ContentMode::aes_gcm, key).value();
   if (!engine) return state.SkipWithError("not in this build");
   const auto session = engine->session();
-  const Bytes nonce = crypto::random_bytes(16), aad = crypto::random_bytes(24), plain = crypto::random_bytes(kBlockSize);
+  const Bytes nonce = crypto::random_bytes(16), aad = crypto::random_bytes(24),
+              plain = crypto::random_bytes(kBlockSize);
   Bytes stored(kBlockSize + 32), out(kBlockSize);
   (void)session->seal(nonce, plain, aad, stored.data());
   for (auto _ : state) benchmark::DoNotOptimize(session->open(stored, aad, out.data()));

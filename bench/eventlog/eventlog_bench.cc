@@ -1,5 +1,5 @@
-// Event logs and simulated quotes, one thread: a full 64 KiB CCEL parsed (bar: 200 us), replayed and turned into claims;
-// a text AAEL; quotes of the simulator.
+// Event logs and simulated quotes, one thread: a full 64 KiB CCEL parsed (bar: 200 us), replayed and turned into
+// claims; a text AAEL; quotes of the simulator.
 #include <benchmark/benchmark.h>
 
 #include <filesystem>
@@ -42,7 +42,8 @@ void claims(benchmark::State& state) {
 }
 void text_log(benchmark::State& state) {
   std::string text = init_line({}) + "\n";
-  for (int i = 0; i < 100; ++i) text += "measure.cairn.v1 model/m" + std::to_string(i) + " " + std::string(103, 'a') + "\n";
+  for (int i = 0; i < 100; ++i)
+    text += "measure.cairn.v1 model/m" + std::to_string(i) + " " + std::string(103, 'a') + "\n";
   for (auto _ : state) benchmark::DoNotOptimize(replay_text_log(*parse_text_log(text)));
 }
 void simulated_quote(benchmark::State& state) {

@@ -21,7 +21,9 @@ using Clock = std::chrono::steady_clock;
 double cpu_seconds() {
   rusage use{};
   ::getrusage(RUSAGE_SELF, &use);
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6; };
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
   return seconds(use.ru_utime) + seconds(use.ru_stime);
 }
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
@@ -47,16 +49,18 @@ Task<> requests(Runtime& runtime, int connections, int each) {
   const auto start = Clock::now();
   const double cpu = cpu_seconds();
   TaskGroup group(co_await this_loop());
-  for (int i = 0; i < connections; ++i) group.spawn(on_loop(runtime.loop(static_cast<std::size_t>(i)), ask(at, each)), "ask");
+  for (int i = 0; i < connections; ++i)
+    group.spawn(on_loop(runtime.loop(static_cast<std::size_t>(i)), ask(at, each)), "ask");
   co_await group.join();
-  std::printf("http/1.1 keep-alive, %3d connections: %8.0f requests/s, %8.0f per cpu second (client and server)\n", connections,
-              connections * each / seconds_since(start), connections * each / (cpu_seconds() - cpu));
+  std::printf("http/1.1 keep-alive, %3d connections: %8.0f requests/s, %8.0f per cpu second (client and server)\n",
+              connections, connections * each / seconds_since(start), connections * each / (cpu_seconds() - cpu));
   co_return co_await server.stop(1s);
 }
 
 Task<> send_all(StreamPtr stream, std::size_t total) {
   const Bytes block(256U << 10, 'x');
-  for (std::size_t sent = 0; sent < total; sent += block.size()) CAIRN_CO_CHECK(co_await stream->write(ByteView(block)));
+  for (std::size_t sent = 0; sent < total; sent += block.size())
+    CAIRN_CO_CHECK(co_await stream->write(ByteView(block)));
   CAIRN_CO_CHECK(co_await stream->shutdown_write());
   std::uint8_t byte = 0;
   (void)co_await stream->read_some({&byte, 1});
@@ -92,7 +96,8 @@ Task<> bulk(Runtime& runtime, std::size_t total) {
   CAIRN_CO_CHECK(co_await on_loop(runtime.loop(1), drain(std::move(sink))));
   co_await group.join();
   std::printf("relay tcp -> tcp: %.2f GB/s, %.2f GB per cpu second (sender, relay and sink)\n",
-              static_cast<double>(total) / 1e9 / seconds_since(start), static_cast<double>(total) / 1e9 / (cpu_seconds() - cpu));
+              static_cast<double>(total) / 1e9 / seconds_since(start),
+              static_cast<double>(total) / 1e9 / (cpu_seconds() - cpu));
   co_return Result<>{};
 }
 

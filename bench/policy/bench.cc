@@ -70,7 +70,10 @@ Row attestation(const std::filesystem::path& data) {
     return it == reference.end() ? Json(nullptr) : *it;
   };
   const auto all = [&](const Policy& p) {
-    const auto v = p.evaluate("{\"e\": data.policy.executables, \"h\": data.policy.hardware, \"c\": data.policy.configuration, \"f\": data.policy.file_system}", eval);
+    const auto v = p.evaluate(
+        "{\"e\": data.policy.executables, \"h\": data.policy.hardware, \"c\": data.policy.configuration, \"f\": "
+        "data.policy.file_system}",
+        eval);
     require(v && *v && (**v)["e"] == 3 && (**v)["c"] == 2, "the verdict is wrong");
   };
   const auto policy = compile({{"p.rego", text}}, options);
@@ -89,11 +92,14 @@ double indexing(int n) {
   require(p.has_value(), "the indexed policy does not compile");
   const auto input = Document::from_json({{"role", "role" + std::to_string(n - 1)}, {"ok", true}});
   const EvalOptions eval{.input = &*input};
-  return microseconds([&] { require(*p->evaluate("data.p.allow", eval) == std::optional<Json>(true), "allow is wrong"); });
+  return microseconds(
+      [&] { require(*p->evaluate("data.p.allow", eval) == std::optional<Json>(true), "allow is wrong"); });
 }
 
 double joining(int n) {
-  const auto p = compile({{"p.rego", "package p\nimport rego.v1\nmatched contains u.id if { some u in input.users; data.groups[u.group].open }"}});
+  const auto p = compile(
+      {{"p.rego",
+        "package p\nimport rego.v1\nmatched contains u.id if { some u in input.users; data.groups[u.group].open }"}});
   Json users = Json::array();
   Json groups = Json::object();
   for (int i = 0; i < n; ++i) {
@@ -103,7 +109,12 @@ double joining(int n) {
   const auto input = Document::from_json({{"users", users}});
   const auto data = Document::from_json({{"groups", groups}});
   const EvalOptions eval{.input = &*input, .data = &*data};
-  return microseconds([&] { require((**p->evaluate_document("count(data.p.matched)", eval)) == *Document::parse(std::to_string(n)), "matched is wrong"); }, 50);
+  return microseconds(
+      [&] {
+        require((**p->evaluate_document("count(data.p.matched)", eval)) == *Document::parse(std::to_string(n)),
+                "matched is wrong");
+      },
+      50);
 }
 
 }  // namespace
@@ -113,7 +124,8 @@ int main(int argc, char** argv) {
   Json out;
   if (std::filesystem::exists(data / "trustee/token/ear.jwt")) {
     const Row r = attestation(data);
-    std::printf("%-42s %10.1f us prepared %10.1f us with compilation\n", r.name.c_str(), r.prepared, r.with_compilation);
+    std::printf("%-42s %10.1f us prepared %10.1f us with compilation\n", r.name.c_str(), r.prepared,
+                r.with_compilation);
     out["attestation_us"] = r.prepared;
     out["attestation_with_compilation_us"] = r.with_compilation;
   } else {

@@ -121,7 +121,8 @@ net::Task<> serve_peers(net::Runtime& runtime, std::function<void(std::string)> 
   co_return co_await runtime.stop_requested();
 }
 
-net::Task<> serve_gateway(net::Runtime& runtime, std::function<void(std::string)> told, std::string config, bool ingress) {
+net::Task<> serve_gateway(net::Runtime& runtime, std::function<void(std::string)> told, std::string config,
+                          bool ingress) {
   CAIRN_CO_TRY(auto parsed, tng::parse_config(config));
   CAIRN_CO_TRY(auto gateway, tng::Gateway::create(runtime, std::move(parsed)));
   CAIRN_CO_CHECK(co_await gateway->start());
@@ -136,12 +137,14 @@ struct Figures {
 };
 
 net::RequestHead request(std::string method, const std::string& host, std::string target, bool proxy) {
-  net::RequestHead head{.method = std::move(method), .authority = host, .target = std::move(target), .absolute_form = proxy};
+  net::RequestHead head{
+      .method = std::move(method), .authority = host, .target = std::move(target), .absolute_form = proxy};
   head.scheme = "http";
   return head;
 }
 
-net::Task<> one_client(net::Endpoint to, std::string host, bool proxy, std::int64_t until, std::vector<double>& latencies) {
+net::Task<> one_client(net::Endpoint to, std::string host, bool proxy, std::int64_t until,
+                       std::vector<double>& latencies) {
   CAIRN_CO_TRY(auto stream, co_await net::connect(to));
   net::Http1Connection connection(std::move(stream));
   std::array<std::uint8_t, 4096> buffer;
@@ -190,7 +193,8 @@ net::Task<> bulk(Figures& out, const net::Endpoint& to, const std::string& host,
   net::Http1Connection connection(std::move(stream));
   std::int64_t begin = now_ns();
   {
-    CAIRN_CO_TRY(auto exchange, co_await connection.start(request("GET", host, "/bulk?" + std::to_string(total), proxy), net::BodyKind::none));
+    CAIRN_CO_TRY(auto exchange, co_await connection.start(request("GET", host, "/bulk?" + std::to_string(total), proxy),
+                                                          net::BodyKind::none));
     CAIRN_CO_CHECK(co_await exchange->head());
     for (;;) {
       CAIRN_CO_TRY(const std::size_t n, co_await exchange->read_some(buffer));
@@ -239,8 +243,9 @@ net::Task<> measure(Figures& out, net::Endpoint to, std::string host, bool proxy
 }
 
 Json json(const Figures& f) {
-  return {{"requests_per_s", f.requests_per_s}, {"p50_ms", f.p50_ms},           {"p99_ms", f.p99_ms},           {"down_GBps", f.down_gbps},
-          {"up_GBps", f.up_gbps},               {"event_p50_us", f.event_p50_us}, {"event_p99_us", f.event_p99_us}};
+  return {{"requests_per_s", f.requests_per_s}, {"p50_ms", f.p50_ms},   {"p99_ms", f.p99_ms},
+          {"down_GBps", f.down_gbps},           {"up_GBps", f.up_gbps}, {"event_p50_us", f.event_p50_us},
+          {"event_p99_us", f.event_p99_us}};
 }
 
 long resident_kib(pid_t pid) {
@@ -268,7 +273,8 @@ int main(int argc, char** argv) {
   std::uint16_t port = 0;
   std::string service, agent;
   line >> port >> service >> agent;
-  Json server = {{"mapping", {{"in", {{"host", "127.0.0.1"}, {"port", 0}}}, {"out", {{"host", "127.0.0.1"}, {"port", port}}}}}};
+  Json server = {
+      {"mapping", {{"in", {{"host", "127.0.0.1"}, {"port", 0}}}, {"out", {{"host", "127.0.0.1"}, {"port", port}}}}}};
   Json client = {{"http_proxy", {{"proxy_listen", {{"host", "127.0.0.1"}, {"port", 0}}}}}};
   if (s.no_ra) {
     server["no_ra"] = client["no_ra"] = true;
@@ -277,12 +283,14 @@ int main(int argc, char** argv) {
     client["verify"] = {{"as_addr", service}, {"policy_ids", {"default"}}};
   }
   if (s.wrap == "encap") server["decap_from_http"] = client["encap_in_http"] = Json::object();
-  const std::string egress_text = Json({{"add_egress", {server}}}).dump(), ingress_text = Json({{"add_ingress", {client}}}).dump();
+  const std::string egress_text = Json({{"add_egress", {server}}}).dump(),
+                    ingress_text = Json({{"add_ingress", {client}}}).dump();
   const Child egress([&](net::Runtime& r, auto told) { return serve_gateway(r, told, egress_text, false); });
   const Child ingress([&](net::Runtime& r, auto told) { return serve_gateway(r, told, ingress_text, true); });
   Figures direct, tunnel;
   auto end = net::run_task([&](net::Runtime&) -> net::Task<> {
-    CAIRN_CO_CHECK(co_await measure(direct, net::Endpoint::tcp("127.0.0.1", port), "127.0.0.1:" + std::to_string(port), false, s));
+    CAIRN_CO_CHECK(
+        co_await measure(direct, net::Endpoint::tcp("127.0.0.1", port), "127.0.0.1:" + std::to_string(port), false, s));
     co_return co_await measure(tunnel, *net::Endpoint::parse(ingress.line()), egress.line(), true, s);
   });
   if (!end) {
@@ -290,7 +298,9 @@ int main(int argc, char** argv) {
     return 1;
   }
   std::printf("%-26s %12s %12s %8s\n", "", "direct", "tunnel", "ratio");
-  const auto row = [](const char* name, double a, double b) { std::printf("%-26s %12.3f %12.3f %8.2f\n", name, a, b, a > 0 ? b / a : 0); };
+  const auto row = [](const char* name, double a, double b) {
+    std::printf("%-26s %12.3f %12.3f %8.2f\n", name, a, b, a > 0 ? b / a : 0);
+  };
   row("requests/s, keep-alive", direct.requests_per_s, tunnel.requests_per_s);
   row("latency p50 ms", direct.p50_ms, tunnel.p50_ms);
   row("latency p99 ms", direct.p99_ms, tunnel.p99_ms);
@@ -298,7 +308,9 @@ int main(int argc, char** argv) {
   row("upload GB/s", direct.up_gbps, tunnel.up_gbps);
   row("event delay p50 us", direct.event_p50_us, tunnel.event_p50_us);
   row("event delay p99 us", direct.event_p99_us, tunnel.event_p99_us);
-  std::printf("peak resident KiB: client gateway %ld, server gateway %ld\n", resident_kib(ingress.pid()), resident_kib(egress.pid()));
-  if (!file.empty()) (void)write_text(file, compact_json({{"direct", json(direct)}, {"tunnel", json(tunnel)}, {"wrap", s.wrap}}) + "\n");
+  std::printf("peak resident KiB: client gateway %ld, server gateway %ld\n", resident_kib(ingress.pid()),
+              resident_kib(egress.pid()));
+  if (!file.empty())
+    (void)write_text(file, compact_json({{"direct", json(direct)}, {"tunnel", json(tunnel)}, {"wrap", s.wrap}}) + "\n");
   return 0;
 }

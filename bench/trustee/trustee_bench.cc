@@ -44,10 +44,13 @@ class Samples {
   }
   void report(const char* name) {
     std::ranges::sort(all_);
-    const auto at = [&](double share) { return all_[static_cast<std::size_t>(share * static_cast<double>(all_.size() - 1))]; };
+    const auto at = [&](double share) {
+      return all_[static_cast<std::size_t>(share * static_cast<double>(all_.size() - 1))];
+    };
     const double rate = 1e6 * static_cast<double>(all_.size()) / total();
     std::printf("%-28s %10.0f/s   p50 %8.0f us   p99 %8.0f us\n", name, rate, at(0.5), at(0.99));
-    std::fprintf(stderr, "{\"name\":\"%s\",\"per_second\":%.0f,\"p50_us\":%.1f,\"p99_us\":%.1f}\n", name, rate, at(0.5), at(0.99));
+    std::fprintf(stderr, "{\"name\":\"%s\",\"per_second\":%.0f,\"p50_us\":%.1f,\"p99_us\":%.1f}\n", name, rate, at(0.5),
+                 at(0.99));
   }
 
  private:
@@ -64,7 +67,8 @@ class Bench {
     trustee_ = trustee::Trustee::open(config, now()).value();
     admin_ = crypto::PrivateKey::from_pem(as_text(read_secret(config.data / "private.key")->view())).value();
     Json values = {{"tdx.quote.body.mr_td", {hex(td_->mr_td()->view())}}};
-    for (unsigned i = 0; i < 3; ++i) values["tdx.quote.body.rtmr_" + std::to_string(i)] = {hex(td_->read_rtmr(i)->view())};
+    for (unsigned i = 0; i < 3; ++i)
+      values["tdx.quote.body.rtmr_" + std::to_string(i)] = {hex(td_->read_rtmr(i)->view())};
     const Json message = {{"type", "sample"}, {"payload", base64(as_bytes(compact_json(values)))}};
     administer("/api/rvps/register", compact_json({{"message", compact_json(message)}}));
     administer("/api/kbs/v0/resource/default/bench/key", std::string(32, 'k'));
@@ -105,7 +109,8 @@ class Bench {
     return trustee_->gateway({head, head.path(), body, now()}, "127.0.0.1");
   }
   void administer(const char* path, const std::string& body) {
-    const auto done = ask("POST", path, body, {{"Authorization", "Bearer " + trustee::admin_token(admin_, now()).value()}});
+    const auto done =
+        ask("POST", path, body, {{"Authorization", "Bearer " + trustee::admin_token(admin_, now()).value()}});
     if (done.status != 200) fail(done);
   }
   static void fail(const net::Response& response) {

@@ -42,8 +42,12 @@ TEST(Cursor, NamesTheAbsoluteOffsetAndStaysThere) {
 }
 
 TEST(Encoding, Rfc4648Vectors) {
-  const std::pair<const char*, const char*> cases[] = {{"", ""},         {"f", "Zg=="},     {"fo", "Zm8="},
-                                                       {"foo", "Zm9v"},  {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="},
+  const std::pair<const char*, const char*> cases[] = {{"", ""},
+                                                       {"f", "Zg=="},
+                                                       {"fo", "Zm8="},
+                                                       {"foo", "Zm9v"},
+                                                       {"foob", "Zm9vYg=="},
+                                                       {"fooba", "Zm9vYmE="},
                                                        {"foobar", "Zm9vYmFy"}};
   for (const auto& [plain, text] : cases) {
     EXPECT_EQ(base64(as_bytes(plain)), text);
@@ -61,7 +65,8 @@ TEST(Encoding, DecodersAreStrict) {
   EXPECT_FALSE(from_hex("0g"));
   EXPECT_EQ(hex(*from_hex("00FFa0")), "00ffa0");
   EXPECT_TRUE(is_utf8("aé€😀"));
-  for (const char* bad : {"\xC0\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xE2\x82", "\xFF"}) EXPECT_FALSE(is_utf8(bad));
+  for (const char* bad : {"\xC0\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xE2\x82", "\xFF"})
+    EXPECT_FALSE(is_utf8(bad));
   EXPECT_EQ(*percent_decode("a%2Fb+"), "a/b+");
   EXPECT_FALSE(percent_decode("%4"));
 }
@@ -87,11 +92,13 @@ TEST(Json, RefusesWhatIsAmbiguous) {
 TEST(Json, CanonicalText) {
   // RFC 8785 §3.2.2 and appendix B.
   EXPECT_EQ(*canonical_json(*parse_json(R"({"b":1,"a":"test","c":{"d":"e"}})")), R"({"a":"test","b":1,"c":{"d":"e"}})");
-  EXPECT_EQ(*canonical_json(*parse_json("[333333333.33333329,1E30,4.50,2e-3,0.000000000000000000000000001,-0.0,1e21,123456789012345680000]")),
+  EXPECT_EQ(*canonical_json(*parse_json(
+                "[333333333.33333329,1E30,4.50,2e-3,0.000000000000000000000000001,-0.0,1e21,123456789012345680000]")),
             "[333333333.3333333,1e+30,4.5,0.002,1e-27,0,1e+21,123456789012345680000]");
   EXPECT_EQ(*canonical_json(*parse_json("\"\\u20ac$\\u000F\\u000aA'\\u0042\\u0022\\u005c\\\\\\\"\\/\"")),
             "\"€$\\u000f\\nA'B\\\"\\\\\\\\\\\"/\"");
-  EXPECT_EQ(*canonical_json(*parse_json("{\"\\uFB33\":1,\"\\uD83D\\uDE00\":2}")), "{\"\xF0\x9F\x98\x80\":2,\"\xEF\xAC\xB3\":1}");
+  EXPECT_EQ(*canonical_json(*parse_json("{\"\\uFB33\":1,\"\\uD83D\\uDE00\":2}")),
+            "{\"\xF0\x9F\x98\x80\":2,\"\xEF\xAC\xB3\":1}");
 }
 
 TEST(Fields, CollectsEveryProblemAndNamesTheNearestKey) {
@@ -175,7 +182,10 @@ TEST(Utf16, BothWaysAndRefusals) {
   EXPECT_FALSE(from_utf16le(Bytes{0x3d, 0xd8}));
   EXPECT_FALSE(from_utf16le(Bytes{0x00, 0xde, 0x3d, 0xd8}));
   EXPECT_FALSE(to_utf16le("a\xff"));
-  EXPECT_EQ(lossy_utf8(as_bytes("a\xff\xe2\x82" "b")), "a\uFFFD\uFFFD\uFFFD" "b");
+  EXPECT_EQ(lossy_utf8(as_bytes("a\xff\xe2\x82"
+                                "b")),
+            "a\uFFFD\uFFFD\uFFFD"
+            "b");
 }
 
 }  // namespace cairn

@@ -37,7 +37,8 @@ struct FixedBytes : std::array<std::uint8_t, N> {
   // malformed unless `bytes` has exactly N bytes.
   [[nodiscard]] static Result<FixedBytes> from(ByteView bytes) {
     if (bytes.size() != N)
-      return fail(ErrorCode::malformed, "expected " + std::to_string(N) + " bytes, got " + std::to_string(bytes.size()));
+      return fail(ErrorCode::malformed,
+                  "expected " + std::to_string(N) + " bytes, got " + std::to_string(bytes.size()));
     FixedBytes out{};
     std::copy(bytes.begin(), bytes.end(), out.begin());
     return out;

@@ -31,7 +31,9 @@ std::string rfc3339(Time t) {
 }
 
 Result<Time> parse_rfc3339(std::string_view text) {
-  const auto bad = [&] { return fail(ErrorCode::malformed, "not an RFC 3339 time: " + std::string(text.substr(0, 40))); };
+  const auto bad = [&] {
+    return fail(ErrorCode::malformed, "not an RFC 3339 time: " + std::string(text.substr(0, 40)));
+  };
   std::size_t at = 0;
   const auto digits = [&](std::size_t n) -> int {
     if (text.size() - at < n) return -1;

@@ -18,7 +18,7 @@ struct Time {
 };
 
 [[nodiscard]] Time now();
-[[nodiscard]] std::string rfc3339(Time t);                      // "2026-01-31T12:00:00Z"
+[[nodiscard]] std::string rfc3339(Time t);  // "2026-01-31T12:00:00Z"
 // RFC 3339 with Z or an offset; fractions of a second are cut. Years 1 to 9999.
 [[nodiscard]] Result<Time> parse_rfc3339(std::string_view text);
 // Seconds since the epoch of a UTC date and time already checked by the caller to be in range.

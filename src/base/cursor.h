@@ -65,8 +65,7 @@ class Reader {
   [[nodiscard]] Result<T> integer() {
     if (sizeof(T) > remaining()) return short_by(sizeof(T));
     std::uint64_t value = 0;
-    for (std::size_t i = 0; i < sizeof(T); ++i)
-      value = (value << 8) | bytes_[at_ + (Little ? sizeof(T) - 1 - i : i)];
+    for (std::size_t i = 0; i < sizeof(T); ++i) value = (value << 8) | bytes_[at_ + (Little ? sizeof(T) - 1 - i : i)];
     at_ += sizeof(T);
     return static_cast<T>(value);
   }

@@ -121,7 +121,8 @@ std::string es_number(double v) {
   const int n = exponent + 1, k = static_cast<int>(digits.size());
   std::string out = v < 0 ? "-" : "";
   if (k <= n && n <= 21) return out + digits + std::string(static_cast<std::size_t>(n - k), '0');
-  if (0 < n && n <= 21) return out + digits.substr(0, static_cast<std::size_t>(n)) + "." + digits.substr(static_cast<std::size_t>(n));
+  if (0 < n && n <= 21)
+    return out + digits.substr(0, static_cast<std::size_t>(n)) + "." + digits.substr(static_cast<std::size_t>(n));
   if (-6 < n && n <= 0) return out + "0." + std::string(static_cast<std::size_t>(-n), '0') + digits;
   out += digits[0];
   if (k > 1) out += "." + digits.substr(1);
@@ -245,9 +246,11 @@ Result<Json> yaml_value(const YAML::Node& node, std::size_t depth) {
   if (text == "null" || text == "~" || text.empty()) return Json(nullptr);
   std::int64_t integer = 0;
   const auto* last = text.data() + text.size();
-  if (const auto r = std::from_chars(text.data(), last, integer); r.ec == std::errc{} && r.ptr == last) return Json(integer);
+  if (const auto r = std::from_chars(text.data(), last, integer); r.ec == std::errc{} && r.ptr == last)
+    return Json(integer);
   double number = 0;
-  if (const auto r = std::from_chars(text.data(), last, number); r.ec == std::errc{} && r.ptr == last) return Json(number);
+  if (const auto r = std::from_chars(text.data(), last, number); r.ec == std::errc{} && r.ptr == last)
+    return Json(number);
   return Json(text);
 }
 
@@ -302,8 +305,8 @@ std::optional<T> convert(const Json& value, const char*& wanted) {
 
 Result<Json> parse_json(std::string_view text, JsonLimits limits) {
   if (text.size() > limits.bytes)
-    return fail(ErrorCode::too_large, "JSON text of " + std::to_string(text.size()) + " bytes, limit " +
-                                          std::to_string(limits.bytes));
+    return fail(ErrorCode::too_large,
+                "JSON text of " + std::to_string(text.size()) + " bytes, limit " + std::to_string(limits.bytes));
   if (text.starts_with("\xEF\xBB\xBF")) return fail(ErrorCode::malformed, "byte 0", "byte-order mark before JSON");
   StrictHandler handler(limits.depth);
   if (!Json::sax_parse(text, &handler, Json::input_format_t::json, true))
@@ -392,7 +395,7 @@ T Fields::required(std::string_view key) {
   return optional<T>(key).value_or(T{});
 }
 
-#define CAIRN_FIELD_TYPE(T)                                     \
+#define CAIRN_FIELD_TYPE(T)                                        \
   template std::optional<T> Fields::optional<T>(std::string_view); \
   template T Fields::required<T>(std::string_view)
 CAIRN_FIELD_TYPE(bool);

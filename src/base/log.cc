@@ -53,7 +53,9 @@ Result<void> start_logging(std::string_view program, std::string_view level, Log
   if (wanted.empty()) wanted = "info";
   const auto parsed = spdlog::level::from_str(wanted);
   if (parsed == spdlog::level::off && wanted != "off") {
-    if (given) return fail(ErrorCode::invalid_argument, "log level", "unknown level \"" + printable(wanted) + "\"; one of trace, debug, info, warn, error, off");
+    if (given)
+      return fail(ErrorCode::invalid_argument, "log level",
+                  "unknown level \"" + printable(wanted) + "\"; one of trace, debug, info, warn, error, off");
   }
   auto logger = spdlog::stderr_color_mt(std::string(program));
   logger->set_level(parsed == spdlog::level::off && wanted != "off" ? spdlog::level::info : parsed);

@@ -18,9 +18,9 @@ void wipe(void* data, std::size_t size);
 class Secret {
  public:
   Secret() = default;
-  explicit Secret(std::size_t size);             // zero bytes, to be filled through mutable_view()
-  explicit Secret(ByteView bytes);               // copies; the caller wipes its own
-  static Secret take(std::string&& text);        // copies and wipes the source
+  explicit Secret(std::size_t size);       // zero bytes, to be filled through mutable_view()
+  explicit Secret(ByteView bytes);         // copies; the caller wipes its own
+  static Secret take(std::string&& text);  // copies and wipes the source
   static Secret take(Bytes&& bytes);
   Secret(Secret&& other) noexcept;
   Secret& operator=(Secret&& other) noexcept;

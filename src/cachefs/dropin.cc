@@ -54,7 +54,8 @@ Result<Secret> from_program(const std::string& words) {
   for (auto& p : parts) argv.push_back(p.data());
   argv.push_back(nullptr);
   int pipe[2];
-  if (parts.empty() || ::pipe2(pipe, O_CLOEXEC) != 0) return fail(ErrorCode::invalid_argument, "password", "-extpass names no program");
+  if (parts.empty() || ::pipe2(pipe, O_CLOEXEC) != 0)
+    return fail(ErrorCode::invalid_argument, "password", "-extpass names no program");
   const Fd out(pipe[0]);
   Fd in(pipe[1]);
   const pid_t child = ::fork();
@@ -106,7 +107,8 @@ Result<VolumeKey> volume_key(const DropinOptions& o) {
     std::erase(digits, '-');
     auto bytes = from_hex(digits);
     wipe(digits.data(), digits.size());
-    if (!bytes || bytes->size() != gocryptfs::kMasterKeySize) return fail(ErrorCode::invalid_argument, "master key", "must be 64 hexadecimal digits");
+    if (!bytes || bytes->size() != gocryptfs::kMasterKeySize)
+      return fail(ErrorCode::invalid_argument, "master key", "must be 64 hexadecimal digits");
     key.master_key = Secret::take(std::move(*bytes));
   } else {
     CAIRN_TRY(key.password, password(o));
@@ -125,12 +127,15 @@ OpenOptions where(const DropinOptions& o) { return {.source = o.paths[0], .confi
 int run_init(const DropinOptions& o) {
   std::error_code ec;
   if (folder_missing(o)) return kExitCipherDir;
-  if (!fs::is_empty(o.paths[0], ec)) return refuse(Error{ErrorCode::already_exists, o.paths[0], "is not empty"}, kExitCipherDir);
+  if (!fs::is_empty(o.paths[0], ec))
+    return refuse(Error{ErrorCode::already_exists, o.paths[0], "is not empty"}, kExitCipherDir);
   const auto secret = password(o);
   if (!secret) return refuse(secret.error(), kExitPassword);
-  const auto made = init_volume(o.paths[0], secret->view(), o.features, static_cast<std::uint8_t>(o.long_name_max), o.log_n, o.config);
+  const auto made = init_volume(o.paths[0], secret->view(), o.features, static_cast<std::uint8_t>(o.long_name_max),
+                                o.log_n, o.config);
   if (!made) return refuse(made.error(), made.error().code == ErrorCode::unsupported ? kExitUsage : kExitInit);
-  if (!o.quiet) std::printf("The volume has been created.\nMount it with: gocryptfs %s MOUNTPOINT\n", o.paths[0].c_str());
+  if (!o.quiet)
+    std::printf("The volume has been created.\nMount it with: gocryptfs %s MOUNTPOINT\n", o.paths[0].c_str());
   return kExitOk;
 }
 
@@ -148,7 +153,8 @@ int run_passwd(const DropinOptions& o) {
   if (!changed) return refuse(changed.error());
   changed->creator = config->creator;
   const fs::path path = o.config.empty() ? fs::path(o.paths[0]) / gocryptfs::kConfName : o.config;
-  if (const auto written = write_text(path, gocryptfs::write_config(*changed), 0400); !written) return refuse(written.error(), kExitWriteConfig);
+  if (const auto written = write_text(path, gocryptfs::write_config(*changed), 0400); !written)
+    return refuse(written.error(), kExitWriteConfig);
   if (!o.quiet) std::printf("Password changed.\n");
   return kExitOk;
 }
@@ -159,9 +165,12 @@ int run_info(const DropinOptions& o) {
   const auto mode = c->features.has(gocryptfs::Feature::xchacha)   ? gocryptfs::ContentMode::xchacha
                     : c->features.has(gocryptfs::Feature::aes_siv) ? gocryptfs::ContentMode::aes_siv
                                                                    : gocryptfs::ContentMode::aes_gcm;
-  std::printf("Creator:           %s\nFeatureFlags:      %s\nEncryptedKey:      %zuB\nScryptObject:      Salt=%zuB N=%llu R=%u P=%u KeyLen=32\ncontentEncryption: %s\n",
-              printable(c->creator).c_str(), c->features.text().c_str(), c->encrypted_key.size(), c->scrypt.salt.size(),
-              static_cast<unsigned long long>(c->scrypt.n), c->scrypt.r, c->scrypt.p, std::string(gocryptfs::name(mode)).c_str());
+  std::printf(
+      "Creator:           %s\nFeatureFlags:      %s\nEncryptedKey:      %zuB\nScryptObject:      Salt=%zuB N=%llu R=%u "
+      "P=%u KeyLen=32\ncontentEncryption: %s\n",
+      printable(c->creator).c_str(), c->features.text().c_str(), c->encrypted_key.size(), c->scrypt.salt.size(),
+      static_cast<unsigned long long>(c->scrypt.n), c->scrypt.r, c->scrypt.p,
+      std::string(gocryptfs::name(mode)).c_str());
   return kExitOk;
 }
 
@@ -171,7 +180,8 @@ int run_fsck(const DropinOptions& o) {
   if (!config) return refuse(config.error());
   const auto key = volume_key(o);
   if (!key) return refuse(key.error(), key.error().where == "master key" ? kExitMasterKey : kExitPassword);
-  auto master = key->password.empty() ? Result<Secret>(key->master_key.clone()) : gocryptfs::unwrap_master_key(*config, key->password.view());
+  auto master = key->password.empty() ? Result<Secret>(key->master_key.clone())
+                                      : gocryptfs::unwrap_master_key(*config, key->password.view());
   if (!master) return refuse(master.error());
   const auto volume = open_local(where(o), *config, *master);
   if (!volume) return refuse(volume.error());
@@ -191,18 +201,22 @@ int run_fsck(const DropinOptions& o) {
 int run_speed() {
   constexpr std::size_t kRun = 256U << 10;
   constexpr std::chrono::milliseconds kFor{500};
-  for (const auto mode : {gocryptfs::ContentMode::aes_gcm, gocryptfs::ContentMode::aes_siv, gocryptfs::ContentMode::xchacha}) {
-    const auto cipher = gocryptfs::ContentCipher::create(mode, crypto::random_secret(mode == gocryptfs::ContentMode::aes_siv ? 64 : 32));
+  for (const auto mode :
+       {gocryptfs::ContentMode::aes_gcm, gocryptfs::ContentMode::aes_siv, gocryptfs::ContentMode::xchacha}) {
+    const auto cipher = gocryptfs::ContentCipher::create(
+        mode, crypto::random_secret(mode == gocryptfs::ContentMode::aes_siv ? 64 : 32));
     if (!cipher) return refuse(cipher.error());
     const auto id = gocryptfs::random_file_id();
     Bytes plain(kRun), stored(cipher->sealed_size(kRun));
     (void)cipher->seal_blocks(plain, 0, id, stored);
     const auto started = std::chrono::steady_clock::now();
     std::uint64_t bytes = 0;
-    while (std::chrono::steady_clock::now() - started < kFor && cipher->open_blocks(stored, 0, id, gocryptfs::Holes::deny, plain)) bytes += kRun;
+    while (std::chrono::steady_clock::now() - started < kFor &&
+           cipher->open_blocks(stored, 0, id, gocryptfs::Holes::deny, plain))
+      bytes += kRun;
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-    std::printf("%-20s %-16s %8.2f MB/s\n", std::string(gocryptfs::name(mode)).c_str(), std::string(cipher->engine()).c_str(),
-                static_cast<double>(bytes) / seconds / 1e6);
+    std::printf("%-20s %-16s %8.2f MB/s\n", std::string(gocryptfs::name(mode)).c_str(),
+                std::string(cipher->engine()).c_str(), static_cast<double>(bytes) / seconds / 1e6);
   }
   return kExitOk;
 }
@@ -258,7 +272,9 @@ int run_dropin(const std::vector<std::string>& words) {
     return kExitOk;
   }
   if (o->action == Action::help) {
-    std::printf("Usage: gocryptfs -init|-passwd|-info|-fsck [OPTIONS] CIPHERDIR\n   or  gocryptfs [OPTIONS] CIPHERDIR MOUNTPOINT\n");
+    std::printf(
+        "Usage: gocryptfs -init|-passwd|-info|-fsck [OPTIONS] CIPHERDIR\n   or  gocryptfs [OPTIONS] CIPHERDIR "
+        "MOUNTPOINT\n");
     return kExitOk;
   }
   if (o->action == Action::speed) return run_speed();

@@ -24,7 +24,9 @@ Option flag(std::function<void(DropinOptions&, bool)> set) {
             return {};
           }};
 }
-Option ignored() { return flag([](DropinOptions&, bool) {}); }
+Option ignored() {
+  return flag([](DropinOptions&, bool) {});
+}
 Option action(Action a) {
   return flag([a](DropinOptions& o, bool on) {
     if (on) o.action = a;
@@ -41,21 +43,25 @@ Option number(std::string name, int low, int high, int DropinOptions::* member) 
             int n = 0;
             const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), n);
             if (error != std::errc() || end != value.data() + value.size() || n < low || n > high)
-              return fail(ErrorCode::invalid_argument, "-" + name, "must be " + std::to_string(low) + " to " + std::to_string(high));
+              return fail(ErrorCode::invalid_argument, "-" + name,
+                          "must be " + std::to_string(low) + " to " + std::to_string(high));
             o.*member = n;
             return {};
           }};
 }
 Option feature(Feature f, bool wanted) {
   return flag([=](DropinOptions& o, bool on) {
-    if (on == wanted) o.features.set(f);
-    else o.features.clear(f);
+    if (on == wanted)
+      o.features.set(f);
+    else
+      o.features.clear(f);
   });
 }
 
 void use_plain_names(DropinOptions& o, bool on) {
   if (!on) return;
-  for (const Feature f : {Feature::dir_iv, Feature::eme_names, Feature::long_names, Feature::raw64}) o.features.clear(f);
+  for (const Feature f : {Feature::dir_iv, Feature::eme_names, Feature::long_names, Feature::raw64})
+    o.features.clear(f);
   o.features.set(Feature::plaintext_names);
 }
 void use_xchacha(DropinOptions& o, bool on) {
@@ -83,7 +89,8 @@ const std::map<std::string, Option, std::less<>>& options() {
       {"nonempty", flag([](DropinOptions& o, bool on) { o.nonempty = on; })},
       {"zerokey", flag([](DropinOptions& o, bool on) { o.zero_key = on; })},
       {"passfile", text([](DropinOptions& o, const std::string& v) { o.passfiles.emplace_back(v); })},
-      {"extpass", text([](DropinOptions& o, const std::string& v) { o.extpass += (o.extpass.empty() ? "" : " ") + v; })},
+      {"extpass",
+       text([](DropinOptions& o, const std::string& v) { o.extpass += (o.extpass.empty() ? "" : " ") + v; })},
       {"masterkey", text([](DropinOptions& o, const std::string& v) { o.master_key = v; })},
       {"config", text([](DropinOptions& o, const std::string& v) { o.config = v; })},
       {"fsname", text([](DropinOptions& o, const std::string& v) { o.name = v; })},
@@ -97,18 +104,54 @@ const std::map<std::string, Option, std::less<>>& options() {
       {"raw64", feature(Feature::raw64, true)},
       {"hkdf", feature(Feature::hkdf, true)},
       // True of every mount of ours, or without meaning for one that only reads.
-      {"nosyslog", ignored()}, {"kernel_cache", ignored()}, {"nodev", ignored()}, {"nosuid", ignored()}, {"exec", ignored()},
-      {"noprealloc", ignored()}, {"longnames", ignored()}, {"openssl", ignored()}, {"nofail", ignored()}, {"one-file-system", ignored()},
+      {"nosyslog", ignored()},
+      {"kernel_cache", ignored()},
+      {"nodev", ignored()},
+      {"nosuid", ignored()},
+      {"exec", ignored()},
+      {"noprealloc", ignored()},
+      {"longnames", ignored()},
+      {"openssl", ignored()},
+      {"nofail", ignored()},
+      {"one-file-system", ignored()},
   };
   return all;
 }
 // gocryptfs has them; here they are refused by name.
-constexpr std::string_view kRefused[] = {"acl", "badname", "cpuprofile", "ctlsock", "d", "debug", "dev", "e", "exclude", "exclude-from",
-                                         "exclude-wildcard", "ew", "fido2", "fido2-assert-option", "force_owner", "forcedecode", "fusedebug", "i",
-                                         "idle", "ko", "memprofile", "noexec", "reverse", "rw", "s", "serialize_reads", "sharedstorage", "suid",
-                                         "trace", "wpanic", "context"};
+constexpr std::string_view kRefused[] = {"acl",
+                                         "badname",
+                                         "cpuprofile",
+                                         "ctlsock",
+                                         "d",
+                                         "debug",
+                                         "dev",
+                                         "e",
+                                         "exclude",
+                                         "exclude-from",
+                                         "exclude-wildcard",
+                                         "ew",
+                                         "fido2",
+                                         "fido2-assert-option",
+                                         "force_owner",
+                                         "forcedecode",
+                                         "fusedebug",
+                                         "i",
+                                         "idle",
+                                         "ko",
+                                         "memprofile",
+                                         "noexec",
+                                         "reverse",
+                                         "rw",
+                                         "s",
+                                         "serialize_reads",
+                                         "sharedstorage",
+                                         "suid",
+                                         "trace",
+                                         "wpanic",
+                                         "context"};
 
-Result<void> apply(DropinOptions& out, std::string_view word, const std::function<std::optional<std::string>()>& next_word) {
+Result<void> apply(DropinOptions& out, std::string_view word,
+                   const std::function<std::optional<std::string>()>& next_word) {
   const std::size_t equals = word.find('=');
   const std::string name(word.substr(0, equals));
   std::optional<std::string> value;
@@ -131,7 +174,9 @@ Result<DropinOptions> parse_dropin(const std::vector<std::string>& words) {
   bool ended = false;
   for (std::size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];
-    const auto next = [&]() -> std::optional<std::string> { return i + 1 < words.size() ? std::optional(words[++i]) : std::nullopt; };
+    const auto next = [&]() -> std::optional<std::string> {
+      return i + 1 < words.size() ? std::optional(words[++i]) : std::nullopt;
+    };
     if (ended || word.size() < 2 || word[0] != '-') {
       out.paths.push_back(word);
     } else if (word == "--") {
@@ -141,7 +186,8 @@ Result<DropinOptions> parse_dropin(const std::vector<std::string>& words) {
       if (!list) return fail(ErrorCode::invalid_argument, "-o", "needs a value");
       for (std::size_t at = 0; at <= list->size();) {
         const std::size_t comma = std::min(list->find(',', at), list->size());
-        if (comma > at) CAIRN_CHECK(apply(out, std::string_view(*list).substr(at, comma - at), [] { return std::nullopt; }));
+        if (comma > at)
+          CAIRN_CHECK(apply(out, std::string_view(*list).substr(at, comma - at), [] { return std::nullopt; }));
         at = comma + 1;
       }
     } else {

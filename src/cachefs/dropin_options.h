@@ -13,10 +13,10 @@ namespace cairn::cachefs {
 struct DropinOptions {
   enum class Action { mount, init, passwd, info, fsck, speed, version, help };
   Action action = Action::mount;
-  std::vector<std::string> paths;              // the ciphertext folder, and for a mount the mount point
+  std::vector<std::string> paths;                // the ciphertext folder, and for a mount the mount point
   std::vector<std::filesystem::path> passfiles;  // contents are joined
-  std::string extpass;                         // a program and its arguments, separated by blanks
-  std::string master_key;                      // hex, dashes allowed; "stdin"
+  std::string extpass;                           // a program and its arguments, separated by blanks
+  std::string master_key;                        // hex, dashes allowed; "stdin"
   bool zero_key = false;
   std::filesystem::path config;
   std::string name;

@@ -9,7 +9,8 @@ using Action = DropinOptions::Action;
 using gocryptfs::Feature;
 
 TEST(Dropin, MountLines) {
-  const auto o = parse_dropin({"/cipher", "/mnt", "-passfile", "/key", "-nosyslog", "--ro", "-o", "allow_other,nonempty", "-q"});
+  const auto o =
+      parse_dropin({"/cipher", "/mnt", "-passfile", "/key", "-nosyslog", "--ro", "-o", "allow_other,nonempty", "-q"});
   ASSERT_TRUE(o) << o.error().text();
   EXPECT_EQ(o->action, Action::mount);
   EXPECT_EQ(o->paths, (std::vector<std::string>{"/cipher", "/mnt"}));
@@ -19,13 +20,15 @@ TEST(Dropin, MountLines) {
 }
 
 TEST(Dropin, InitLines) {
-  const auto o = parse_dropin({"-init", "-scryptn=12", "-xchacha", "-longnamemax", "100", "-extpass", "cat /f", "--", "-dir"});
+  const auto o =
+      parse_dropin({"-init", "-scryptn=12", "-xchacha", "-longnamemax", "100", "-extpass", "cat /f", "--", "-dir"});
   ASSERT_TRUE(o) << o.error().text();
   EXPECT_EQ(o->action, Action::init);
   EXPECT_EQ(o->log_n, 12);
   EXPECT_EQ(o->extpass, "cat /f");
   EXPECT_EQ(o->paths, std::vector<std::string>{"-dir"});
-  EXPECT_TRUE(o->features.has(Feature::xchacha) && !o->features.has(Feature::gcm_iv128) && o->features.has(Feature::long_name_max));
+  EXPECT_TRUE(o->features.has(Feature::xchacha) && !o->features.has(Feature::gcm_iv128) &&
+              o->features.has(Feature::long_name_max));
   EXPECT_EQ(parse_dropin({"-init", "-plaintextnames", "d"})->features,
             (gocryptfs::FeatureSet{Feature::hkdf, Feature::gcm_iv128, Feature::plaintext_names}));
   EXPECT_FALSE(parse_dropin({"-init", "-raw64=false", "d"})->features.has(Feature::raw64));

@@ -30,8 +30,8 @@ struct Front {
   int device;
   std::atomic<bool> passthrough = false;  // the kernel reads whole resident files by itself
   std::mutex backing = {};
-  bool replaying = false;               // the saved first request is still to be read
-  std::uint64_t swallow_unique = 0;     // its answer, which the kernel has had already
+  bool replaying = false;            // the saved first request is still to be read
+  std::uint64_t swallow_unique = 0;  // its answer, which the kernel has had already
   bool swallow = false;
 };
 
@@ -46,12 +46,13 @@ std::optional<NodeId> node_of(const Model& model, fuse_ino_t ino) {
 
 struct stat attributes(const Model& model, NodeId id) {
   const Node& node = model.tree().at(id);
-  struct stat out {};
+  struct stat out{};
   out.st_ino = node.inode;
   out.st_mode = node.mode;
   // The format authenticates no modes: a verified model has the plain ones.
   if (model.verified() && node.type == NodeType::folder) out.st_mode = S_IFDIR | 0555;
-  if (model.verified() && node.type == NodeType::file) out.st_mode = S_IFREG | ((node.mode & S_IXUSR) != 0 ? 0555 : 0444);
+  if (model.verified() && node.type == NodeType::file)
+    out.st_mode = S_IFREG | ((node.mode & S_IXUSR) != 0 ? 0555 : 0444);
   out.st_nlink = node.links;
   out.st_uid = node.uid;
   out.st_gid = node.gid;
@@ -82,11 +83,12 @@ void on_init(void* data, fuse_conn_info* connection) {
   connection->congestion_threshold = 48;
   connection->time_gran = 1;
   // Without AUTO_INVAL_DATA cached pages stay: nothing changes behind them.
-  for (const std::uint64_t flag : {FUSE_CAP_AUTO_INVAL_DATA, FUSE_CAP_SPLICE_READ, FUSE_CAP_SPLICE_WRITE, FUSE_CAP_SPLICE_MOVE,
-                                   FUSE_CAP_READDIRPLUS_AUTO, FUSE_CAP_WRITEBACK_CACHE})
+  for (const std::uint64_t flag : {FUSE_CAP_AUTO_INVAL_DATA, FUSE_CAP_SPLICE_READ, FUSE_CAP_SPLICE_WRITE,
+                                   FUSE_CAP_SPLICE_MOVE, FUSE_CAP_READDIRPLUS_AUTO, FUSE_CAP_WRITEBACK_CACHE})
     fuse_unset_feature_flag(connection, flag);
-  for (const std::uint64_t flag : {FUSE_CAP_ASYNC_READ, FUSE_CAP_PARALLEL_DIROPS, FUSE_CAP_READDIRPLUS, FUSE_CAP_CACHE_SYMLINKS,
-                                   FUSE_CAP_EXPLICIT_INVAL_DATA, FUSE_CAP_NO_OPEN_SUPPORT, FUSE_CAP_NO_OPENDIR_SUPPORT})
+  for (const std::uint64_t flag :
+       {FUSE_CAP_ASYNC_READ, FUSE_CAP_PARALLEL_DIROPS, FUSE_CAP_READDIRPLUS, FUSE_CAP_CACHE_SYMLINKS,
+        FUSE_CAP_EXPLICIT_INVAL_DATA, FUSE_CAP_NO_OPEN_SUPPORT, FUSE_CAP_NO_OPENDIR_SUPPORT})
     (void)fuse_set_feature_flag(connection, flag);
   front.passthrough = front.resident != nullptr && fuse_set_feature_flag(connection, FUSE_CAP_PASSTHROUGH);
 }
@@ -133,7 +135,8 @@ void on_read(fuse_req_t request, fuse_ino_t ino, std::size_t size, off_t offset,
   if (front.resident != nullptr && front.resident->holds(*id)) {
     const auto piece = front.resident->read(*id, at, size);
     // A damaged block spoils its chunk for the store; the blocks around it are still had one by one below.
-    if (piece.error == 0) return (void)fuse_reply_buf(request, reinterpret_cast<const char*>(piece.bytes.data()), piece.bytes.size());
+    if (piece.error == 0)
+      return (void)fuse_reply_buf(request, reinterpret_cast<const char*>(piece.bytes.data()), piece.bytes.size());
   }
   const int got = front.model.read(*id, at, std::span(buffer).first(size));
   if (got < 0) return (void)fuse_reply_err(request, -got);
@@ -211,7 +214,8 @@ void on_open(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info) {
   info->keep_cache = 1;
   info->noflush = 1;
   const bool held = front.resident->holds(*id);
-  if (held && front.resident->opened(*id, front.passthrough && backing_of(request, *id) != 0) == Resident::OpenAs::passthrough) {
+  if (held && front.resident->opened(*id, front.passthrough && backing_of(request, *id) != 0) ==
+                  Resident::OpenAs::passthrough) {
     info->keep_cache = 0;
     info->backing_id = front.resident->backing_id(*id);
   }
@@ -227,7 +231,7 @@ void on_opendir(fuse_req_t request, fuse_ino_t, fuse_file_info*) { fuse_reply_er
 
 void on_statfs(fuse_req_t request, fuse_ino_t) {
   const Model& model = model_of(request);
-  struct statvfs out {};
+  struct statvfs out{};
   out.f_bsize = out.f_frsize = 4096;
   out.f_blocks = (model.tree().total_bytes() + 4095) / 4096;
   out.f_files = model.tree().size();
@@ -329,7 +333,8 @@ ssize_t device_write(int device, iovec* parts, int count, void* data) {
 void resend_unanswered(int device) {
   const fuse_out_header header{.len = sizeof(fuse_out_header), .error = FUSE_NOTIFY_RESEND, .unique = 0};
   if (::write(device, &header, sizeof header) != static_cast<ssize_t>(sizeof header))
-    spdlog::warn("this kernel cannot send unanswered requests again ({}); their readers may hang", std::strerror(errno));
+    spdlog::warn("this kernel cannot send unanswered requests again ({}); their readers may hang",
+                 std::strerror(errno));
 }
 
 class FuseSession {
@@ -347,7 +352,11 @@ class FuseSession {
 
   [[nodiscard]] bool start() {
     if (session_ == nullptr) return false;
-    const fuse_custom_io io{.writev = device_write, .read = device_read, .splice_receive = nullptr, .splice_send = nullptr, .clone_fd = nullptr};
+    const fuse_custom_io io{.writev = device_write,
+                            .read = device_read,
+                            .splice_receive = nullptr,
+                            .splice_send = nullptr,
+                            .clone_fd = nullptr};
     if (fuse_session_custom_io(session_, &io, sizeof io, front_.device) != 0) return false;
     const bool takeover = front_.model.shared().init_size != 0;
     front_.replaying = takeover;
@@ -392,7 +401,8 @@ int serve(Model& model, Resident* resident, int device, const OnReady& on_ready)
   const unsigned count = std::clamp(wanted != 0 ? wanted : 2 * thread_count(0), kServeThreadsMin, kServeThreadsMax);
   std::vector<std::jthread> threads;
   for (unsigned i = 0; i < count; ++i) threads.emplace_back([&] { session.loop(); });
-  while (resident != nullptr && !resident->preloaded(model.options().preload)) std::this_thread::sleep_for(kPreloadPoll);
+  while (resident != nullptr && !resident->preloaded(model.options().preload))
+    std::this_thread::sleep_for(kPreloadPoll);
   on_ready();
   threads.clear();
   return 0;

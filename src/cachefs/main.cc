@@ -79,7 +79,8 @@ int main(int argc, char** argv) {
     (void)start_logging("gocryptfs", "warn");
     return run_dropin({argv + (second ? 2 : 1), argv + argc});
   }
-  CLI::App app("Serves an encrypted model folder (gocryptfs format) as plain files, read-only and checked.", "cairn-cachefs");
+  CLI::App app("Serves an encrypted model folder (gocryptfs format) as plain files, read-only and checked.",
+               "cairn-cachefs");
   app.set_version_flag("--version", "cairn-cachefs 0.1.0");
   app.require_subcommand(1);
   Arguments arguments;

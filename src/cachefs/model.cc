@@ -78,7 +78,8 @@ Result<void> Model::take_manifest() {
   if (!text) return fail(std::move(text).error().in("cannot verify the model"));
   digest_ = measured_form(manifest_digest(*text));
   if (!options_.expect_root.empty() && digest_ != options_.expect_root)
-    return fail(ErrorCode::crypto_failed, "manifest", "this is another model: its manifest is " + digest_ + ", expected " + options_.expect_root);
+    return fail(ErrorCode::crypto_failed, "manifest",
+                "this is another model: its manifest is " + digest_ + ", expected " + options_.expect_root);
   CAIRN_TRY(manifest_, parse_manifest(*text));
   auto named = verify_names(volume_, manifest_);
   if (!named) return fail(std::move(named).error().in("the model is not what its manifest says"));
@@ -149,8 +150,8 @@ void Model::failed(NodeId id, std::uint64_t offset, const Error& error) {
   if (options_.fail_closed) shared_->poisoned = true;
   const std::scoped_lock lock(failures_mutex_);
   if (reported_.size() >= kReportedFailuresMax || !reported_.emplace(id, error.where).second) return;
-  spdlog::error("damaged data in {} ({}) for a read at offset {}: {}", printable(tree().disk_path(id), 1024), error.where, offset,
-                error.message);
+  spdlog::error("damaged data in {} ({}) for a read at offset {}: {}", printable(tree().disk_path(id), 1024),
+                error.where, offset, error.message);
 }
 
 // O_RDONLY where that works; links have no attributes here.

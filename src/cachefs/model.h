@@ -23,8 +23,8 @@ struct SharedState {
   std::atomic<std::uint64_t> reads = 0, read_bytes = 0, failures = 0, restarts = 0, lookups = 0;
   std::atomic<bool> poisoned = false;  // fail_closed, after a failure
   std::atomic<bool> ready = false;
-  std::atomic<std::uint64_t> resident_bytes = 0;   // decrypted into memory
-  std::atomic<std::uint64_t> resident_total = 0;   // 0 unless resident
+  std::atomic<std::uint64_t> resident_bytes = 0;  // decrypted into memory
+  std::atomic<std::uint64_t> resident_total = 0;  // 0 unless resident
   // The kernel's first request: a later worker has to see it again.
   std::uint32_t init_size = 0;
   std::array<std::uint8_t, 512> init{};

@@ -62,7 +62,8 @@ Result<fs::path> check_folder(const MountOptions& options) {
   const fs::path source = fs::canonical(options.source, ec);
   if (ec) return fail(ErrorCode::not_found, options.source.string(), "the ciphertext folder is not there");
   if (inside(path, source) || inside(source, path))
-    return fail(ErrorCode::invalid_argument, path.string(), "the mount point shadows the ciphertext folder or lies inside it");
+    return fail(ErrorCode::invalid_argument, path.string(),
+                "the mount point shadows the ciphertext folder or lies inside it");
   if (!options.nonempty && !fs::is_empty(path, ec))
     return fail(ErrorCode::invalid_argument, path.string(), "the mount point is not empty");
   return path;
@@ -75,12 +76,15 @@ Result<MountPoint> MountPoint::mount(const MountOptions& options) {
   Fd device(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
   if (!device)
     return fail(ErrorCode::unavailable, "/dev/fuse",
-                std::string("cannot be opened (") + ::strerror(errno) + "): load the fuse module, or give this container the device");
+                std::string("cannot be opened (") + ::strerror(errno) +
+                    "): load the fuse module, or give this container the device");
   std::string data = "fd=" + std::to_string(device.get()) + ",rootmode=40000,user_id=" + std::to_string(::geteuid()) +
-                     ",group_id=" + std::to_string(::getegid()) + ",default_permissions,max_read=" + std::to_string(kRequestMax);
+                     ",group_id=" + std::to_string(::getegid()) +
+                     ",default_permissions,max_read=" + std::to_string(kRequestMax);
   if (options.allow_other) data += ",allow_other";
   const std::string name = options.name.empty() ? fs::canonical(options.source).string() : options.name;
-  if (::mount(name.c_str(), path.c_str(), ("fuse." + options.type).c_str(), MS_NOSUID | MS_NODEV | MS_RDONLY, data.c_str()) != 0) {
+  if (::mount(name.c_str(), path.c_str(), ("fuse." + options.type).c_str(), MS_NOSUID | MS_NODEV | MS_RDONLY,
+              data.c_str()) != 0) {
     const int error = errno;
     if (error == EPERM) return fail(ErrorCode::permission_denied, path.string(), "mounting needs root (CAP_SYS_ADMIN)");
     return fail(errno_error(error, path.string(), "cannot mount"));

@@ -66,7 +66,8 @@ class Mounted {
 class Mounts : public testing::Test {
  protected:
   void SetUp() override {
-    if (::geteuid() != 0 || ::access("/dev/fuse", R_OK | W_OK) != 0) GTEST_SKIP() << "mounting needs root and /dev/fuse";
+    if (::geteuid() != 0 || ::access("/dev/fuse", R_OK | W_OK) != 0)
+      GTEST_SKIP() << "mounting needs root and /dev/fuse";
     weights_ = crypto::random_bytes(5'000'123);
     put(dir_ / "src/config.json", "{}\n");
     put(dir_ / "src/a/weights", weights_);
@@ -272,7 +273,7 @@ TEST_F(Mounts, VerifyFullComparesBeforeServing) {
     Mounted m(o);
     ASSERT_TRUE(m.ready());
     EXPECT_EQ(read_file(dir_ / "mnt/a/weights").value(), weights_);
-    struct stat status {};
+    struct stat status{};
     ASSERT_EQ(::stat((dir_ / "mnt/a/weights").c_str(), &status), 0);
     EXPECT_EQ(status.st_mode & 07777, 0444U);
   }
@@ -368,7 +369,8 @@ TEST_F(Mounts, ThePasswordFileIsWipedWhenAsked) {
 TEST_F(Mounts, SharedAttributes) {
   UNPACK_OR_SKIP(path, dir_, "generated/xattr");
   put(dir_ / "testkey", "test");
-  const Json raw = parse_json(read_text(fs::path(CAIRN_SHARED_DATA) / "gocryptfs/generated/xattr-raw.json").value()).value();
+  const Json raw =
+      parse_json(read_text(fs::path(CAIRN_SHARED_DATA) / "gocryptfs/generated/xattr-raw.json").value()).value();
   for (const auto& [name, attributes] : raw.items())
     for (const auto& [attribute, value] : attributes.items()) {
       const Bytes bytes = from_base64(value.get<std::string>()).value();

@@ -12,8 +12,10 @@ template <class T, class Parse>
 void named(Fields& f, std::string_view key, T& into, Parse parse) {
   const auto text = f.optional<std::string>(key);
   if (!text) return;
-  if (auto value = parse(*text)) into = *value;
-  else f.problem(key, value.error().message);
+  if (auto value = parse(*text))
+    into = *value;
+  else
+    f.problem(key, value.error().message);
 }
 
 bool is_measured_form(std::string_view text) {

@@ -25,16 +25,16 @@ struct MountOptions {
   std::filesystem::path passfile;    // "-": standard input
   bool wipe_passfile = false;        // overwrite and remove the file once it is read
   bool allow_other = true;
-  bool nonempty = false;             // the mount point may hold files
-  bool all_features = false;         // other than the default flags too
+  bool nonempty = false;      // the mount point may hold files
+  bool all_features = false;  // other than the default flags too
   gocryptfs::Holes holes = gocryptfs::Holes::deny;
   Verify verify = Verify::none;
-  std::string expect_root;           // "sha384:<hex>" of the manifest; "": any
-  bool fail_closed = false;          // after one integrity failure every read fails
+  std::string expect_root;   // "sha384:<hex>" of the manifest; "": any
+  bool fail_closed = false;  // after one integrity failure every read fails
   Mode mode = Mode::automatic;
-  std::uint64_t memory_mib = 0;      // for the resident mode; 0: 60 % of what is available
-  unsigned preload = 0;              // percent in memory before the mount is ready (resident mode)
-  unsigned threads = 0;              // 0: by the cores
+  std::uint64_t memory_mib = 0;  // for the resident mode; 0: 60 % of what is available
+  unsigned preload = 0;          // percent in memory before the mount is ready (resident mode)
+  unsigned threads = 0;          // 0: by the cores
   unsigned read_ahead_kb = kReadAheadKbDefault;
   std::string type = "cairn";        // the mount shows as fuse.<type>
   std::string name;                  // shown as the mount's source; "": the source folder

@@ -8,10 +8,12 @@ namespace {
 constexpr std::string_view kMinimal = R"({"source":"/c","mountpoint":"/p","passfile":"/k")";
 
 TEST(MountOptions, FromJson) {
-  const auto o = parse_mount_options(std::string(kMinimal) +
-                                     R"(,"wipe_passfile":true,"allow_other":false,"verify":"full","mode":"resident",)"
-                                     R"("expect_root":"sha384:)" + std::string(96, 'a') +
-                                     R"(","allow_holes":true,"threads":3,"read_ahead_kb":128,"type":"cachefs","memory_mib":7})");
+  const auto o =
+      parse_mount_options(std::string(kMinimal) +
+                          R"(,"wipe_passfile":true,"allow_other":false,"verify":"full","mode":"resident",)"
+                          R"("expect_root":"sha384:)" +
+                          std::string(96, 'a') +
+                          R"(","allow_holes":true,"threads":3,"read_ahead_kb":128,"type":"cachefs","memory_mib":7})");
   ASSERT_TRUE(o) << o.error().text();
   EXPECT_EQ(o->source, "/c");
   EXPECT_EQ(o->passfile, "/k");
@@ -35,7 +37,8 @@ TEST(MountOptions, DefaultsAreTheSafeOnes) {
 }
 
 TEST(MountOptions, EveryProblemIsNamedAtOnce) {
-  const auto o = parse_mount_options(R"({"source":"/c","passfil":"/k","verify":"some","mode":"bounded","threads":"x"})");
+  const auto o =
+      parse_mount_options(R"({"source":"/c","passfil":"/k","verify":"some","mode":"bounded","threads":"x"})");
   ASSERT_FALSE(o);
   for (const std::string_view named : {"mountpoint", "passfil", "passfile", "verify", "bounded", "threads"})
     EXPECT_NE(o.error().message.find(named), std::string::npos) << named << " in " << o.error().message;
@@ -58,7 +61,8 @@ TEST(MountOptions, ContradictionsAreRefused) {
   EXPECT_FALSE(with([](MountOptions& o) { o.passfile = "-", o.wipe_passfile = true; }));
   EXPECT_FALSE(with([](MountOptions& o) { o.expect_root = "sha384:" + std::string(96, 'a'); }));
   EXPECT_TRUE(with([](MountOptions& o) { o.expect_root = "sha384:" + std::string(96, 'a'), o.verify = Verify::full; }));
-  EXPECT_FALSE(with([](MountOptions& o) { o.expect_root = "sha384:" + std::string(95, 'a'), o.verify = Verify::full; }));
+  EXPECT_FALSE(
+      with([](MountOptions& o) { o.expect_root = "sha384:" + std::string(95, 'a'), o.verify = Verify::full; }));
   EXPECT_FALSE(with([](MountOptions& o) { o.type = "a/b"; }));
   EXPECT_TRUE(with([](MountOptions& o) { o.threads = kServeThreadsMax; }));
   EXPECT_FALSE(with([](MountOptions& o) { o.threads = kServeThreadsMax + 1; }));

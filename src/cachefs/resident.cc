@@ -61,10 +61,12 @@ Result<Fd> make_tmpfs(std::uint64_t bytes) {
   const auto set = [&](const char* key, const char* value) {
     return ::fsconfig(context.get(), value != nullptr ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG, key, value, 0) == 0;
   };
-  if (!set("size", std::to_string(bytes).c_str()) || !set("mode", "0700")) return fail(errno_error(errno, "tmpfs", "cannot set its size"));
+  if (!set("size", std::to_string(bytes).c_str()) || !set("mode", "0700"))
+    return fail(errno_error(errno, "tmpfs", "cannot set its size"));
   (void)set("noswap", nullptr);      // Linux 6.4
   (void)set("huge", "within_size");  // where the kernel has huge pages
-  if (::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) return fail(errno_error(errno, "tmpfs", "cannot make it"));
+  if (::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0)
+    return fail(errno_error(errno, "tmpfs", "cannot make it"));
   Fd root(::fsmount(context.get(), FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC));
   if (!root) return fail(errno_error(errno, "tmpfs", "cannot make it"));
   return root;
@@ -104,14 +106,19 @@ Result<std::unique_ptr<Resident>> Resident::make(Model& model) {
   std::uint64_t bytes = 0;
   for (NodeId id = 0; id < model.tree().size(); ++id) {
     const Node& node = model.tree().at(id);
-    if (node.type != NodeType::file || node.size < kResidentFrom || model.hidden(id) || files.size() == kResidentFilesMax) continue;
+    if (node.type != NodeType::file || node.size < kResidentFrom || model.hidden(id) ||
+        files.size() == kResidentFilesMax)
+      continue;
     files.push_back(id);
     bytes += (node.size + kChunkBytes - 1) / kChunkBytes * kChunkBytes;
   }
-  const std::uint64_t budget = options.memory_mib != 0 ? options.memory_mib << 20 : available_memory() / 100 * kShareOfMemory;
+  const std::uint64_t budget =
+      options.memory_mib != 0 ? options.memory_mib << 20 : available_memory() / 100 * kShareOfMemory;
   if (bytes > budget) {
-    const std::string need = std::to_string(bytes >> 20) + " MiB are needed, " + std::to_string(budget >> 20) + " MiB may be used";
-    if (options.mode == Mode::resident) return fail(ErrorCode::too_large, "mode", "the model does not fit into memory: " + need);
+    const std::string need =
+        std::to_string(bytes >> 20) + " MiB are needed, " + std::to_string(budget >> 20) + " MiB may be used";
+    if (options.mode == Mode::resident)
+      return fail(ErrorCode::too_large, "mode", "the model does not fit into memory: " + need);
     spdlog::info("streaming: {}", need);
     return nullptr;
   }
@@ -244,7 +251,8 @@ ReadFn Resident::reader() {
 Resident::OpenAs Resident::opened(NodeId id, bool passthrough_possible) {
   const File& file = *files_[static_cast<std::size_t>(slot_of_[id])];
   const std::scoped_lock lock(opens_);
-  const bool past = file.shared->passthrough > 0 || (passthrough_possible && file.shared->cached == 0 && file.complete());
+  const bool past =
+      file.shared->passthrough > 0 || (passthrough_possible && file.shared->cached == 0 && file.complete());
   ++(past ? file.shared->passthrough : file.shared->cached);
   return past ? OpenAs::passthrough : OpenAs::cached;
 }
@@ -258,7 +266,9 @@ void Resident::closed(NodeId id) {
 }
 
 int Resident::descriptor(NodeId id) const { return files_[static_cast<std::size_t>(slot_of_[id])]->memory.get(); }
-std::atomic<int>& Resident::backing_id(NodeId id) const { return files_[static_cast<std::size_t>(slot_of_[id])]->shared->backing; }
+std::atomic<int>& Resident::backing_id(NodeId id) const {
+  return files_[static_cast<std::size_t>(slot_of_[id])]->shared->backing;
+}
 
 bool Resident::preloaded(unsigned percent) const {
   return model_.shared().resident_bytes * 100 >= model_.shared().resident_total * percent;

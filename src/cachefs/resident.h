@@ -1,6 +1,6 @@
 // Plaintext of large files in memory of this process only: a tmpfs that is mounted nowhere. Filled by all cores in the
-// background and by readers who need a piece at once; a whole file is then read by the kernel itself (FUSE passthrough).
-// The supervisor makes the store before it forks, so that what one worker decrypted serves the next.
+// background and by readers who need a piece at once; a whole file is then read by the kernel itself (FUSE
+// passthrough). The supervisor makes the store before it forks, so that what one worker decrypted serves the next.
 #pragma once
 
 #include <atomic>
@@ -14,7 +14,7 @@
 
 namespace cairn::cachefs {
 
-inline constexpr std::uint64_t kResidentFrom = 1U << 20;   // smaller files stay in the kernel's page cache
+inline constexpr std::uint64_t kResidentFrom = 1U << 20;  // smaller files stay in the kernel's page cache
 inline constexpr std::size_t kResidentFilesMax = 4096;
 inline constexpr std::uint64_t kChunkBytes = 2U << 20;
 

@@ -46,7 +46,8 @@ void watch_parent(const MountPoint& mount, pid_t parent) {
 
 class Supervisor {
  public:
-  Supervisor(Model& model, Resident* resident, MountPoint mount) : model_(model), resident_(resident), mount_(std::move(mount)) {}
+  Supervisor(Model& model, Resident* resident, MountPoint mount)
+      : model_(model), resident_(resident), mount_(std::move(mount)) {}
 
   int run() {
     const sigset_t set = handled_signals();
@@ -96,7 +97,8 @@ class Supervisor {
       const bool starting = !model_.shared().ready;
       const int n = ::poll(waiting, 2, starting ? 1000 : -1);
       if (n < 0 && errno != EINTR) return kExitOther;
-      if (starting && model_.options().preload == 0 && monotonic_ms() - started_ms_ > std::chrono::milliseconds(kStartTime).count()) {
+      if (starting && model_.options().preload == 0 &&
+          monotonic_ms() - started_ms_ > std::chrono::milliseconds(kStartTime).count()) {
         spdlog::error("the mount did not come up in time");
         return kExitMountFailed;
       }
@@ -113,16 +115,19 @@ class Supervisor {
     ready_.reset();
     if (!ready || model_.shared().ready.exchange(true)) return;
     const MountOptions& o = model_.options();
-    if (!mount_.set_read_ahead(o.read_ahead_kb)) spdlog::info("read-ahead stays at the kernel's default: /sys cannot be written");
+    if (!mount_.set_read_ahead(o.read_ahead_kb))
+      spdlog::info("read-ahead stays at the kernel's default: /sys cannot be written");
     if (o.ready_fd >= 0) (void)write_all(o.ready_fd, as_bytes("ready\n"));
     if (o.notify_process > 0) (void)::kill(o.notify_process, SIGUSR1);
     if (!o.ready_file.empty()) (void)write_text(o.ready_file, "ready\n", 0644);
-    spdlog::info("serving {} files, {} MiB, on {} ({}{})", model_.tree().file_count(), model_.tree().total_bytes() >> 20,
-                 mount_.path().string(), model_.volume().content().engine(), resident_ != nullptr ? ", resident" : ", streaming");
+    spdlog::info("serving {} files, {} MiB, on {} ({}{})", model_.tree().file_count(),
+                 model_.tree().total_bytes() >> 20, mount_.path().string(), model_.volume().content().engine(),
+                 resident_ != nullptr ? ", resident" : ", streaming");
     if (o.detach) leave_terminal();
   }
 
-  // A caller that reads our output to its end must not wait for as long as the mount lives. Later log lines go to syslog.
+  // A caller that reads our output to its end must not wait for as long as the mount lives. Later log lines go to
+  // syslog.
   static void leave_terminal() {
     spdlog::set_default_logger(spdlog::syslog_logger_mt("syslog", "cairn-cachefs", LOG_PID, LOG_DAEMON));
     const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
@@ -219,7 +224,9 @@ int run_mount(const MountOptions& options, VolumeKey key) {
   auto mount = MountPoint::mount(options);
   if (!mount) {
     spdlog::error("{}", mount.error().text());
-    return mount.error().code == ErrorCode::invalid_argument || mount.error().code == ErrorCode::not_found ? kExitMountPoint : kExitMountFailed;
+    return mount.error().code == ErrorCode::invalid_argument || mount.error().code == ErrorCode::not_found
+               ? kExitMountPoint
+               : kExitMountFailed;
   }
   return Supervisor(**model, resident->get(), std::move(*mount)).run();
 }

@@ -11,7 +11,7 @@ namespace cairn::cachefs {
 enum ExitCode : int {
   kExitOk = 0,
   kExitUsage = 1,
-  kExitRefused = 3,         // integrity: the model is not what it should be
+  kExitRefused = 3,  // integrity: the model is not what it should be
   kExitCipherDir = 6,
   kExitPassword = 9,
   kExitMountPoint = 10,

@@ -15,18 +15,20 @@
 int main(int argc, char** argv) {
   using namespace cairn;
   harden_process();
-  CLI::App app("Cairn: confidential inference for large language models, attested before anything is released.", "cairn");
+  CLI::App app("Cairn: confidential inference for large language models, attested before anything is released.",
+               "cairn");
   app.set_version_flag("--version", "cairn " CAIRN_VERSION);
   app.require_subcommand(1);
   // Verbs run while the line is parsed, so logging stands before it.
   (void)start_logging("cairn", "warn");
   app.add_option_function<std::string>(
-      "--log-level", [](const std::string& level) { spdlog::set_level(spdlog::level::from_str(level)); },
-      "trace, debug, info, warn (default), error, off")
+         "--log-level", [](const std::string& level) { spdlog::set_level(spdlog::level::from_str(level)); },
+         "trace, debug, info, warn (default), error, off")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}));
 
   cli::UpOptions up;
-  CLI::App* up_command = app.add_subcommand("up", "encrypt a model, attest this machine, serve, and ask a first question");
+  CLI::App* up_command =
+      app.add_subcommand("up", "encrypt a model, attest this machine, serve, and ask a first question");
   cli::add_up_options(*up_command, up);
 
   int exit_code = 0;

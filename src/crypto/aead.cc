@@ -22,8 +22,7 @@ Result<EvpCipherCtx> start(Aead aead, ByteView key, ByteView nonce, ByteView aad
   if (!context || EVP_CipherInit_ex2(context.get(), cipher(aead), nullptr, nullptr, encrypt, nullptr) != 1 ||
       EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_SET_IVLEN, static_cast<int>(nonce.size()), nullptr) != 1 ||
       EVP_CipherInit_ex2(context.get(), nullptr, key.data(), nonce.data(), encrypt, nullptr) != 1 ||
-      (!aad.empty() &&
-       EVP_CipherUpdate(context.get(), nullptr, &n, aad.data(), static_cast<int>(aad.size())) != 1))
+      (!aad.empty() && EVP_CipherUpdate(context.get(), nullptr, &n, aad.data(), static_cast<int>(aad.size())) != 1))
     return openssl_error("AEAD set-up failed");
   return context;
 }
@@ -39,8 +38,8 @@ Result<Bytes> seal(Aead aead, ByteView key, ByteView nonce, ByteView aad, ByteVi
   CAIRN_TRY(const auto context, start(aead, key, nonce, aad, true));
   Bytes out(plaintext.size() + kTagSize);
   int n = 0, last = 0;
-  if ((!plaintext.empty() && EVP_CipherUpdate(context.get(), out.data(), &n, plaintext.data(),
-                                              static_cast<int>(plaintext.size())) != 1) ||
+  if ((!plaintext.empty() &&
+       EVP_CipherUpdate(context.get(), out.data(), &n, plaintext.data(), static_cast<int>(plaintext.size())) != 1) ||
       EVP_CipherFinal_ex(context.get(), out.data() + n, &last) != 1 ||
       EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_GET_TAG, kTagSize, out.data() + plaintext.size()) != 1)
     return openssl_error("AEAD encryption failed");
@@ -80,7 +79,8 @@ Result<Secret> wrap(ByteView kek, ByteView data, bool encrypt) {
   Secret room(data.size() + 16);
   int n = 0;
   if (EVP_CipherInit_ex2(context.get(), method.get(), kek.data(), nullptr, encrypt, nullptr) != 1 ||
-      EVP_CipherUpdate(context.get(), room.mutable_view().data(), &n, data.data(), static_cast<int>(data.size())) != 1 ||
+      EVP_CipherUpdate(context.get(), room.mutable_view().data(), &n, data.data(), static_cast<int>(data.size())) !=
+          1 ||
       static_cast<std::size_t>(n) != out.size())
     return openssl_error(encrypt ? "AES key wrap failed" : "the wrapped key does not verify");
   std::ranges::copy(room.view().first(out.size()), out.mutable_view().begin());

@@ -21,7 +21,8 @@ TEST(Hash, Fips180Vectors) {
   hasher.update(as_bytes("a")).update(as_bytes("bc"));
   EXPECT_EQ(hasher.finish(), to_bytes(sha384(as_bytes("abc")).view()));
   EXPECT_EQ(hasher.finish(), to_bytes(sha384({}).view()));
-  EXPECT_EQ(hex(digest(Hash::sm3, as_bytes("abc"))), "66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0");
+  EXPECT_EQ(hex(digest(Hash::sm3, as_bytes("abc"))),
+            "66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0");
   EXPECT_EQ(hash_by_name("SHA-384"), Hash::sha384);
   EXPECT_EQ(hash_by_name("md5"), std::nullopt);
 }
@@ -38,19 +39,21 @@ TEST(Kdf, HkdfRfc5869Case1) {
 }
 
 TEST(Kdf, ScryptRfc7914) {
-  EXPECT_EQ(hex(scrypt(as_bytes("password"), as_bytes("NaCl"), 1024, 8, 16, 64)->view()),
-            "fdbabe1c9d3472007856e7190d01e9fe7c6ad7cbc8237830e77376634b3731622eaf30d92e22a3886ff109279d9830dac727afb94a83ee6d"
-            "8360cbdfa2cc0640");
+  EXPECT_EQ(
+      hex(scrypt(as_bytes("password"), as_bytes("NaCl"), 1024, 8, 16, 64)->view()),
+      "fdbabe1c9d3472007856e7190d01e9fe7c6ad7cbc8237830e77376634b3731622eaf30d92e22a3886ff109279d9830dac727afb94a83ee6d"
+      "8360cbdfa2cc0640");
   EXPECT_EQ(hex(scrypt({}, {}, 16, 1, 1, 64)->view()).substr(0, 16), "77d6576238657b20");
   EXPECT_FALSE(scrypt({}, {}, 15, 1, 1, 64));
   EXPECT_EQ(scrypt({}, {}, 1U << 20, 8, 1, 64, 1U << 20).error().code, ErrorCode::too_large);
 }
 
 TEST(Aead, GcmSpecificationCase16) {
-  const Bytes key = h("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308"), iv = h("cafebabefacedbaddecaf888"),
-              aad = h("feedfacedeadbeeffeedfacedeadbeefabaddad2"),
-              plain = h("d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16"
-                        "aedf5aa0de657ba637b39");
+  const Bytes key = h("feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308"),
+              iv = h("cafebabefacedbaddecaf888"), aad = h("feedfacedeadbeeffeedfacedeadbeefabaddad2"),
+              plain = h(
+                  "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16"
+                  "aedf5aa0de657ba637b39");
   const auto sealed = seal(Aead::aes_256_gcm, key, iv, aad, plain);
   EXPECT_EQ(hex(ByteView(*sealed).last(16)), "76fc6ece0f4e1768cddf8853bb2d551b");
   EXPECT_TRUE(equal(open(Aead::aes_256_gcm, key, iv, aad, *sealed)->view(), plain));
@@ -82,10 +85,11 @@ TEST(Keys, SignAndVerifyEveryKind) {
     KeyType type;
     Signature kind;
     Hash hash;
-  } cases[] = {{KeyType::ec_p256, Signature::ecdsa_der, Hash::sha256}, {KeyType::ec_p256, Signature::ecdsa_raw, Hash::sha256},
-               {KeyType::ec_p384, Signature::ecdsa_raw, Hash::sha384}, {KeyType::ec_p521, Signature::ecdsa_raw, Hash::sha512},
-               {KeyType::rsa, Signature::rsa_pkcs1, Hash::sha384},     {KeyType::rsa, Signature::rsa_pss, Hash::sha256},
-               {KeyType::ed25519, Signature::eddsa, Hash::sha512}};
+  } cases[] = {
+      {KeyType::ec_p256, Signature::ecdsa_der, Hash::sha256}, {KeyType::ec_p256, Signature::ecdsa_raw, Hash::sha256},
+      {KeyType::ec_p384, Signature::ecdsa_raw, Hash::sha384}, {KeyType::ec_p521, Signature::ecdsa_raw, Hash::sha512},
+      {KeyType::rsa, Signature::rsa_pkcs1, Hash::sha384},     {KeyType::rsa, Signature::rsa_pss, Hash::sha256},
+      {KeyType::ed25519, Signature::eddsa, Hash::sha512}};
   for (const auto& c : cases) {
     const auto key = PrivateKey::generate(c.type, 2048);
     ASSERT_TRUE(key) << key.error().text();
@@ -99,7 +103,8 @@ TEST(Keys, SignAndVerifyEveryKind) {
     const auto again = PrivateKey::from_pem(as_text(key->pkcs8_pem().view()));
     ASSERT_TRUE(again);
     EXPECT_TRUE(again->public_key() == key->public_key());
-    EXPECT_TRUE(*PublicKey::from_pem(key->public_key().pem()) == *PublicKey::from_spki_der(key->public_key().spki_der()));
+    EXPECT_TRUE(*PublicKey::from_pem(key->public_key().pem()) ==
+                *PublicKey::from_spki_der(key->public_key().spki_der()));
   }
   EXPECT_FALSE(PrivateKey::generate(KeyType::rsa, 2048)->sign(Signature::ecdsa_raw, Hash::sha256, {}));
 }
@@ -113,8 +118,8 @@ TEST(Keys, NumbersAndAgreement) {
   EXPECT_FALSE(PublicKey::from_ec_point(KeyType::ec_p256, point->x, off));
   EXPECT_TRUE(equal(a->ecdh(b->public_key())->view(), b->ecdh(a->public_key())->view()));
   // RFC 5903 §8.1: the scalar i gives this x coordinate.
-  const auto known = PrivateKey::from_ec_scalar(
-      KeyType::ec_p256, h("C88F01F510D9AC3F70A292DAA2316DE544E9AAB8AFE84049C62A9C57862D1433"));
+  const auto known = PrivateKey::from_ec_scalar(KeyType::ec_p256,
+                                                h("C88F01F510D9AC3F70A292DAA2316DE544E9AAB8AFE84049C62A9C57862D1433"));
   EXPECT_EQ(hex(known->public_key().ec_point()->x), "dad0b65394221cf9b051e1feca5787d098dfe637fc90b9ef945d0c3772581180");
   EXPECT_FALSE(PrivateKey::from_ec_scalar(KeyType::ec_p256, Bytes(32, 0)));
   EXPECT_FALSE(PrivateKey::from_ec_scalar(KeyType::ec_p256, Bytes(32, 0xFF)));
@@ -138,9 +143,19 @@ struct Pki {
   PrivateKey root_key = *PrivateKey::generate(KeyType::ec_p256), ca_key = *PrivateKey::generate(KeyType::ec_p256),
              leaf_key = *PrivateKey::generate(KeyType::ec_p256);
   Time from{1'700'000'000}, to{1'800'000'000};
-  CertificateTemplate root_t{.subject = {{"CN", "Root"}, {"O", "Test"}}, .issuer = {}, .serial = {}, .not_before = from,
-                             .not_after = to, .ca = true, .path_length = 1, .key_usage = kKeyCertSign | kCrlSign,
-                             .extended_key_usage = {}, .crl_url = {}, .dns_names = {}, .ip_addresses = {}, .extra = {}};
+  CertificateTemplate root_t{.subject = {{"CN", "Root"}, {"O", "Test"}},
+                             .issuer = {},
+                             .serial = {},
+                             .not_before = from,
+                             .not_after = to,
+                             .ca = true,
+                             .path_length = 1,
+                             .key_usage = kKeyCertSign | kCrlSign,
+                             .extended_key_usage = {},
+                             .crl_url = {},
+                             .dns_names = {},
+                             .ip_addresses = {},
+                             .extra = {}};
   Certificate root = *issue(root_t, root_key.public_key(), root_key);
   CertificateTemplate ca_t = [this] {
     auto t = root_t;
@@ -222,8 +237,12 @@ TEST(X509, ChainRules) {
 
 TEST(X509, RevocationLists) {
   const Pki p;
-  const auto crl = issue_crl({.issuer = p.ca_t.subject, .this_update = p.from, .next_update = p.to, .number = 7,
-                              .revoked = {{p.leaf.serial(), p.from, 1}}}, p.ca_key);
+  const auto crl = issue_crl({.issuer = p.ca_t.subject,
+                              .this_update = p.from,
+                              .next_update = p.to,
+                              .number = 7,
+                              .revoked = {{p.leaf.serial(), p.from, 1}}},
+                             p.ca_key);
   ASSERT_TRUE(crl) << crl.error().text();
   EXPECT_TRUE(crl->revokes(p.leaf.serial()));
   EXPECT_FALSE(crl->revokes(p.ca.serial()));

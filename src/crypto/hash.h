@@ -11,8 +11,8 @@ namespace cairn::crypto {
 
 enum class Hash { sha1, sha256, sha384, sha512, sm3 };
 
-[[nodiscard]] std::size_t hash_size(Hash hash);                       // 20, 32, 48, 64, 32
-[[nodiscard]] std::string_view hash_name(Hash hash);                  // "sha384"
+[[nodiscard]] std::size_t hash_size(Hash hash);                         // 20, 32, 48, 64, 32
+[[nodiscard]] std::string_view hash_name(Hash hash);                    // "sha384"
 [[nodiscard]] std::optional<Hash> hash_by_name(std::string_view name);  // "sha384", "SHA-384", "SHA384"; any case
 
 [[nodiscard]] Digest<32> sha256(ByteView data);

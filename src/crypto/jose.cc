@@ -55,8 +55,9 @@ std::string_view jws_alg_name(JwsAlg alg) { return info(alg).name; }
 Result<JwsAlg> jws_alg_by_name(std::string_view name) {
   for (const auto& entry : kAlgs)
     if (entry.name == name) return entry.alg;
-  return fail(ErrorCode::unsupported, "alg", "signature algorithm \"" + std::string(name.substr(0, 32)) +
-                                                 "\" is not accepted; RS*, PS*, ES* and EdDSA are");
+  return fail(
+      ErrorCode::unsupported, "alg",
+      "signature algorithm \"" + std::string(name.substr(0, 32)) + "\" is not accepted; RS*, PS*, ES* and EdDSA are");
 }
 
 bool key_fits(KeyType key, JwsAlg alg) {
@@ -117,8 +118,10 @@ Result<std::string> sign_jws(const Json& header, ByteView payload, const Private
   }
   rest.erase("alg");
   text += "\"alg\":\"" + std::string(jws_alg_name(alg)) + "\"";
-  if (!rest.empty()) text += "," + compact_json(rest).substr(1);
-  else text += "}";
+  if (!rest.empty())
+    text += "," + compact_json(rest).substr(1);
+  else
+    text += "}";
   std::string token = base64url(as_bytes(text)) + "." + base64url(payload);
   const auto& how = info(alg);
   CAIRN_TRY(const Bytes signature, key.sign(how.signature, how.hash, as_bytes(token)));
@@ -131,7 +134,8 @@ Result<void> check_times(const Json& claims, Time now, TimeRules rules) {
   CAIRN_TRY(const auto exp, seconds(claims, "exp"));
   CAIRN_TRY(const auto nbf, seconds(claims, "nbf"));
   CAIRN_TRY(const auto iat, seconds(claims, "iat"));
-  if (!exp && rules.require_exp) return fail(ErrorCode::unauthenticated, "exp", "the token does not say when it expires");
+  if (!exp && rules.require_exp)
+    return fail(ErrorCode::unauthenticated, "exp", "the token does not say when it expires");
   if (exp && *exp + rules.leeway <= now.seconds)
     return fail(ErrorCode::unauthenticated, "exp", "the token expired at " + rfc3339({*exp}));
   if (nbf && rules.check_nbf && *nbf > now.seconds + rules.leeway)

@@ -17,7 +17,7 @@
 namespace cairn::crypto {
 
 struct JoseLimits {
-  static constexpr std::size_t token_bytes = 1U << 20;  // compact JWS; tokens that carry event logs reach 55 KiB
+  static constexpr std::size_t token_bytes = 1U << 20;    // compact JWS; tokens that carry event logs reach 55 KiB
   static constexpr std::size_t header_bytes = 64U << 10;  // decoded
   static constexpr std::size_t depth = 32;
   static constexpr std::size_t x5c_certificates = 8;
@@ -27,18 +27,18 @@ struct JoseLimits {
 
 // Signature algorithms of RFC 7518 and RFC 8037. "none" and the HMAC family do not exist here.
 enum class JwsAlg { rs256, rs384, rs512, ps256, ps384, ps512, es256, es384, es512, eddsa };
-[[nodiscard]] std::string_view jws_alg_name(JwsAlg alg);                    // "RS384"
-[[nodiscard]] Result<JwsAlg> jws_alg_by_name(std::string_view name);       // unsupported for every other name
-[[nodiscard]] bool key_fits(KeyType key, JwsAlg alg);                       // ES256 with P-256 only, and so on
+[[nodiscard]] std::string_view jws_alg_name(JwsAlg alg);              // "RS384"
+[[nodiscard]] Result<JwsAlg> jws_alg_by_name(std::string_view name);  // unsupported for every other name
+[[nodiscard]] bool key_fits(KeyType key, JwsAlg alg);                 // ES256 with P-256 only, and so on
 
 // ------------------------------------------------------------------------------------------------------------ JWK
 
 // A public key as a JWK names it. Members for private keys are refused by parse_jwk.
 struct Jwk {
   PublicKey key;
-  std::string alg;                     // "" when absent
-  std::string kid;                     // "" when absent
-  std::vector<Certificate> x5c;        // leaf first; not verified here
+  std::string alg;               // "" when absent
+  std::string kid;               // "" when absent
+  std::vector<Certificate> x5c;  // leaf first; not verified here
 };
 
 // kty RSA (2048 to 8192 bits), EC (P-256, P-384, P-521; coordinates left-padded where a producer dropped zeros) or
@@ -61,7 +61,7 @@ enum class X5cForm { base64, base64url };  // RFC 7517; what Trustee 1.5.2 to 1.
 // The three parts of a compact JWS, decoded but not verified.
 struct Jws {
   JwsAlg alg;
-  Json header;                // an object without "crit" and "b64"
+  Json header;  // an object without "crit" and "b64"
   Bytes payload;
   Bytes signature;
   std::string signing_input;  // "header.payload" as received
@@ -78,10 +78,10 @@ struct Jws {
 // ----------------------------------------------------------------------------------------------------- JWT times
 
 struct TimeRules {
-  std::int64_t leeway = 60;    // seconds, for exp, and for nbf and iat in the future
+  std::int64_t leeway = 60;  // seconds, for exp, and for nbf and iat in the future
   bool require_exp = true;
-  bool check_nbf = true;       // when present
-  bool check_iat = false;      // when present: not in the future
+  bool check_nbf = true;   // when present
+  bool check_iat = false;  // when present: not in the future
 };
 // unauthenticated with `where` "exp", "nbf" or "iat"; malformed when a claim present is not a number of seconds.
 [[nodiscard]] Result<void> check_times(const Json& claims, Time now, TimeRules rules = {});
@@ -95,10 +95,10 @@ enum class AnswerForm {
 };
 // Encrypts for the TEE key, whose "alg" must be one of the form's. The content key is random; A256GCM.
 [[nodiscard]] Result<Json> encrypt_answer(const Json& tee_pubkey, ByteView plaintext, AnswerForm form);
-// Opens either form (told apart by "protected"). `alg` is the algorithm that the holder announced in its own tee-pubkey:
-// an answer under another one is refused, so nobody chooses RSA1_5 for a key made for ECDH (but RSA-OAEP, in the 0.1.0
-// form, for one made for RSA1_5: spec/guest.md §4.5). With RSA1_5 a wrong padding
-// is indistinguishable from a wrong content key: crypto_failed.
+// Opens either form (told apart by "protected"). `alg` is the algorithm that the holder announced in its own
+// tee-pubkey: an answer under another one is refused, so nobody chooses RSA1_5 for a key made for ECDH (but RSA-OAEP,
+// in the 0.1.0 form, for one made for RSA1_5: spec/guest.md §4.5). With RSA1_5 a wrong padding is indistinguishable
+// from a wrong content key: crypto_failed.
 [[nodiscard]] Result<Secret> decrypt_answer(const Json& answer, const PrivateKey& tee_key, std::string_view alg);
 // The "tee-pubkey" of a key pair: alg "RSA1_5", "RSA-OAEP-256" or "ECDH-ES+A256KW".
 [[nodiscard]] Result<Json> tee_pubkey(const PublicKey& key, std::string_view alg);

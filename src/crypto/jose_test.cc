@@ -22,10 +22,12 @@ std::optional<Json> shared(const std::string& name) {
 constexpr std::string_view kEs256Key =
     R"({"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"})";
 constexpr std::string_view kEs256 =
-    "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ."
+    "eyJhbGciOiJFUzI1NiJ9."
+    "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ."
     "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
 // RFC 8037 appendix A.
-constexpr std::string_view kEd25519Key = R"({"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"})";
+constexpr std::string_view kEd25519Key =
+    R"({"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"})";
 constexpr std::string_view kEd25519 =
     "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc."
     "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
@@ -54,8 +56,8 @@ TEST(Jws, AnotherKeyAlgorithmOrByteFails) {
 }
 
 TEST(Jws, RefusesWhatIsNotASignature) {
-  EXPECT_EQ(parse_jws("eyJhbGciOiJub25lIn0.e30.").error().code, ErrorCode::unsupported);                     // none
-  EXPECT_EQ(parse_jws("eyJhbGciOiJIUzI1NiJ9.e30.AA").error().code, ErrorCode::unsupported);                  // HS256
+  EXPECT_EQ(parse_jws("eyJhbGciOiJub25lIn0.e30.").error().code, ErrorCode::unsupported);     // none
+  EXPECT_EQ(parse_jws("eyJhbGciOiJIUzI1NiJ9.e30.AA").error().code, ErrorCode::unsupported);  // HS256
   EXPECT_EQ(parse_jws(base64url(as_bytes(R"({"alg":"ES256","crit":["x"]})")) + ".e30.AA").error().where, "crit");
   for (const char* bad : {"", ".", "..", "a.b", "e30.e30.e30.e30", "e30.e30.AA", "e30=.e30.AA", "bnVsbA.e30.AA"})
     EXPECT_FALSE(parse_jws(bad)) << bad;
@@ -66,8 +68,13 @@ TEST(Jws, RefusesWhatIsNotASignature) {
 TEST(Jws, EveryAlgorithmRoundTrips) {
   const auto rsa = PrivateKey::generate(KeyType::rsa, 2048).value();
   const std::vector<std::pair<JwsAlg, PrivateKey>> cases = {
-      {JwsAlg::rs256, rsa}, {JwsAlg::rs384, rsa}, {JwsAlg::rs512, rsa}, {JwsAlg::ps256, rsa}, {JwsAlg::ps384, rsa},
-      {JwsAlg::ps512, rsa}, {JwsAlg::es256, PrivateKey::generate(KeyType::ec_p256).value()},
+      {JwsAlg::rs256, rsa},
+      {JwsAlg::rs384, rsa},
+      {JwsAlg::rs512, rsa},
+      {JwsAlg::ps256, rsa},
+      {JwsAlg::ps384, rsa},
+      {JwsAlg::ps512, rsa},
+      {JwsAlg::es256, PrivateKey::generate(KeyType::ec_p256).value()},
       {JwsAlg::es384, PrivateKey::generate(KeyType::ec_p384).value()},
       {JwsAlg::es512, PrivateKey::generate(KeyType::ec_p521).value()},
       {JwsAlg::eddsa, PrivateKey::generate(KeyType::ed25519).value()}};
@@ -139,7 +146,8 @@ TEST(Jwk, X5cInEitherAlphabet) {
   what.not_after = {4000000000};
   const auto certificate = issue(what, key.public_key(), key).value();
   for (const auto form : {X5cForm::base64, X5cForm::base64url})
-    EXPECT_TRUE(equal(parse_jwk(emit_jwk(key.public_key(), "ES256", {certificate}, form))->x5c.at(0).der(), certificate.der()));
+    EXPECT_TRUE(
+        equal(parse_jwk(emit_jwk(key.public_key(), "ES256", {certificate}, form))->x5c.at(0).der(), certificate.der()));
   Json jwk = emit_jwk(key.public_key(), "ES256", std::vector<Certificate>(JoseLimits::x5c_certificates, certificate));
   EXPECT_TRUE(parse_jwk(jwk));
   jwk["x5c"].push_back(jwk["x5c"][0]);
@@ -171,9 +179,10 @@ TEST(Answer, RoundTripsInEveryForm) {
     std::string alg;
     AnswerForm form;
   };
-  for (const auto& c : {Case{rsa, "RSA1_5", AnswerForm::kbs_0_1_0}, Case{rsa, "RSA1_5", AnswerForm::rfc7516},
-                        Case{rsa, "RSA-OAEP-256", AnswerForm::rfc7516}, Case{p256, "ECDH-ES+A256KW", AnswerForm::rfc7516},
-                        Case{p521, "ECDH-ES+A256KW", AnswerForm::rfc7516}}) {
+  for (const auto& c :
+       {Case{rsa, "RSA1_5", AnswerForm::kbs_0_1_0}, Case{rsa, "RSA1_5", AnswerForm::rfc7516},
+        Case{rsa, "RSA-OAEP-256", AnswerForm::rfc7516}, Case{p256, "ECDH-ES+A256KW", AnswerForm::rfc7516},
+        Case{p521, "ECDH-ES+A256KW", AnswerForm::rfc7516}}) {
     const Json tee = tee_pubkey(c.key.public_key(), c.alg).value();
     const Json answer = encrypt_answer(tee, as_bytes("secret"), c.form).value();
     EXPECT_EQ(as_text(decrypt_answer(answer, c.key, c.alg)->view()), "secret") << c.alg;
@@ -191,9 +200,11 @@ TEST(Answer, RoundTripsInEveryForm) {
 
 TEST(Answer, AlgorithmIsTheHoldersChoice) {
   const auto rsa = PrivateKey::generate(KeyType::rsa, 2048).value();
-  const Json answer = encrypt_answer(*tee_pubkey(rsa.public_key(), "RSA1_5"), as_bytes("x"), AnswerForm::rfc7516).value();
+  const Json answer =
+      encrypt_answer(*tee_pubkey(rsa.public_key(), "RSA1_5"), as_bytes("x"), AnswerForm::rfc7516).value();
   EXPECT_EQ(decrypt_answer(answer, rsa, "RSA-OAEP-256").error().where, "alg");
-  EXPECT_EQ(encrypt_answer(*tee_pubkey(rsa.public_key(), "RSA-OAEP-256"), {}, AnswerForm::kbs_0_1_0).error().where, "alg");
+  EXPECT_EQ(encrypt_answer(*tee_pubkey(rsa.public_key(), "RSA-OAEP-256"), {}, AnswerForm::kbs_0_1_0).error().where,
+            "alg");
   EXPECT_FALSE(tee_pubkey(rsa.public_key(), "ECDH-ES+A256KW"));
   const auto p384 = PrivateKey::generate(KeyType::ec_p384)->public_key();
   EXPECT_EQ(encrypt_answer(emit_jwk(p384, "ECDH-ES+A256KW"), {}, AnswerForm::rfc7516).error().where, "alg");
@@ -203,7 +214,8 @@ TEST(Answer, HeaderIsInTheOrderThatClientsRebuild) {
   const auto key = PrivateKey::generate(KeyType::ec_p256).value();
   const Json answer = encrypt_answer(*tee_pubkey(key.public_key(), "ECDH-ES+A256KW"), {}, AnswerForm::rfc7516).value();
   const std::string header(as_text(*from_base64url(answer["protected"].get<std::string>())));
-  EXPECT_TRUE(header.starts_with(R"({"alg":"ECDH-ES+A256KW","enc":"A256GCM","epk":{"crv":"P-256","kty":"EC","x":")")) << header;
+  EXPECT_TRUE(header.starts_with(R"({"alg":"ECDH-ES+A256KW","enc":"A256GCM","epk":{"crv":"P-256","kty":"EC","x":")"))
+      << header;
 }
 
 TEST(Answer, SharedVectors) {

@@ -38,8 +38,8 @@ Result<Wrapped> wrap_ecdh(const PublicKey& peer, const Secret& content_key) {
   CAIRN_TRY(const Secret z, ephemeral.ecdh(peer));
   const Secret kek = key_encryption_key(z);
   CAIRN_TRY(Bytes wrapped, aes_key_wrap(kek.view(), content_key.view()));
-  const std::string header = "{\"alg\":\"" + std::string(kEcdh) + "\",\"enc\":\"" + std::string(kEnc) + "\",\"epk\":" +
-                             compact_json(emit_jwk(ephemeral.public_key(), {})) + "}";
+  const std::string header = "{\"alg\":\"" + std::string(kEcdh) + "\",\"enc\":\"" + std::string(kEnc) +
+                             "\",\"epk\":" + compact_json(emit_jwk(ephemeral.public_key(), {})) + "}";
   return Wrapped{header, std::move(wrapped)};
 }
 
@@ -57,8 +57,9 @@ Result<Wrapped> wrap(const Jwk& tee, const Secret& content_key, AnswerForm form)
   }
   if (tee.alg == kEcdh && (tee.key.type() == KeyType::ec_p256 || tee.key.type() == KeyType::ec_p521))
     return wrap_ecdh(tee.key, content_key);
-  return fail(ErrorCode::unsupported, "alg",
-              "the TEE key's algorithm must be ECDH-ES+A256KW (P-256, P-521), RSA-OAEP-256 or RSA1_5, and fit its type");
+  return fail(
+      ErrorCode::unsupported, "alg",
+      "the TEE key's algorithm must be ECDH-ES+A256KW (P-256, P-521), RSA-OAEP-256 or RSA1_5, and fit its type");
 }
 
 Result<std::string> member(const Json& answer, const char* name) {
@@ -84,7 +85,9 @@ Secret rsa_content_key(const PrivateKey& key, RsaPadding padding, ByteView encry
 Result<Secret> content_key(const Json& header, const PrivateKey& key, std::string_view alg, ByteView encrypted) {
   if (alg == kRsa15 || alg == kOaep || alg == kOaepSha1) {
     if (key.type() != KeyType::rsa) return fail(ErrorCode::invalid_argument, "alg", "the TEE key is not an RSA key");
-    const auto padding = alg == kRsa15 ? RsaPadding::pkcs1_v15 : alg == kOaep ? RsaPadding::oaep_sha256 : RsaPadding::oaep_sha1;
+    const auto padding = alg == kRsa15  ? RsaPadding::pkcs1_v15
+                         : alg == kOaep ? RsaPadding::oaep_sha256
+                                        : RsaPadding::oaep_sha1;
     return rsa_content_key(key, padding, encrypted);
   }
   if (!header.contains("epk")) return fail(ErrorCode::malformed, "epk", "the header lacks the ephemeral key");
@@ -119,14 +122,16 @@ Result<Protected> parse_protected(const Json& answer) {
 }  // namespace
 
 Result<Json> encrypt_answer(const Json& tee_pubkey, ByteView plaintext, AnswerForm form) {
-  if (plaintext.size() > JoseLimits::jwe_plaintext) return fail(ErrorCode::too_large, "the resource is too large to send");
+  if (plaintext.size() > JoseLimits::jwe_plaintext)
+    return fail(ErrorCode::too_large, "the resource is too large to send");
   CAIRN_TRY(const Jwk tee, parse_jwk(tee_pubkey));
   const Secret key = random_secret(kContentKey);
   CAIRN_TRY(const Wrapped wrapped, wrap(tee, key, form));
   const bool old_form = form == AnswerForm::kbs_0_1_0;
   const std::string protected_text = old_form ? wrapped.header : base64url(as_bytes(wrapped.header));
   const Bytes iv = random_bytes(kIv);
-  CAIRN_TRY(const Bytes sealed, seal(Aead::aes_256_gcm, key.view(), iv, old_form ? ByteView{} : as_bytes(protected_text), plaintext));
+  CAIRN_TRY(const Bytes sealed,
+            seal(Aead::aes_256_gcm, key.view(), iv, old_form ? ByteView{} : as_bytes(protected_text), plaintext));
   const ByteView all(sealed);
   const ByteView body = old_form ? all : all.first(all.size() - kTagSize);
   return Json{{"protected", protected_text},
@@ -142,7 +147,8 @@ Result<Secret> decrypt_answer(const Json& answer, const PrivateKey& tee_key, std
   if (!answer.is_object()) return fail(ErrorCode::malformed, "the answer is not a JSON object");
   CAIRN_TRY(const Protected head, parse_protected(answer));
   // Under a key announced for RSA1_5, brokers of 0.1.0 may use the safer padding.
-  const bool safer = alg == kRsa15 && head.form == AnswerForm::kbs_0_1_0 && head.header.value("alg", Json()) == Json(kOaepSha1);
+  const bool safer =
+      alg == kRsa15 && head.form == AnswerForm::kbs_0_1_0 && head.header.value("alg", Json()) == Json(kOaepSha1);
   if (safer) alg = kOaepSha1;
   if (head.header.value("alg", Json()) != Json(alg))
     return fail(ErrorCode::crypto_failed, "alg", "the answer is not encrypted with the algorithm of the TEE key");
@@ -151,7 +157,8 @@ Result<Secret> decrypt_answer(const Json& answer, const PrivateKey& tee_key, std
   CAIRN_TRY(const Bytes encrypted_key, bytes_member(answer, "encrypted_key"));
   CAIRN_TRY(const Bytes iv, bytes_member(answer, "iv"));
   CAIRN_TRY(Bytes sealed, bytes_member(answer, "ciphertext"));
-  if (sealed.size() > JoseLimits::jwe_plaintext + kTagSize) return fail(ErrorCode::too_large, "ciphertext", "too large");
+  if (sealed.size() > JoseLimits::jwe_plaintext + kTagSize)
+    return fail(ErrorCode::too_large, "ciphertext", "too large");
   if (iv.size() != kIv) return fail(ErrorCode::malformed, "iv", "not 12 bytes");
   if (head.form == AnswerForm::rfc7516) {
     CAIRN_TRY(const Bytes tag, bytes_member(answer, "tag"));

@@ -37,7 +37,8 @@ struct Curve {
   KeyType type;
   std::size_t size;
 };
-constexpr Curve kCurves[] = {{"P-256", KeyType::ec_p256, 32}, {"P-384", KeyType::ec_p384, 48}, {"P-521", KeyType::ec_p521, 66}};
+constexpr Curve kCurves[] = {
+    {"P-256", KeyType::ec_p256, 32}, {"P-384", KeyType::ec_p384, 48}, {"P-521", KeyType::ec_p521, 66}};
 
 Result<Curve> curve_of(const Json& jwk) {
   CAIRN_TRY(const std::string name, text_of(jwk, "crv"));
@@ -138,7 +139,8 @@ Result<PrivateKey> rsa_private(const Json& jwk) {
 Result<Jwk> parse_jwk(const Json& jwk) {
   if (!jwk.is_object()) return fail(ErrorCode::malformed, "a key is a JSON object");
   for (const char* secret : {"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
-    if (jwk.contains(secret)) return fail(ErrorCode::malformed, secret, "a public key was expected, this is a private one");
+    if (jwk.contains(secret))
+      return fail(ErrorCode::malformed, secret, "a public key was expected, this is a private one");
   CAIRN_TRY(const std::string kty, text_of(jwk, "kty"));
   CAIRN_TRY(PublicKey key, key_of(jwk, kty));
   CAIRN_TRY(std::string alg, optional_text_of(jwk, "alg"));
@@ -155,8 +157,10 @@ Result<std::vector<Jwk>> parse_jwk_set(const Json& set) {
   std::vector<Jwk> out;
   for (const auto& entry : *keys) {
     auto key = parse_jwk(entry);
-    if (key) out.push_back(*std::move(key));
-    else if (key.error().code != ErrorCode::unsupported) return fail(std::move(key.error()).in("a key of the set"));
+    if (key)
+      out.push_back(*std::move(key));
+    else if (key.error().code != ErrorCode::unsupported)
+      return fail(std::move(key.error()).in("a key of the set"));
   }
   return out;
 }

@@ -22,9 +22,8 @@ struct Curve {
   const char* group;
   std::size_t field;
 };
-constexpr std::array<Curve, 3> kCurves = {{{KeyType::ec_p256, "prime256v1", 32},
-                                           {KeyType::ec_p384, "secp384r1", 48},
-                                           {KeyType::ec_p521, "secp521r1", 66}}};
+constexpr std::array<Curve, 3> kCurves = {
+    {{KeyType::ec_p256, "prime256v1", 32}, {KeyType::ec_p384, "secp384r1", 48}, {KeyType::ec_p521, "secp521r1", 66}}};
 const Curve* curve_of(KeyType type) {
   for (const auto& c : kCurves)
     if (c.type == type) return &c;
@@ -126,8 +125,8 @@ Result<EvpPkeyCtx> rsa_context(EVP_PKEY* key, KeyType type, RsaPadding padding, 
   const EVP_MD* md = padding == RsaPadding::oaep_sha256 ? EVP_sha256() : EVP_sha1();
   if (!context || (encrypt ? EVP_PKEY_encrypt_init(context.get()) : EVP_PKEY_decrypt_init(context.get())) != 1 ||
       EVP_PKEY_CTX_set_rsa_padding(context.get(), oaep ? RSA_PKCS1_OAEP_PADDING : RSA_PKCS1_PADDING) != 1 ||
-      (oaep && (EVP_PKEY_CTX_set_rsa_oaep_md(context.get(), md) != 1 ||
-                EVP_PKEY_CTX_set_rsa_mgf1_md(context.get(), md) != 1)))
+      (oaep &&
+       (EVP_PKEY_CTX_set_rsa_oaep_md(context.get(), md) != 1 || EVP_PKEY_CTX_set_rsa_mgf1_md(context.get(), md) != 1)))
     return openssl_error("RSA set-up failed");
   return context;
 }

@@ -19,11 +19,11 @@ enum class KeyType { ec_p256, ec_p384, ec_p521, rsa, ed25519, x25519 };
 
 // How a signature is made and written.
 enum class Signature {
-  ecdsa_der,   // ASN.1 SEQUENCE { r, s }
-  ecdsa_raw,   // r || s, each of field length (JOSE, SGX, SPDM)
-  rsa_pkcs1,   // RSASSA-PKCS1-v1_5
-  rsa_pss,     // RSASSA-PSS, MGF1 with the same hash, salt of hash length
-  eddsa,       // Ed25519; the hash argument is ignored
+  ecdsa_der,  // ASN.1 SEQUENCE { r, s }
+  ecdsa_raw,  // r || s, each of field length (JOSE, SGX, SPDM)
+  rsa_pkcs1,  // RSASSA-PKCS1-v1_5
+  rsa_pss,    // RSASSA-PSS, MGF1 with the same hash, salt of hash length
+  eddsa,      // Ed25519; the hash argument is ignored
 };
 enum class RsaPadding { pkcs1_v15, oaep_sha1, oaep_sha256 };
 
@@ -34,7 +34,8 @@ class PublicKey {
   [[nodiscard]] static Result<PublicKey> from_pem(std::string_view pem);
   // Uncompressed affine coordinates, each of field length; refused unless on the curve.
   [[nodiscard]] static Result<PublicKey> from_ec_point(KeyType curve, ByteView x, ByteView y);
-  [[nodiscard]] static Result<PublicKey> from_rsa(ByteView modulus, ByteView exponent);  // big-endian; 2048 to 8192 bits
+  [[nodiscard]] static Result<PublicKey> from_rsa(ByteView modulus,
+                                                  ByteView exponent);  // big-endian; 2048 to 8192 bits
   [[nodiscard]] static Result<PublicKey> from_ed25519(ByteView raw32);
 
   [[nodiscard]] KeyType type() const { return type_; }

@@ -70,8 +70,8 @@ Result<NamePtr> make_name(const Name& name) {
   NamePtr out(X509_NAME_new());
   for (const auto& [key, value] : name) {
     if (X509_NAME_add_entry_by_txt(out.get(), key.c_str(), MBSTRING_UTF8,
-                                   reinterpret_cast<const unsigned char*>(value.data()),
-                                   static_cast<int>(value.size()), -1, 0) != 1)
+                                   reinterpret_cast<const unsigned char*>(value.data()), static_cast<int>(value.size()),
+                                   -1, 0) != 1)
       return openssl_error("name attribute " + key);
   }
   return out;
@@ -209,8 +209,7 @@ Result<std::vector<Certificate>> Certificate::from_pem(std::string_view pem, std
     if (begin == std::string_view::npos) break;
     const std::size_t end = pem.find(kEnd, begin);
     if (end == std::string_view::npos) return fail(ErrorCode::malformed, "PEM block without its end");
-    if (out.size() == limit)
-      return fail(ErrorCode::too_large, "more than " + std::to_string(limit) + " certificates");
+    if (out.size() == limit) return fail(ErrorCode::too_large, "more than " + std::to_string(limit) + " certificates");
     CAIRN_TRY(const Bytes der, pem_body(pem.substr(begin + kBegin.size(), end - begin - kBegin.size())));
     CAIRN_TRY(auto certificate, from_der(der));
     out.push_back(std::move(certificate));
@@ -265,19 +264,19 @@ const Extension* Certificate::extension(std::string_view oid) const {
   return it == extensions_->end() ? nullptr : &*it;
 }
 bool Certificate::is_ca() const {
-  const Owned<BASIC_CONSTRAINTS, BASIC_CONSTRAINTS_free> basic(static_cast<BASIC_CONSTRAINTS*>(
-      X509_get_ext_d2i(cert_.get(), NID_basic_constraints, nullptr, nullptr)));
+  const Owned<BASIC_CONSTRAINTS, BASIC_CONSTRAINTS_free> basic(
+      static_cast<BASIC_CONSTRAINTS*>(X509_get_ext_d2i(cert_.get(), NID_basic_constraints, nullptr, nullptr)));
   return basic && basic->ca != 0;
 }
 std::optional<long> Certificate::path_length() const {
-  const Owned<BASIC_CONSTRAINTS, BASIC_CONSTRAINTS_free> basic(static_cast<BASIC_CONSTRAINTS*>(
-      X509_get_ext_d2i(cert_.get(), NID_basic_constraints, nullptr, nullptr)));
+  const Owned<BASIC_CONSTRAINTS, BASIC_CONSTRAINTS_free> basic(
+      static_cast<BASIC_CONSTRAINTS*>(X509_get_ext_d2i(cert_.get(), NID_basic_constraints, nullptr, nullptr)));
   if (!basic || basic->pathlen == nullptr) return std::nullopt;
   return ASN1_INTEGER_get(basic->pathlen);
 }
 std::optional<std::uint32_t> Certificate::key_usage() const {
-  const Owned<ASN1_BIT_STRING, ASN1_BIT_STRING_free> bits(static_cast<ASN1_BIT_STRING*>(
-      X509_get_ext_d2i(cert_.get(), NID_key_usage, nullptr, nullptr)));
+  const Owned<ASN1_BIT_STRING, ASN1_BIT_STRING_free> bits(
+      static_cast<ASN1_BIT_STRING*>(X509_get_ext_d2i(cert_.get(), NID_key_usage, nullptr, nullptr)));
   if (!bits) return std::nullopt;
   std::uint32_t out = 0;
   for (int i = 0; i < 9; ++i)
@@ -285,8 +284,8 @@ std::optional<std::uint32_t> Certificate::key_usage() const {
   return out;
 }
 std::vector<std::string> Certificate::extended_key_usage() const {
-  const Owned<EXTENDED_KEY_USAGE, EXTENDED_KEY_USAGE_free> list(static_cast<EXTENDED_KEY_USAGE*>(
-      X509_get_ext_d2i(cert_.get(), NID_ext_key_usage, nullptr, nullptr)));
+  const Owned<EXTENDED_KEY_USAGE, EXTENDED_KEY_USAGE_free> list(
+      static_cast<EXTENDED_KEY_USAGE*>(X509_get_ext_d2i(cert_.get(), NID_ext_key_usage, nullptr, nullptr)));
   std::vector<std::string> out;
   for (int i = 0; list && i < sk_ASN1_OBJECT_num(list.get()); ++i)
     out.push_back(oid_text(sk_ASN1_OBJECT_value(list.get(), i)));
@@ -328,7 +327,8 @@ std::optional<Time> Crl::next_update() const {
   return time_of(t);
 }
 std::optional<Bytes> Crl::number() const {
-  const AsnInteger value(static_cast<ASN1_INTEGER*>(X509_CRL_get_ext_d2i(crl_.get(), NID_crl_number, nullptr, nullptr)));
+  const AsnInteger value(
+      static_cast<ASN1_INTEGER*>(X509_CRL_get_ext_d2i(crl_.get(), NID_crl_number, nullptr, nullptr)));
   if (!value) return std::nullopt;
   return magnitude(value.get());
 }

@@ -20,7 +20,7 @@ namespace cairn::crypto {
 struct Extension {
   std::string oid;  // dotted
   bool critical = false;
-  Bytes value;      // contents of the extnValue OCTET STRING
+  Bytes value;  // contents of the extnValue OCTET STRING
 };
 
 // RFC 5280 KeyUsage bits.
@@ -45,14 +45,14 @@ class Certificate {
 
   [[nodiscard]] ByteView der() const { return der_view_; }
   [[nodiscard]] std::string pem() const;
-  [[nodiscard]] int version() const;                       // 3 for v3
-  [[nodiscard]] Bytes serial() const;                      // big-endian magnitude
+  [[nodiscard]] int version() const;   // 3 for v3
+  [[nodiscard]] Bytes serial() const;  // big-endian magnitude
   [[nodiscard]] bool serial_negative() const;
-  [[nodiscard]] std::string subject() const;               // "CN=...,O=..." in RFC 2253 order reversed (as encoded)
+  [[nodiscard]] std::string subject() const;  // "CN=...,O=..." in RFC 2253 order reversed (as encoded)
   [[nodiscard]] std::string issuer() const;
   [[nodiscard]] Bytes subject_der() const;
   [[nodiscard]] Bytes issuer_der() const;
-  [[nodiscard]] std::string common_name() const;           // of the subject; "" when absent
+  [[nodiscard]] std::string common_name() const;  // of the subject; "" when absent
   [[nodiscard]] Time not_before() const;
   [[nodiscard]] Time not_after() const;
   [[nodiscard]] Result<PublicKey> public_key() const;
@@ -61,9 +61,9 @@ class Certificate {
 
   [[nodiscard]] const std::vector<Extension>& extensions() const { return *extensions_; }
   [[nodiscard]] const Extension* extension(std::string_view oid) const;  // the first, or nullptr
-  [[nodiscard]] bool is_ca() const;                        // basicConstraints CA true
+  [[nodiscard]] bool is_ca() const;                                      // basicConstraints CA true
   [[nodiscard]] std::optional<long> path_length() const;
-  [[nodiscard]] std::optional<std::uint32_t> key_usage() const;  // KeyUsage bits; absent: nullopt
+  [[nodiscard]] std::optional<std::uint32_t> key_usage() const;       // KeyUsage bits; absent: nullopt
   [[nodiscard]] std::vector<std::string> extended_key_usage() const;  // OIDs
 
   // This certificate's signature verifies under `issuer_key`. Names, dates and usages are not looked at.
@@ -89,7 +89,7 @@ class Crl {
   [[nodiscard]] std::optional<Time> next_update() const;
   [[nodiscard]] std::optional<Bytes> number() const;
   [[nodiscard]] std::vector<Extension> extensions() const;
-  [[nodiscard]] bool revokes(ByteView serial) const;       // big-endian magnitude
+  [[nodiscard]] bool revokes(ByteView serial) const;  // big-endian magnitude
   [[nodiscard]] std::size_t size() const;
   [[nodiscard]] Result<void> signed_by(const PublicKey& issuer_key) const;
 
@@ -100,25 +100,27 @@ class Crl {
 // RDNs in the order of encoding: {{"CN","..."},{"O","..."}}. Short names OpenSSL knows.
 using Name = std::vector<std::pair<std::string, std::string>>;
 
-// Everything that goes into a certificate. Extensions stand in the order Intel's certificates have: authority key id, CRL
-// distribution point, subject key id, key usage, basic constraints; then extended key usage, alternative names, extra.
+// Everything that goes into a certificate. Extensions stand in the order Intel's certificates have: authority key id,
+// CRL distribution point, subject key id, key usage, basic constraints; then extended key usage, alternative names,
+// extra.
 struct CertificateTemplate {
   Name subject;
-  Name issuer;                      // ignored when self-signed
-  Bytes serial;                     // big-endian; empty: 20 random bytes, positive
+  Name issuer;   // ignored when self-signed
+  Bytes serial;  // big-endian; empty: 20 random bytes, positive
   Time not_before, not_after;
-  std::optional<bool> ca;           // basicConstraints (critical) when set
+  std::optional<bool> ca;  // basicConstraints (critical) when set
   std::optional<long> path_length;
-  std::uint32_t key_usage = 0;      // KeyUsage bits, critical; 0: absent
+  std::uint32_t key_usage = 0;  // KeyUsage bits, critical; 0: absent
   bool subject_key_id = true;
   bool authority_key_id = true;
-  std::vector<std::string> extended_key_usage;  // OIDs
-  std::string crl_url;              // CRL distribution point; "": absent
+  std::vector<std::string> extended_key_usage;       // OIDs
+  std::string crl_url;                               // CRL distribution point; "": absent
   std::vector<std::string> dns_names, ip_addresses;  // subjectAltName
-  std::vector<Extension> extra;     // appended as given
+  std::vector<Extension> extra;                      // appended as given
 };
 
-// Signed with `issuer_key` (SHA-256; Ed25519 keys without). Subject key id is SHA-1 of the key bits (RFC 5280 §4.2.1.2).
+// Signed with `issuer_key` (SHA-256; Ed25519 keys without). Subject key id is SHA-1 of the key bits (RFC 5280
+// §4.2.1.2).
 [[nodiscard]] Result<Certificate> issue(const CertificateTemplate& what, const PublicKey& subject_key,
                                         const PrivateKey& issuer_key);
 

@@ -85,7 +85,8 @@ class RealKernel final : public Kernel {
     return {};
   }
 
-  Answer<> control(const std::filesystem::path& path, unsigned long request, std::span<std::uint8_t> argument) override {
+  Answer<> control(const std::filesystem::path& path, unsigned long request,
+                   std::span<std::uint8_t> argument) override {
     return ioctl_on(path, request, argument.data());
   }
 

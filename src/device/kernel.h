@@ -30,7 +30,8 @@ class Kernel {
   };
   [[nodiscard]] virtual std::vector<Entry> list(const std::filesystem::path& path) = 0;
   // From `offset` to the end or `limit` bytes, whichever comes first.
-  [[nodiscard]] virtual Answer<Bytes> read(const std::filesystem::path& path, std::size_t limit, std::uint64_t offset = 0) = 0;
+  [[nodiscard]] virtual Answer<Bytes> read(const std::filesystem::path& path, std::size_t limit,
+                                           std::uint64_t offset = 0) = 0;
   // In one write call.
   [[nodiscard]] virtual Answer<> write(const std::filesystem::path& path, ByteView bytes) = 0;
   // ioctl(open(path), request, argument.data()).
@@ -39,8 +40,8 @@ class Kernel {
   // The same with a struct {u64 buffer, u64 length} as argument; `buffer` is page-aligned and rewritten by the kernel.
   [[nodiscard]] virtual Answer<> control_buffer(const std::filesystem::path& path, unsigned long request,
                                                 std::span<std::uint8_t> buffer) = 0;
-  // tdx_att_extend of Intel's libtdx_attest, for kernels whose driver only that library knows. ENOSYS where the library is
-  // not installed, EIO where it fails.
+  // tdx_att_extend of Intel's libtdx_attest, for kernels whose driver only that library knows. ENOSYS where the library
+  // is not installed, EIO where it fails.
   [[nodiscard]] virtual Answer<> library_extend(unsigned index, ByteView value) = 0;
   // Sends `frame` to the host over AF_VSOCK (CID 2) and reads one length-prefixed answer: its body.
   [[nodiscard]] virtual Answer<Bytes> ask_host(std::uint32_t port, ByteView frame, std::size_t limit) = 0;

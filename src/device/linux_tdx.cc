@@ -28,7 +28,8 @@ constexpr std::string_view kProvider = "tdx_guest";
 
 std::unexpected<Error> os(int number, const std::filesystem::path& where, std::string_view action) {
   if (number == ETIMEDOUT) return fail(ErrorCode::timed_out, where.string(), "the host did not answer in time");
-  if (number == EBUSY || number == EINTR) return fail(ErrorCode::unavailable, where.string(), "the quote generator is busy");
+  if (number == EBUSY || number == EINTR)
+    return fail(ErrorCode::unavailable, where.string(), "the quote generator is busy");
   return fail(errno_error(number, where.string(), action));
 }
 
@@ -83,7 +84,8 @@ class LinuxTdx final : public Tee {
     auto wait = limits::quote_retry_wait;
     for (unsigned attempt = 1;; ++attempt) {
       auto out = has_tsm_ ? quote_from_tsm(report_data) : quote_from_device(report_data);
-      const bool again = !out && (out.error().code == ErrorCode::unavailable || out.error().code == ErrorCode::conflict);
+      const bool again =
+          !out && (out.error().code == ErrorCode::unavailable || out.error().code == ErrorCode::conflict);
       if (!again || attempt == limits::quote_tries) return out;
       std::this_thread::sleep_for(wait);
       wait *= 2;
@@ -92,10 +94,12 @@ class LinuxTdx final : public Tee {
 
   Result<void> extend_rtmr(unsigned index, const Digest<48>& value) override {
     CAIRN_CHECK(check_index(index));
-    if (index < 2) return fail(ErrorCode::permission_denied, "rtmr" + std::to_string(index), "RTMR0 and RTMR1 belong to firmware");
+    if (index < 2)
+      return fail(ErrorCode::permission_denied, "rtmr" + std::to_string(index), "RTMR0 and RTMR1 belong to firmware");
     if (has_measurements_) {
       const auto path = register_path(index);
-      if (const auto ok = kernel_->write(path, value.view()); !ok) return os(ok.error(), path, "extending the register");
+      if (const auto ok = kernel_->write(path, value.view()); !ok)
+        return os(ok.error(), path, "extending the register");
       return {};
     }
     return extend_by_ioctl(index, value);
@@ -114,12 +118,16 @@ class LinuxTdx final : public Tee {
 
   Result<Bytes> ccel() override {
     auto data = kernel_->read(paths_.ccel_data, limits::ccel_bytes + 1);
-    if (data && data->size() > limits::ccel_bytes) return fail(ErrorCode::too_large, paths_.ccel_data.string(), "the event log is too long");
+    if (data && data->size() > limits::ccel_bytes)
+      return fail(ErrorCode::too_large, paths_.ccel_data.string(), "the event log is too long");
     if (data && !data->empty()) return std::move(*data);
     const auto raw = kernel_->read(paths_.ccel_table, 64);
-    if (!raw) return fail(ErrorCode::not_found, paths_.ccel_table.string(), "this platform has no event log (no ACPI CCEL table)");
+    if (!raw)
+      return fail(ErrorCode::not_found, paths_.ccel_table.string(),
+                  "this platform has no event log (no ACPI CCEL table)");
     CAIRN_TRY(const auto table, eventlog::parse_ccel_table(*raw));
-    if (table.length > limits::ccel_bytes) return fail(ErrorCode::too_large, paths_.ccel_table.string(), "the event log is too long");
+    if (table.length > limits::ccel_bytes)
+      return fail(ErrorCode::too_large, paths_.ccel_table.string(), "the event log is too long");
     auto area = kernel_->read(paths_.memory, static_cast<std::size_t>(table.length), table.address);
     if (!area) return os(area.error(), paths_.memory, "reading the event log");
     return std::move(*area);
@@ -235,7 +243,8 @@ class LinuxTdx final : public Tee {
   Result<Bytes> quote_by_ioctl(ByteView frame) {
     for (const auto request : kGetQuote) {
       alignas(4096) std::array<std::uint8_t, kQuoteBuffer> buffer{};
-      const Bytes header = std::move(Writer().u64le(1).u64le(0).u32le(static_cast<std::uint32_t>(frame.size())).u32le(0)).take();
+      const Bytes header =
+          std::move(Writer().u64le(1).u64le(0).u32le(static_cast<std::uint32_t>(frame.size())).u32le(0)).take();
       std::ranges::copy(header, buffer.begin());
       std::ranges::copy(frame, buffer.begin() + static_cast<std::ptrdiff_t>(header.size()));
       const auto ok = kernel_->control_buffer(paths_.device, request, buffer);
@@ -256,7 +265,8 @@ class LinuxTdx final : public Tee {
     CAIRN_TRY(const auto length, in.u32le());
     if (status == kQuoteInFlight || status == kQuoteUnavailable)
       return fail(ErrorCode::unavailable, paths_.device.string(), "the host's quoting service is not available now");
-    if (status != kQuoteDone) return fail(ErrorCode::io_failed, paths_.device.string(), "the host could not make a quote");
+    if (status != kQuoteDone)
+      return fail(ErrorCode::io_failed, paths_.device.string(), "the host could not make a quote");
     CAIRN_TRY(auto out, in.sub(length));
     CAIRN_TRY(const auto body_length, out.u32be());
     CAIRN_TRY(const auto body, out.bytes(body_length));

@@ -23,7 +23,8 @@ struct LinuxPaths {
 // Quotes: configfs-tsm, then the quoting service over vsock where qgs_config names a port, then the GET_QUOTE ioctl.
 // Extensions: the measurement files, then the EXTEND_RTMR ioctl in both encodings, then libtdx_attest. Registers: the
 // measurement files, then TDREPORT. unavailable where none of it exists (the message says what was looked for).
-[[nodiscard]] Result<std::unique_ptr<Tee>> open_linux_tdx(LinuxPaths paths = {}, std::unique_ptr<Kernel> kernel = real_kernel());
+[[nodiscard]] Result<std::unique_ptr<Tee>> open_linux_tdx(LinuxPaths paths = {},
+                                                          std::unique_ptr<Kernel> kernel = real_kernel());
 
 // The port of a tdx-attest.conf; 0 where it names none: vsock is then not used. The first "port = N" line counts.
 [[nodiscard]] std::uint32_t parse_qgs_config(std::string_view text);

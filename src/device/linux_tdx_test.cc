@@ -37,7 +37,7 @@ struct Fake {
   std::uint64_t status = 0;
   std::uint32_t qgs_error = 0;
   std::size_t padding = 70;
-  std::map<std::string, Bytes> files;                 // by path
+  std::map<std::string, Bytes> files;                    // by path
   std::map<std::string, std::pair<Bytes, int>> entries;  // report entries: inblob, generation
   std::vector<Kernel::Entry> stale;
   std::vector<std::string> removed;
@@ -84,7 +84,8 @@ class FakeKernel final : public Kernel {
   std::vector<Entry> list(const std::filesystem::path&) override { return f_.stale; }
 
   Answer<Bytes> read(const std::filesystem::path& path, std::size_t limit, std::uint64_t offset) override {
-    if (const auto entry = f_.entries.find(path.parent_path()); entry != f_.entries.end()) return attribute(path.filename(), entry->second);
+    if (const auto entry = f_.entries.find(path.parent_path()); entry != f_.entries.end())
+      return attribute(path.filename(), entry->second);
     if (path.parent_path() == p_.measurements && f_.measurements) {
       const std::string file = path.filename();
       if (file == "mrconfigid") return Bytes(48, 0xCC);
@@ -106,7 +107,8 @@ class FakeKernel final : public Kernel {
     f_.extend(static_cast<std::size_t>(path.filename().string().at(4) - '0'), bytes);
     return {};
   }
-  Answer<> control(const std::filesystem::path& path, unsigned long request, std::span<std::uint8_t> argument) override {
+  Answer<> control(const std::filesystem::path& path, unsigned long request,
+                   std::span<std::uint8_t> argument) override {
     if (path != p_.device || !f_.device) return std::unexpected(ENOENT);
     if (request == 0xC4405401 && argument.size() == 1088) {
       tdx::HardwareReport report;
@@ -123,7 +125,8 @@ class FakeKernel final : public Kernel {
     }
     return std::unexpected(ENOTTY);
   }
-  Answer<> control_buffer(const std::filesystem::path&, unsigned long request, std::span<std::uint8_t> buffer) override {
+  Answer<> control_buffer(const std::filesystem::path&, unsigned long request,
+                          std::span<std::uint8_t> buffer) override {
     if (request != f_.quote_ioctl) return std::unexpected(ENOTTY);
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(buffer.data()) % 4096, 0U);
     Reader in(buffer);
@@ -244,7 +247,14 @@ TEST_F(LinuxTdxTest, QuoteOverVsockOnlyWhereConfigured) {
   fake_.files[paths_.qgs_config] = to_bytes(as_bytes("# QGS\n port = 4050\n"));
   const auto tee = open().value();
   EXPECT_EQ(tee->quote(nonce()).value(), some_quote(nonce()));
-  EXPECT_EQ(hex(ByteView(fake_.asked).first(28)), "00000418" "01000100" "00000000" "18040000" "00000000" "00040000" "00000000");
+  EXPECT_EQ(hex(ByteView(fake_.asked).first(28)),
+            "00000418"
+            "01000100"
+            "00000000"
+            "18040000"
+            "00000000"
+            "00040000"
+            "00000000");
   fake_.qgs_error = 0x12001;
   EXPECT_TRUE(tee->quote(nonce()).error().message.contains("00012001"));
   fake_.files.clear();
@@ -287,7 +297,8 @@ TEST_F(LinuxTdxTest, RegistersThroughFilesOrIoctl) {
 TEST_F(LinuxTdxTest, EventLogFromDataFileOrMemory) {
   fake_.device = true;
   EXPECT_EQ(open().value()->ccel().error().code, ErrorCode::not_found);
-  fake_.files[paths_.ccel_table] = eventlog::ccel_table_bytes({.cc_type = 2, .cc_subtype = 0, .length = 100, .address = 7});
+  fake_.files[paths_.ccel_table] =
+      eventlog::ccel_table_bytes({.cc_type = 2, .cc_subtype = 0, .length = 100, .address = 7});
   fake_.files[paths_.memory] = Bytes(200, 0xEE);
   EXPECT_EQ(open().value()->ccel().value(), Bytes(100, 0xEE));
   fake_.files[paths_.ccel_data] = Bytes(50, 0xAA);

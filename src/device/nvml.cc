@@ -36,7 +36,8 @@ std::string_view meaning(int code) {
 Result<void> check(int code, std::string_view where) {
   if (code == nvml::kOk) return {};
   auto kind = ErrorCode::io_failed;
-  if (code == nvml::kNotSupported || code == nvml::kFunctionNotFound || code == nvml::kVersionMismatch) kind = ErrorCode::unsupported;
+  if (code == nvml::kNotSupported || code == nvml::kFunctionNotFound || code == nvml::kVersionMismatch)
+    kind = ErrorCode::unsupported;
   if (code == nvml::kNoPermission) kind = ErrorCode::permission_denied;
   if (code == nvml::kDriverNotLoaded || code == nvml::kNotReady) kind = ErrorCode::unavailable;
   if (code == nvml::kTimeout) kind = ErrorCode::timed_out;
@@ -78,17 +79,20 @@ struct Nvml::Library {
   Result<void> load(const std::filesystem::path& path) {
     handle = ::dlopen(path.c_str(), RTLD_LAZY | RTLD_LOCAL);
     if (handle == nullptr)
-      return fail(ErrorCode::not_found, path.string(), "no NVIDIA management library: no GPU evidence from this machine");
+      return fail(ErrorCode::not_found, path.string(),
+                  "no NVIDIA management library: no GPU evidence from this machine");
     const bool all = find(f.init, "nvmlInit_v2") && find(f.shutdown, "nvmlShutdown") &&
                      find(f.driver_version, "nvmlSystemGetDriverVersion") && find(f.count, "nvmlDeviceGetCount_v2") &&
                      find(f.handle, "nvmlDeviceGetHandleByIndex_v2") && find(f.uuid, "nvmlDeviceGetUUID") &&
                      find(f.name, "nvmlDeviceGetName") && find(f.vbios, "nvmlDeviceGetVbiosVersion") &&
-                     find(f.architecture, "nvmlDeviceGetArchitecture") && find(f.state, "nvmlSystemGetConfComputeState") &&
+                     find(f.architecture, "nvmlDeviceGetArchitecture") &&
+                     find(f.state, "nvmlSystemGetConfComputeState") &&
                      find(f.ready, "nvmlSystemGetConfComputeGpusReadyState") &&
                      find(f.set_ready, "nvmlSystemSetConfComputeGpusReadyState") &&
                      find(f.certificate, "nvmlDeviceGetConfComputeGpuCertificate") &&
                      find(f.report, "nvmlDeviceGetConfComputeGpuAttestationReport");
-    if (!all) return fail(ErrorCode::unsupported, path.string(), "this NVIDIA driver has no confidential computing functions");
+    if (!all)
+      return fail(ErrorCode::unsupported, path.string(), "this NVIDIA driver has no confidential computing functions");
     (void)find(f.settings, "nvmlSystemGetConfComputeSettings");
     CAIRN_CHECK(check(f.init(), "nvmlInit"));
     started = true;
@@ -99,8 +103,10 @@ struct Nvml::Library {
     GpuSystem out;
     CAIRN_TRY(out.driver_version, text<80>("driver version", f.driver_version));
     CAIRN_CHECK(check(f.count(&out.count), "device count"));
-    if (out.count > limits::gpus) return fail(ErrorCode::too_large, "device count", std::to_string(out.count) + " GPUs");
-    nvml::SystemSettings settings{.version = nvml::kSettingsVersion, .environment = 0, .cc_feature = 0, .dev_tools_mode = 0, .multi_gpu_mode = 0};
+    if (out.count > limits::gpus)
+      return fail(ErrorCode::too_large, "device count", std::to_string(out.count) + " GPUs");
+    nvml::SystemSettings settings{
+        .version = nvml::kSettingsVersion, .environment = 0, .cc_feature = 0, .dev_tools_mode = 0, .multi_gpu_mode = 0};
     if (f.settings == nullptr || f.settings(&settings) != nvml::kOk) {
       nvml::SystemState state{};
       CAIRN_CHECK(check(f.state(&state), "confidential computing state"));
@@ -115,7 +121,13 @@ struct Nvml::Library {
 
   Result<GpuEvidence> gpu(unsigned index, const GpuNonce& nonce) {
     const std::string where = "GPU " + std::to_string(index);
-    GpuEvidence out{.index = index, .uuid = {}, .name = {}, .vbios_version = {}, .architecture = 0, .report = {}, .certificate_chain = {}};
+    GpuEvidence out{.index = index,
+                    .uuid = {},
+                    .name = {},
+                    .vbios_version = {},
+                    .architecture = 0,
+                    .report = {},
+                    .certificate_chain = {}};
     nvml::Device device = nullptr;
     CAIRN_CHECK(check(f.handle(index, &device), where));
     CAIRN_CHECK(check(f.architecture(device, &out.architecture), where));
@@ -127,7 +139,8 @@ struct Nvml::Library {
     CAIRN_CHECK(check(f.certificate(device, certificate.get()), where));
     const auto size = certificate->attestation_chain_size;
     if (size == 0 || size > sizeof certificate->attestation_chain)
-      return fail(ErrorCode::malformed, where, "the driver gives a certificate chain of " + std::to_string(size) + " bytes");
+      return fail(ErrorCode::malformed, where,
+                  "the driver gives a certificate chain of " + std::to_string(size) + " bytes");
     out.certificate_chain = std::string(as_text(ByteView(certificate->attestation_chain, size)));
     return out;
   }
@@ -139,7 +152,8 @@ struct Nvml::Library {
     std::ranges::copy(nonce, raw->nonce);
     CAIRN_CHECK(check(f.report(device, raw.get()), where));
     if (raw->report_size < kNonceOffset + nonce.size() || raw->report_size > sizeof raw->report)
-      return fail(ErrorCode::malformed, where, "the driver gives a report of " + std::to_string(raw->report_size) + " bytes");
+      return fail(ErrorCode::malformed, where,
+                  "the driver gives a report of " + std::to_string(raw->report_size) + " bytes");
     const ByteView bytes(raw->report, raw->report_size);
     if (!equal(bytes.subspan(kNonceOffset, nonce.size()), nonce.view()))
       return fail(ErrorCode::evidence_rejected, where, "the driver's report answers another nonce");

@@ -17,17 +17,17 @@ using GpuNonce = FixedBytes<32, struct GpuNonceTag>;
 struct GpuEvidence {
   unsigned index = 0;
   std::string uuid, name, vbios_version;
-  unsigned architecture = 0;   // 9 Hopper, 10 Blackwell
-  Bytes report;                // SPDM request and signed response
+  unsigned architecture = 0;      // 9 Hopper, 10 Blackwell
+  Bytes report;                   // SPDM request and signed response
   std::string certificate_chain;  // PEM, leaf first
 };
 // What the driver says of the machine: hints, nobody signs them.
 struct GpuSystem {
   std::string driver_version;
   unsigned count = 0;
-  bool confidential = false;   // CC mode, or protected PCIe
-  bool production = false;     // not a simulation environment
-  bool dev_tools = false;      // debugging allowed
+  bool confidential = false;    // CC mode, or protected PCIe
+  bool production = false;      // not a simulation environment
+  bool dev_tools = false;       // debugging allowed
   unsigned multi_gpu_mode = 0;  // 1 protected PCIe, 2 NVLE
 };
 struct GpuCollection {

@@ -59,7 +59,8 @@ TEST_F(NvmlTest, OneBadGpuFailsAll) {
 }
 
 TEST_F(NvmlTest, SizesFromTheDriverAreBounded) {
-  for (const char* settings : {"report-size=8193", "report-size=35", "report-size=4294967295", "chain-size=5121", "chain-size=0"})
+  for (const char* settings :
+       {"report-size=8193", "report-size=35", "report-size=4294967295", "chain-size=5121", "chain-size=0"})
     EXPECT_EQ(refused(settings), ErrorCode::malformed) << settings;
   EXPECT_EQ(refused("count=65"), ErrorCode::too_large);
   EXPECT_EQ(refused("count=0"), ErrorCode::not_found);

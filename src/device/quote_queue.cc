@@ -28,12 +28,13 @@ struct QuoteQueue::State {
 
   // The request to wait for: one that answers the same question, or a new one at the end of the queue.
   Result<Shared> join(const ReportData& data) {
-    const auto same = std::ranges::find_if(
-        queue, [&](const Shared& r) { return r->data == data && r->generation == generation; });
+    const auto same =
+        std::ranges::find_if(queue, [&](const Shared& r) { return r->data == data && r->generation == generation; });
     if (same != queue.end()) return *same;
     if (queue.size() >= limits::waiting_quotes)
       return fail(ErrorCode::unavailable, "too many quotes are asked for at once; try again later");
-    queue.push_back(std::make_shared<Request>(Request{.data = data, .generation = generation, .waiters = 0, .result = {}}));
+    queue.push_back(
+        std::make_shared<Request>(Request{.data = data, .generation = generation, .waiters = 0, .result = {}}));
     return queue.back();
   }
 

@@ -207,7 +207,8 @@ Result<void> require_default_features(const Config& config) {
   std::string message;
   for (const auto& [feature, label] : kNames) {
     if (config.features.has(feature) == kDefaultFeatures.has(feature)) continue;
-    message += (message.empty() ? "" : ", ") + std::string(kDefaultFeatures.has(feature) ? "lacks " : "has ") + std::string(label);
+    message += (message.empty() ? "" : ", ") + std::string(kDefaultFeatures.has(feature) ? "lacks " : "has ") +
+               std::string(label);
   }
   return refused("FeatureFlags", "not the default flag set: " + message + ". Allow it explicitly to use the volume");
 }
@@ -216,11 +217,11 @@ std::string write_config(const Config& c) {
   std::string flags;
   for (const auto& [feature, label] : kNames)
     if (c.features.has(feature)) flags += (flags.empty() ? "\n\t\t\"" : ",\n\t\t\"") + std::string(label) + "\"";
-  std::string out = "{\n\t\"Creator\": " + json_string(c.creator) + ",\n\t\"EncryptedKey\": \"" + base64(c.encrypted_key) +
-                    "\",\n\t\"ScryptObject\": {\n\t\t\"Salt\": \"" + base64(c.scrypt.salt) +
+  std::string out = "{\n\t\"Creator\": " + json_string(c.creator) + ",\n\t\"EncryptedKey\": \"" +
+                    base64(c.encrypted_key) + "\",\n\t\"ScryptObject\": {\n\t\t\"Salt\": \"" + base64(c.scrypt.salt) +
                     "\",\n\t\t\"N\": " + std::to_string(c.scrypt.n) + ",\n\t\t\"R\": " + std::to_string(c.scrypt.r) +
-                    ",\n\t\t\"P\": " + std::to_string(c.scrypt.p) + ",\n\t\t\"KeyLen\": 32\n\t},\n\t\"Version\": 2,\n\t\"FeatureFlags\": [" +
-                    flags + "\n\t]";
+                    ",\n\t\t\"P\": " + std::to_string(c.scrypt.p) +
+                    ",\n\t\t\"KeyLen\": 32\n\t},\n\t\"Version\": 2,\n\t\"FeatureFlags\": [" + flags + "\n\t]";
   if (c.features.has(Feature::long_name_max)) out += ",\n\t\"LongNameMax\": " + std::to_string(c.long_name_max);
   return out + "\n}\n";
 }
@@ -240,7 +241,8 @@ Result<Secret> unwrap_master_key(const Config& config, ByteView password) {
     return refused("FeatureFlags", "FIDO2: the password of this volume comes from a token, which is not supported");
   const bool hkdf = config.features.has(Feature::hkdf);
   const auto wrong = [] {
-    return fail(ErrorCode::unauthenticated, "gocryptfs.conf", "the password is wrong, or the configuration was changed");
+    return fail(ErrorCode::unauthenticated, "gocryptfs.conf",
+                "the password is wrong, or the configuration was changed");
   };
   const ByteView wrapped = config.encrypted_key;
   if (wrapped.size() != (hkdf ? kWrappedHkdf : kWrappedOld)) return wrong();
@@ -256,16 +258,22 @@ Result<Secret> unwrap_master_key(const Config& config, ByteView password) {
 Result<Config> wrap_master_key(const Secret& master_key, ByteView password, FeatureSet features,
                                std::uint8_t long_name_max, int log_n) {
   if (master_key.size() != kMasterKeySize) return fail(ErrorCode::invalid_argument, "master key", "must have 32 bytes");
-  if (password.empty() || password.size() > kPasswordMax || std::ranges::find(password, std::uint8_t{'\n'}) != password.end())
+  if (password.empty() || password.size() > kPasswordMax ||
+      std::ranges::find(password, std::uint8_t{'\n'}) != password.end())
     return fail(ErrorCode::invalid_argument, "password", "must have 1 to 2048 bytes and no line feed");
   if (log_n < kLogNMin || log_n > kLogNMax)
     return fail(ErrorCode::invalid_argument, "scrypt", "log N must be 10 to 20");
-  Config out{.creator = "cairn 0.1.0", .encrypted_key = {}, .scrypt = {}, .features = features, .long_name_max = long_name_max};
+  Config out{.creator = "cairn 0.1.0",
+             .encrypted_key = {},
+             .scrypt = {},
+             .features = features,
+             .long_name_max = long_name_max};
   out.scrypt.salt = crypto::random_bytes(32);
   out.scrypt.n = std::uint64_t{1} << log_n;
   CAIRN_TRY(const Secret kek, key_encryption_key(out, password));
   out.encrypted_key = crypto::random_bytes(features.has(Feature::hkdf) ? 16 : 12);
-  CAIRN_TRY(const Bytes sealed, crypto::seal(crypto::Aead::aes_256_gcm, kek.view(), out.encrypted_key, kWrapAad, master_key.view()));
+  CAIRN_TRY(const Bytes sealed,
+            crypto::seal(crypto::Aead::aes_256_gcm, kek.view(), out.encrypted_key, kWrapAad, master_key.view()));
   append(out.encrypted_key, sealed);
   CAIRN_CHECK(validate(out));
   return out;

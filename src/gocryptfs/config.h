@@ -14,7 +14,17 @@ namespace cairn::gocryptfs {
 
 // In the order in which gocryptfs writes them.
 enum class Feature : std::uint8_t {
-  hkdf, gcm_iv128, xchacha, plaintext_names, dir_iv, long_name_max, eme_names, long_names, raw64, aes_siv, fido2,
+  hkdf,
+  gcm_iv128,
+  xchacha,
+  plaintext_names,
+  dir_iv,
+  long_name_max,
+  eme_names,
+  long_names,
+  raw64,
+  aes_siv,
+  fido2,
 };
 inline constexpr std::size_t kFeatureCount = 11;
 [[nodiscard]] std::string_view name(Feature feature);  // as in the file: "GCMIV128"

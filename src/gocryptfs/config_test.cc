@@ -51,7 +51,9 @@ TEST(Config, AChangedConfigLooksLikeAWrongPassword) {
 TEST(Config, WritesWhatGocryptfsWrites) {
   const std::string text = write_config(small_config());
   EXPECT_TRUE(text.starts_with("{\n\t\"Creator\": \"cairn ")) << text;
-  EXPECT_NE(text.find("\"FeatureFlags\": [\n\t\t\"HKDF\",\n\t\t\"GCMIV128\",\n\t\t\"DirIV\",\n\t\t\"EMENames\",\n\t\t\"LongNames\",\n\t\t\"Raw64\"\n\t]"),
+  EXPECT_NE(text.find("\"FeatureFlags\": "
+                      "[\n\t\t\"HKDF\",\n\t\t\"GCMIV128\",\n\t\t\"DirIV\",\n\t\t\"EMENames\",\n\t\t\"LongNames\","
+                      "\n\t\t\"Raw64\"\n\t]"),
             std::string::npos)
       << text;
   EXPECT_TRUE(text.ends_with("\n}\n"));

@@ -134,7 +134,8 @@ const Layout& ContentCipher::layout() const { return engine_->layout; }
 std::string_view ContentCipher::engine() const { return engine_->name(); }
 
 namespace {
-Outcome open_one(Session& session, const Layout& layout, ByteView stored, ByteView aad, Holes holes, std::uint8_t* out) {
+Outcome open_one(Session& session, const Layout& layout, ByteView stored, ByteView aad, Holes holes,
+                 std::uint8_t* out) {
   if (stored.size() <= layout.overhead) return Outcome::bad;
   if (all_zero(stored.first(layout.nonce_size))) {
     const bool hole = holes == Holes::allow && stored.size() == layout.cipher_block() && all_zero(stored);
@@ -144,8 +145,8 @@ Outcome open_one(Session& session, const Layout& layout, ByteView stored, ByteVi
 }
 }  // namespace
 
-Result<std::size_t> ContentCipher::open_blocks(ByteView cipher, std::uint64_t first_block, const FileId& id, Holes holes,
-                                               std::span<std::uint8_t> out) const {
+Result<std::size_t> ContentCipher::open_blocks(ByteView cipher, std::uint64_t first_block, const FileId& id,
+                                               Holes holes, std::span<std::uint8_t> out) const {
   const Layout& layout = engine_->layout;
   const auto session = engine_->session();
   BlockAad aad(id);

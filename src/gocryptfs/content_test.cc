@@ -134,7 +134,8 @@ TEST(Header, VersionAndIdAreChecked) {
 
 TEST(Sizes, Arithmetic) {
   const Layout gcm = Layout::of(ContentMode::aes_gcm);
-  const std::pair<std::uint64_t, std::uint64_t> known[] = {{0, 0}, {1, 51}, {4096, 4146}, {4097, 4179}, {5000, 5082}, {1000000, 1007858}};
+  const std::pair<std::uint64_t, std::uint64_t> known[] = {{0, 0},       {1, 51},      {4096, 4146},
+                                                           {4097, 4179}, {5000, 5082}, {1000000, 1007858}};
   for (const auto& [plain, cipher] : known) {
     EXPECT_EQ(gcm.cipher_size(plain), cipher);
     EXPECT_EQ(gcm.plain_size(cipher), plain);
@@ -177,7 +178,8 @@ TEST(Content, SharedVectors) {
     Bytes out(4096);
     const auto cipher = ContentCipher::create(ContentMode::aes_gcm, Secret(unhex(v["content_key"]))).value();
     const auto id = FileId::from(unhex(v["file_id"])).value();
-    ASSERT_EQ(cipher.open_blocks(stored, v["block_no"].get<std::uint64_t>(), id, Holes::deny, out).value(), plain.size());
+    ASSERT_EQ(cipher.open_blocks(stored, v["block_no"].get<std::uint64_t>(), id, Holes::deny, out).value(),
+              plain.size());
     EXPECT_EQ(hex(ByteView(out).first(plain.size())), hex(plain));
   }
   for (const Json& v : vectors["volumes"]) {
@@ -186,7 +188,8 @@ TEST(Content, SharedVectors) {
     const Bytes stored = unhex(f["ciphertext"]);
     const auto cipher = ContentCipher::create(ContentMode::aes_gcm, Secret(unhex(v["content_key"]))).value();
     Bytes out(4096);
-    const auto size = cipher.open_blocks(ByteView(stored).subspan(kHeaderSize), 0, parse_header(ByteView(stored).first(kHeaderSize)).value(), Holes::deny, out);
+    const auto size = cipher.open_blocks(ByteView(stored).subspan(kHeaderSize), 0,
+                                         parse_header(ByteView(stored).first(kHeaderSize)).value(), Holes::deny, out);
     ASSERT_TRUE(size) << v["volume"];
   }
 }

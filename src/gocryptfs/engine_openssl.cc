@@ -129,7 +129,8 @@ class XChaChaSession final : public Session {
     std::copy_n(nonce.begin() + 16, 8, inner.begin() + 4);
     EvpCipherCtx ctx(EVP_CIPHER_CTX_new());
     if (!subkey || !ctx ||
-        EVP_CipherInit_ex2(ctx.get(), EVP_chacha20_poly1305(), subkey->view().data(), inner.data(), encrypt, nullptr) != 1)
+        EVP_CipherInit_ex2(ctx.get(), EVP_chacha20_poly1305(), subkey->view().data(), inner.data(), encrypt, nullptr) !=
+            1)
       return nullptr;
     return ctx;
   }

@@ -12,7 +12,8 @@ const ContentCipher& cipher(unsigned which) {
   static const auto make = [](ContentMode mode) {
     return ContentCipher::create(mode, Secret(Bytes(mode == ContentMode::aes_siv ? 64 : 32, 5))).value();
   };
-  static const ContentCipher all[] = {make(ContentMode::aes_gcm), make(ContentMode::aes_siv), make(ContentMode::xchacha)};
+  static const ContentCipher all[] = {make(ContentMode::aes_gcm), make(ContentMode::aes_siv),
+                                      make(ContentMode::xchacha)};
   return all[which % 3];
 }
 }  // namespace

@@ -108,7 +108,8 @@ EntryKind entry_kind(std::string_view name) {
 
 Result<DirIv> parse_dir_iv(ByteView content) {
   if (content.size() != kDirIvSize)
-    return fail(ErrorCode::malformed, std::string(kDirIvName), "has " + std::to_string(content.size()) + " bytes instead of 16");
+    return fail(ErrorCode::malformed, std::string(kDirIvName),
+                "has " + std::to_string(content.size()) + " bytes instead of 16");
   if (all_zero(content)) return fail(ErrorCode::malformed, std::string(kDirIvName), "is all zero");
   return DirIv::from(content);
 }
@@ -174,9 +175,10 @@ Result<std::string> NameCodec::decrypt_text(std::string_view text, const DirIv& 
     return fail(ErrorCode::malformed, "name", "not a whole number of cipher blocks");
   CAIRN_CHECK(eme(state_->aes, state_->table, iv.view(), data, false));
   const std::size_t padding = data.back();
-  const bool good = padding >= 1 && padding <= kAes && padding < data.size() &&
-                    std::all_of(data.end() - static_cast<std::ptrdiff_t>(padding), data.end(),
-                                [&](std::uint8_t b) { return b == padding; });
+  const bool good =
+      padding >= 1 && padding <= kAes && padding < data.size() &&
+      std::all_of(
+          data.end() - static_cast<std::ptrdiff_t>(padding), data.end(), [&](std::uint8_t b) { return b == padding; });
   if (!good) return fail(ErrorCode::crypto_failed, "name", "does not decrypt in this directory");
   data.resize(data.size() - padding);
   return std::string(as_text(data));

@@ -57,8 +57,8 @@ class NameCodec {
   // Without check_name: for names of extended attributes.
   [[nodiscard]] Result<std::string> encrypt_text(std::string_view plain, const DirIv& iv) const;
   [[nodiscard]] Result<std::string> decrypt_text(std::string_view text, const DirIv& iv) const;
-  [[nodiscard]] std::string encode(ByteView bytes) const;                 // the volume's base64
-  [[nodiscard]] Result<Bytes> decode(std::string_view text) const;        // exactly that
+  [[nodiscard]] std::string encode(ByteView bytes) const;           // the volume's base64
+  [[nodiscard]] Result<Bytes> decode(std::string_view text) const;  // exactly that
 
   struct State;
 

@@ -60,8 +60,8 @@ TEST(Names, AcceptsOnlyCanonicalText) {
   const std::string good = "1sKOJa08QdEbbzmV8V5Lug";
   ASSERT_TRUE(names.decrypt(good, DirIv{}));
   for (const std::string& bad :
-       {good + "==", good + "\n", std::string("1sKOJa08QdEbbzmV8V5Luh"), std::string("1sKOJa08QdEbbzmV8V5Lu"), good + "AAAA",
-        std::string(), std::string("1sKOJa08QdEbbzmV8V5Lu+"), std::string(345, 'A')})
+       {good + "==", good + "\n", std::string("1sKOJa08QdEbbzmV8V5Luh"), std::string("1sKOJa08QdEbbzmV8V5Lu"),
+        good + "AAAA", std::string(), std::string("1sKOJa08QdEbbzmV8V5Lu+"), std::string(345, 'A')})
     EXPECT_FALSE(names.decrypt(bad, DirIv{})) << bad;
   const NameCodec padded = codec(false);
   EXPECT_TRUE(padded.decrypt(good + "==", DirIv{}));

@@ -36,7 +36,8 @@ inline constexpr KnownBlock kKnownBlocks[] = {
     {ContentMode::aes_gcm, "ab893c7a9f8683d8c56296fdd109aa8d73c1937d112d1cf89923f9d175fbd782",
      "101112131415161718191a1b1c1d1e1fb2bac5432312acc6491a7ff8c17a0984f52b75a0bf"},
     {ContentMode::aes_siv,
-     "aab6744f44e669aad9501e0416d8415e050afdbee2f6b096a920cca429f0416277b01ac99fa0f1a4179f93d2b9baf48f252e0c451a8e9a6498"
+     "aab6744f44e669aad9501e0416d8415e050afdbee2f6b096a920cca429f0416277b01ac99fa0f1a4179f93d2b9baf48f252e0c451a8e9a649"
+     "8"
      "59016070750426",
      "101112131415161718191a1b1c1d1e1f9e05714de123f55d756566bb8903adcc06bbd8cd0e"},
     {ContentMode::xchacha, "e8ba539fa490653147a44ceb778a005eeb05de1828e6c7f2c16d4239a99f85bf",
@@ -45,7 +46,7 @@ inline constexpr KnownBlock kKnownBlocks[] = {
 
 }  // namespace cairn::gocryptfs::test
 
-#define REQUIRE_SHARED_VECTORS(name)                                          \
-  const auto name##_loaded = ::cairn::gocryptfs::test::shared_vectors();      \
-  if (!name##_loaded) GTEST_SKIP() << "shared data not present";              \
+#define REQUIRE_SHARED_VECTORS(name)                                     \
+  const auto name##_loaded = ::cairn::gocryptfs::test::shared_vectors(); \
+  if (!name##_loaded) GTEST_SKIP() << "shared data not present";         \
   const ::cairn::Json& name = *name##_loaded

@@ -9,9 +9,7 @@ constexpr std::string_view kXattrPrefix = "user.gocryptfs.";
 // The fixed tweak of attribute names: "xattr_name_iv_xx".
 constexpr DirIv kXattrIv{{'x', 'a', 't', 't', 'r', '_', 'n', 'a', 'm', 'e', '_', 'i', 'v', '_', 'x', 'x'}};
 
-bool is_acl(std::string_view name) {
-  return name == "system.posix_acl_access" || name == "system.posix_acl_default";
-}
+bool is_acl(std::string_view name) { return name == "system.posix_acl_access" || name == "system.posix_acl_default"; }
 
 }  // namespace
 
@@ -60,7 +58,9 @@ Result<std::string> Volume::xattr_disk_name(std::string_view name) const {
   if (is_acl(name)) return std::string(name);
   if (name.empty() || name.find('\0') != std::string_view::npos || name.size() > kNameMax)
     return fail(ErrorCode::invalid_argument, "xattr", "not a name of an attribute");
-  return names_.encrypt_text(name, kXattrIv).transform([](const std::string& t) { return std::string(kXattrPrefix) + t; });
+  return names_.encrypt_text(name, kXattrIv).transform([](const std::string& t) {
+    return std::string(kXattrPrefix) + t;
+  });
 }
 
 Result<std::string> Volume::xattr_plain_name(std::string_view stored) const {

@@ -25,7 +25,8 @@ TEST(Volume, Symlinks) {
         FeatureSet{Feature::hkdf, Feature::xchacha, Feature::dir_iv, Feature::eme_names, Feature::raw64},
         FeatureSet{Feature::gcm_iv128, Feature::aes_siv, Feature::dir_iv, Feature::eme_names}}) {
     const Volume v = volume(features);
-    for (const std::string& target : {std::string(), std::string("a"), std::string("/a/b/../c"), std::string(3039, 'x')})
+    for (const std::string& target :
+         {std::string(), std::string("a"), std::string("/a/b/../c"), std::string(3039, 'x')})
       EXPECT_EQ(v.open_symlink(v.seal_symlink(target)).value(), target);
   }
   const Volume v = volume();
@@ -66,11 +67,13 @@ TEST(Volume, SharedXattrs) {
   for (const Json& v : vectors["volumes"])
     if (v["volume"] == "generated/xattr") master = unhex(v["masterkey"]);
   const Secret key(master);
-  const Volume v = Volume::open(wrap_master_key(key, as_bytes("pw"), kDefaultFeatures, 255, kLogNMin).value(), key).value();
+  const Volume v =
+      Volume::open(wrap_master_key(key, as_bytes("pw"), kDefaultFeatures, 255, kLogNMin).value(), key).value();
   std::map<std::string, std::string> seen;
   for (const auto& [path, attributes] : raw.items())
     for (const auto& [name, value] : attributes.items())
-      seen[v.xattr_plain_name(name).value()] = as_text(v.open_xattr(from_base64(value.get<std::string>()).value()).value());
+      seen[v.xattr_plain_name(name).value()] =
+          as_text(v.open_xattr(from_base64(value.get<std::string>()).value()).value());
   EXPECT_EQ(seen["user.foo"], "bar");
   EXPECT_EQ(seen["user.bin"], std::string("\0\1\2\xff", 4));
   EXPECT_EQ(seen["security.foo"], "x");

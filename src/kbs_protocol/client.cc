@@ -14,24 +14,16 @@ ErrorCode code_of(const Refusal& refusal) {
   if (refusal.type == "PolicyDeny") return ErrorCode::permission_denied;
   if (refusal.type == "AttestationError") return ErrorCode::evidence_rejected;
   switch (refusal.status) {
-    case 400:
-      return ErrorCode::malformed;
-    case 401:
-      return ErrorCode::unauthenticated;
-    case 403:
-      return ErrorCode::permission_denied;
-    case 404:
-      return ErrorCode::not_found;
-    case 413:
-      return ErrorCode::too_large;
-    case 422:
-      return ErrorCode::evidence_rejected;
+    case 400: return ErrorCode::malformed;
+    case 401: return ErrorCode::unauthenticated;
+    case 403: return ErrorCode::permission_denied;
+    case 404: return ErrorCode::not_found;
+    case 413: return ErrorCode::too_large;
+    case 422: return ErrorCode::evidence_rejected;
     case 502:
     case 503:
-    case 504:
-      return ErrorCode::unavailable;
-    default:
-      return ErrorCode::internal;
+    case 504: return ErrorCode::unavailable;
+    default: return ErrorCode::internal;
   }
 }
 

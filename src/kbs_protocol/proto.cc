@@ -49,8 +49,7 @@ Result<Field> next_field(Reader& reader) {
       field.value = value;
       return field;
     }
-    default:
-      return fail(ErrorCode::malformed, reader.place(), "protobuf wire type " + std::to_string(key & 7));
+    default: return fail(ErrorCode::malformed, reader.place(), "protobuf wire type " + std::to_string(key & 7));
   }
 }
 

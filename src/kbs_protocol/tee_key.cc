@@ -59,12 +59,9 @@ Result<TeeKey> TeeKey::from_pem(Profile profile, std::string_view pem) {
   switch (key.type()) {
     case crypto::KeyType::rsa:
       return adopt(std::move(key), profile == Profile::p1 ? TeeKeyKind::rsa1_5 : TeeKeyKind::rsa_oaep_256);
-    case crypto::KeyType::ec_p256:
-      return adopt(std::move(key), TeeKeyKind::ecdh_p256);
-    case crypto::KeyType::ec_p521:
-      return adopt(std::move(key), TeeKeyKind::ecdh_p521);
-    default:
-      return fail(ErrorCode::unsupported, "tee key", "a TEE key must be RSA, P-256 or P-521");
+    case crypto::KeyType::ec_p256: return adopt(std::move(key), TeeKeyKind::ecdh_p256);
+    case crypto::KeyType::ec_p521: return adopt(std::move(key), TeeKeyKind::ecdh_p521);
+    default: return fail(ErrorCode::unsupported, "tee key", "a TEE key must be RSA, P-256 or P-521");
   }
 }
 

@@ -103,7 +103,8 @@ Task<> Acceptor::stop(Milliseconds grace) {
     }
     static Task<> from(std::shared_ptr<State> state, std::size_t index, Milliseconds limit) {
       if (index == state->loops.size()) co_return Result<>{};
-      co_return co_await both(on_loop(state->loops[index]->loop, one(state, index, limit)), from(state, index + 1, limit));
+      co_return co_await both(on_loop(state->loops[index]->loop, one(state, index, limit)),
+                              from(state, index + 1, limit));
     }
   };
   const auto state = state_;

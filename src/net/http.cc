@@ -63,19 +63,21 @@ bool is_url_text(std::string_view text) {
 
 bool is_host(std::string_view host) {
   return !host.empty() && std::ranges::all_of(host, [](char c) {
-    return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') || c == '-' || c == '.' || c == '_' || c == '~';
+    return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') || c == '-' || c == '.' || c == '_' ||
+           c == '~';
   });
 }
 bool is_v6(std::string_view host) {
   return host.find(':') != std::string_view::npos && std::ranges::all_of(host, [](char c) {
-    return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'f') || c == ':' || c == '.';
-  });
+           return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'f') || c == ':' || c == '.';
+         });
 }
 
 }  // namespace
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
+  return a.size() == b.size() &&
+         std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
 }
 
 bool valid_field_name(std::string_view name) {
@@ -117,8 +119,9 @@ void Headers::set(std::string_view name, std::string value) {
   const auto at = std::ranges::find_if(fields_, [&](const Field& f) { return equal_ignoring_case(f.name, name); });
   if (at == fields_.end()) return add(std::string(name), std::move(value));
   at->value = std::move(value);
-  fields_.erase(std::remove_if(at + 1, fields_.end(), [&](const Field& f) { return equal_ignoring_case(f.name, name); }),
-                fields_.end());
+  fields_.erase(
+      std::remove_if(at + 1, fields_.end(), [&](const Field& f) { return equal_ignoring_case(f.name, name); }),
+      fields_.end());
 }
 
 void Headers::remove(std::string_view name) {
@@ -126,7 +129,7 @@ void Headers::remove(std::string_view name) {
 }
 
 void Headers::remove_hop_by_hop() {
-  std::vector<std::string> names = {"connection", "keep-alive",        "proxy-connection",    "te",
+  std::vector<std::string> names = {"connection", "keep-alive",        "proxy-connection",   "te",
                                     "trailer",    "transfer-encoding", "proxy-authenticate", "proxy-authorization",
                                     "upgrade"};
   for (const std::string_view list : all("connection"))
@@ -142,7 +145,9 @@ void Headers::remove_hop_by_hop() {
 // ---- URLs
 
 Result<std::pair<std::string, std::uint16_t>> parse_authority(std::string_view text, std::uint16_t default_port) {
-  const auto bad = [&] { return fail(ErrorCode::malformed, std::string(text.substr(0, 256)), "expected host or host:port"); };
+  const auto bad = [&] {
+    return fail(ErrorCode::malformed, std::string(text.substr(0, 256)), "expected host or host:port");
+  };
   std::string_view host = text, port;
   if (text.starts_with('[')) {
     const auto close = text.find(']');
@@ -228,8 +233,10 @@ Result<std::string> normalised_path(std::string_view raw_path) {
     const std::string_view segment = rest.substr(0, cut);
     folder = segment.empty() || segment == "." || segment == "..";
     if (segment == "..") {
-      if (segments.empty()) climbed = true;
-      else segments.pop_back();
+      if (segments.empty())
+        climbed = true;
+      else
+        segments.pop_back();
     } else if (segment != "." && (!segment.empty() || cut != std::string_view::npos)) {
       segments.push_back(segment);
     }
@@ -250,8 +257,10 @@ Result<std::vector<std::pair<std::string, std::string>>> parse_query(std::string
     std::string plain(text);
     std::ranges::replace(plain, '+', ' ');
     auto decoded = percent_decode(plain);
-    if (decoded) to = std::move(*decoded);
-    else error = std::move(decoded).error();
+    if (decoded)
+      to = std::move(*decoded);
+    else
+      error = std::move(decoded).error();
     return decoded.has_value();
   };
   const bool failed = any_part(query, '&', [&](std::string_view part) {
@@ -381,7 +390,8 @@ int status_for(ErrorCode code) {
 // ---- dates
 
 namespace {
-constexpr std::array<std::string_view, 7> kDays = {"Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"};  // the epoch's first
+constexpr std::array<std::string_view, 7> kDays = {"Thu", "Fri", "Sat", "Sun",
+                                                   "Mon", "Tue", "Wed"};  // the epoch's first
 constexpr std::array<std::string_view, 12> kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 }  // namespace
@@ -403,8 +413,8 @@ Result<Time> parse_http_date(std::string_view text) {
   const auto day = number<unsigned>(text.substr(5, 2)), year = number<unsigned>(text.substr(12, 4));
   if (month == kMonths.end() || !day || !year || text[7] != ' ' || text[11] != ' ' || text[16] != ' ') return bad();
   std::array<char, 32> iso{};
-  std::snprintf(iso.data(), iso.size(), "%04u-%02u-%02uT%.8sZ", *year, static_cast<unsigned>(month - kMonths.begin() + 1),
-                *day, std::string(text.substr(17, 8)).c_str());
+  std::snprintf(iso.data(), iso.size(), "%04u-%02u-%02uT%.8sZ", *year,
+                static_cast<unsigned>(month - kMonths.begin() + 1), *day, std::string(text.substr(17, 8)).c_str());
   auto time = parse_rfc3339(iso.data());
   return time && http_date(*time) == text ? time : bad();
 }
@@ -421,7 +431,8 @@ void CookieJar::store(const Url& origin, const Headers& response, Time now) {
     any_part(line, ';', [&](std::string_view part) {
       const auto equals = part.find('=');
       const std::string_view key = trimmed(part.substr(0, equals));
-      const std::string_view value = equals == std::string_view::npos ? std::string_view{} : trimmed(part.substr(equals + 1));
+      const std::string_view value =
+          equals == std::string_view::npos ? std::string_view{} : trimmed(part.substr(equals + 1));
       if (std::exchange(first, false)) {
         usable = equals != std::string_view::npos && valid_field_name(key);
         cookie.name = key;
@@ -458,7 +469,8 @@ std::string CookieJar::header(const Url& target, Time now) const {
   const std::string_view path = std::string_view(target.target).substr(0, target.target.find('?'));
   std::string out;
   for (const Cookie& c : cookies_) {
-    const bool below = path == c.path || (path.starts_with(c.path) && (c.path.ends_with('/') || path[c.path.size()] == '/'));
+    const bool below =
+        path == c.path || (path.starts_with(c.path) && (c.path.ends_with('/') || path[c.path.size()] == '/'));
     if (c.host != target.host || !below || (c.secure && !target.secure()) || (c.expires && *c.expires <= now)) continue;
     if (!out.empty()) out += "; ";
     out += c.name + "=" + c.value;

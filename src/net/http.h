@@ -50,8 +50,8 @@ class Headers {
 
 // An absolute http(s) URL, or a unix socket target "http+unix://%2Frun%2Fx.sock/path".
 struct Url {
-  std::string scheme;    // lower case
-  std::string host;      // without brackets, lower case; the socket path for http+unix
+  std::string scheme;  // lower case
+  std::string host;    // without brackets, lower case; the socket path for http+unix
   std::uint16_t port = 0;
   std::string target = "/";  // path and query as they go on the wire; never a fragment
 
@@ -66,7 +66,7 @@ struct Url {
 };
 // "host", "host:port", "[::1]:port" -> host and port (default_port when absent).
 [[nodiscard]] Result<std::pair<std::string, std::uint16_t>> parse_authority(std::string_view text,
-                                                                             std::uint16_t default_port);
+                                                                            std::uint16_t default_port);
 // Decoded once, "." and ".." segments resolved; malformed on bad escapes, NUL, or ".." above the root.
 [[nodiscard]] Result<std::string> normalised_path(std::string_view raw_path);
 // "a=1&b=x%20y" -> decoded pairs ('+' is a space).
@@ -81,7 +81,7 @@ struct RequestHead {
   std::string target = {};     // origin form "/path?query", "*", or empty for CONNECT
   bool absolute_form = false;  // an HTTP/1 proxy request; `target` is already the origin form
   HttpVersion version = HttpVersion::http1_1;
-  Headers headers = {};        // Host is kept as received
+  Headers headers = {};  // Host is kept as received
 
   [[nodiscard]] std::string_view path() const;   // raw, before '?'
   [[nodiscard]] std::string_view query() const;  // raw, after '?'
@@ -100,15 +100,15 @@ struct Response {
   Headers headers = {};
   std::string body = {};
 
-  [[nodiscard]] static Response text(int status, std::string body);               // text/plain; charset=utf-8
-  [[nodiscard]] static Response json(int status, std::string body);               // application/json
+  [[nodiscard]] static Response text(int status, std::string body);  // text/plain; charset=utf-8
+  [[nodiscard]] static Response json(int status, std::string body);  // application/json
   [[nodiscard]] static Response empty(int status) { return {status, {}, {}}; }
 };
 
 [[nodiscard]] std::string_view status_text(int status);  // "Not Found"; "Unknown" where there is none
 // The HTTP status that tells a client about an error: malformed 400, not_found 404, too_large 413, ...
 [[nodiscard]] int status_for(ErrorCode code);
-[[nodiscard]] std::string http_date(Time t);  // IMF-fixdate
+[[nodiscard]] std::string http_date(Time t);                        // IMF-fixdate
 [[nodiscard]] Result<Time> parse_http_date(std::string_view text);  // IMF-fixdate only
 
 // RFC 6265, as much as talking to one service needs: Domain host-only, Path, Expires, Max-Age, Secure.

@@ -123,7 +123,8 @@ void put(std::string& out, const Headers& headers, bool& valid) {
 }
 
 std::unexpected<Error> bad_field() {
-  return fail(ErrorCode::invalid_argument, "http", "a header field to be sent holds characters that do not belong there");
+  return fail(ErrorCode::invalid_argument, "http",
+              "a header field to be sent holds characters that do not belong there");
 }
 
 }  // namespace
@@ -133,15 +134,18 @@ std::expected<Request, Refusal> parse_request(std::string_view text) {
   RequestHead& head = request.head;
   std::string_view line = next_line(text);
   const auto first = line.find(' '), last = line.rfind(' ');
-  if (first == std::string_view::npos || first == last) return std::unexpected(Refusal{400, "the request line is malformed"});
+  if (first == std::string_view::npos || first == last)
+    return std::unexpected(Refusal{400, "the request line is malformed"});
   head.method = line.substr(0, first);
   const std::string_view target = line.substr(first + 1, last - first - 1), version = line.substr(last + 1);
   if (!valid_field_name(head.method) || head.method.size() > 32 || target.empty() || !is_target_text(target))
     return std::unexpected(Refusal{400, "the request line is malformed"});
   if (target.size() > limits::kTarget) return std::unexpected(Refusal{414, "the request target is too long"});
-  if (version == "HTTP/1.0") head.version = HttpVersion::http1_0;
+  if (version == "HTTP/1.0")
+    head.version = HttpVersion::http1_0;
   else if (version != "HTTP/1.1")
-    return std::unexpected(Refusal{version.starts_with("HTTP/") ? 505 : 400, "only HTTP/1.1 and HTTP/2 are spoken here"});
+    return std::unexpected(
+        Refusal{version.starts_with("HTTP/") ? 505 : 400, "only HTTP/1.1 and HTTP/2 are spoken here"});
   const bool http_1_1 = head.version == HttpVersion::http1_1;
   if (auto fields = parse_fields(text, head.headers); !fields) return std::unexpected(std::move(fields).error());
   if (http_1_1 && !head.headers.has("host")) return std::unexpected(Refusal{400, "Host is missing"});
@@ -152,7 +156,8 @@ std::expected<Request, Refusal> parse_request(std::string_view text) {
   request.length = length->length;
   request.keep_alive = keeps_alive(head.headers, http_1_1);
   if (const auto expect = head.headers.get("expect")) {
-    if (!equal_ignoring_case(*expect, "100-continue")) return std::unexpected(Refusal{417, "only 100-continue is expected here"});
+    if (!equal_ignoring_case(*expect, "100-continue"))
+      return std::unexpected(Refusal{417, "only 100-continue is expected here"});
     request.expects_continue = http_1_1 && request.framing != Framing::none;
   }
   return request;
@@ -186,7 +191,8 @@ Result<std::size_t> HeadScanner::scan(std::string_view so_far) {
   const auto bad = [] { return fail(ErrorCode::malformed, "http", "lines must end with CR LF"); };
   for (;;) {
     const void* found = so_far.size() > at_ ? std::memchr(so_far.data() + at_, '\n', so_far.size() - at_) : nullptr;
-    const std::size_t lf = found == nullptr ? so_far.size() : static_cast<std::size_t>(static_cast<const char*>(found) - so_far.data());
+    const std::size_t lf =
+        found == nullptr ? so_far.size() : static_cast<std::size_t>(static_cast<const char*>(found) - so_far.data());
     // A CR may only stand before the LF (or at the very end of what we have).
     const std::size_t from = at_ > line_ ? at_ - 1 : at_;
     const void* cr = lf > from ? std::memchr(so_far.data() + from, '\r', lf - from) : nullptr;
@@ -226,7 +232,11 @@ Result<std::string> format_response(const ResponseHead& head, const Headers& ext
   std::string out;
   out.reserve(256);
   bool valid = true;
-  out.append("HTTP/1.1 ").append(std::to_string(head.status)).append(" ").append(status_text(head.status)).append("\r\n");
+  out.append("HTTP/1.1 ")
+      .append(std::to_string(head.status))
+      .append(" ")
+      .append(status_text(head.status))
+      .append("\r\n");
   put(out, head.headers, valid);
   put(out, extra, valid);
   out += "\r\n";

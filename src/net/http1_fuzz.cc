@@ -18,7 +18,8 @@ void heads(std::string_view text) {
   http1::HeadScanner whole, piecewise;
   const auto size = whole.scan(text);
   Result<std::size_t> same = 0U;
-  for (std::size_t n = 1; n <= text.size() && same && *same == 0; n += 1 + n / 8) same = piecewise.scan(text.substr(0, n));
+  for (std::size_t n = 1; n <= text.size() && same && *same == 0; n += 1 + n / 8)
+    same = piecewise.scan(text.substr(0, n));
   if (same && *same == 0) same = piecewise.scan(text);
   check(size.has_value() == same.has_value() && (!size || *size == *same || !same));
   if (!size || *size == 0) return;
@@ -27,7 +28,8 @@ void heads(std::string_view text) {
     const auto again = http1::format_request(request->head, {});
     check(again.has_value());
     const auto back = http1::parse_request(*again);
-    check(back && back->head.headers == request->head.headers && back->head.target == request->head.target && back->framing == request->framing);
+    check(back && back->head.headers == request->head.headers && back->head.target == request->head.target &&
+          back->framing == request->framing);
   }
   for (const char* method : {"GET", "HEAD", "CONNECT"}) (void)http1::parse_response(head, method);
 }

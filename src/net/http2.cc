@@ -14,9 +14,9 @@ namespace cairn::net {
 
 namespace {
 
-constexpr std::size_t kQueued = 256U << 10;    // bytes of a stream that write() leaves behind at most
-constexpr std::size_t kDataFrame = 128U << 10; // longest DATA frame sent, where the peer takes it
-constexpr std::size_t kGather = 256U << 10;    // bytes handed to the transport at a time
+constexpr std::size_t kQueued = 256U << 10;     // bytes of a stream that write() leaves behind at most
+constexpr std::size_t kDataFrame = 128U << 10;  // longest DATA frame sent, where the peer takes it
+constexpr std::size_t kGather = 256U << 10;     // bytes handed to the transport at a time
 constexpr std::size_t kReceive = 256U << 10;
 constexpr auto kGoodbye = Milliseconds(1000);  // for telling a peer what it did wrong
 
@@ -38,8 +38,10 @@ class Fields {
   }
   void add(const Headers& headers) {
     for (const auto& f : headers) {
-      static constexpr std::string_view kNotInHttp2[] = {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "host"};
-      if (std::ranges::any_of(kNotInHttp2, [&](std::string_view n) { return equal_ignoring_case(n, f.name); })) continue;
+      static constexpr std::string_view kNotInHttp2[] = {"connection",        "keep-alive", "proxy-connection",
+                                                         "transfer-encoding", "upgrade",    "host"};
+      if (std::ranges::any_of(kNotInHttp2, [&](std::string_view n) { return equal_ignoring_case(n, f.name); }))
+        continue;
       valid_ = valid_ && valid_field_name(f.name) && valid_field_value(f.value);
       add(f.name, f.value);
     }
@@ -66,7 +68,7 @@ struct StreamState {
   RequestHead request;
   std::optional<ResponseHead> response;
   Headers trailers;
-  ResponseHead incoming;        // head or trailers being received
+  ResponseHead incoming;  // head or trailers being received
   std::size_t head_size = 0;
   bool has_final_head = false;  // further header blocks are trailers
 
@@ -107,7 +109,8 @@ struct StreamState {
 using StatePtr = std::shared_ptr<StreamState>;
 
 std::unexpected<Error> bad_field() {
-  return fail(ErrorCode::invalid_argument, "http2", "a header field to be sent holds characters that do not belong there");
+  return fail(ErrorCode::invalid_argument, "http2",
+              "a header field to be sent holds characters that do not belong there");
 }
 Error gone(std::string message) { return {ErrorCode::unavailable, "http2", std::move(message)}; }
 
@@ -118,7 +121,7 @@ struct Core {
   bool server = false;
   std::unordered_map<std::int32_t, StatePtr> streams;
   std::function<void(const StatePtr&)> on_request;
-  Event work;  // the writer has something to do
+  Event work;                    // the writer has something to do
   std::vector<ByteView> pieces;  // being gathered for the transport
   std::size_t gathered = 0;
   std::deque<Bytes> small, in_flight;  // what `pieces` points to, beside the streams' queues
@@ -177,8 +180,10 @@ struct Core {
   }
   void consumed(StreamState& s, std::size_t n) {
     if (n == 0) return;
-    if (s.core != nullptr) nghttp2_session_consume(ng, s.id, n);
-    else nghttp2_session_consume_connection(ng, n);
+    if (s.core != nullptr)
+      nghttp2_session_consume(ng, s.id, n);
+    else
+      nghttp2_session_consume_connection(ng, n);
     kick();
   }
 };
@@ -207,8 +212,8 @@ nghttp2_ssize read_data(nghttp2_session*, std::int32_t id, std::uint8_t*, std::s
   return static_cast<nghttp2_ssize>(n);
 }
 
-int send_data(nghttp2_session*, nghttp2_frame* frame, const std::uint8_t* header, std::size_t length, nghttp2_data_source*,
-              void* user) {
+int send_data(nghttp2_session*, nghttp2_frame* frame, const std::uint8_t* header, std::size_t length,
+              nghttp2_data_source*, void* user) {
   constexpr std::size_t kFrameHeader = 9;
   Core& core = of(user);
   const StatePtr s = core.find(frame->hd.stream_id);
@@ -220,8 +225,8 @@ int send_data(nghttp2_session*, nghttp2_frame* frame, const std::uint8_t* header
 
 nghttp2_ssize data_frame_size(nghttp2_session*, std::uint8_t, std::int32_t, std::int32_t session_window,
                               std::int32_t stream_window, std::uint32_t max_frame, void*) {
-  return std::min<nghttp2_ssize>({session_window, stream_window, static_cast<nghttp2_ssize>(max_frame),
-                                  static_cast<nghttp2_ssize>(kDataFrame)});
+  return std::min<nghttp2_ssize>(
+      {session_window, stream_window, static_cast<nghttp2_ssize>(max_frame), static_cast<nghttp2_ssize>(kDataFrame)});
 }
 
 int begin_headers(nghttp2_session* ng, const nghttp2_frame* frame, void* user) {
@@ -257,11 +262,16 @@ int on_header(nghttp2_session*, const nghttp2_frame* frame, const std::uint8_t* 
     s->incoming.headers.add(std::string(key), std::string(text));
     return 0;
   }
-  if (key == ":status") s->incoming.status = std::atoi(std::string(text).c_str());
-  else if (key == ":method") s->request.method = text;
-  else if (key == ":scheme") s->request.scheme = text;
-  else if (key == ":authority") s->request.authority = text;
-  else if (key == ":path") s->request.target = text;
+  if (key == ":status")
+    s->incoming.status = std::atoi(std::string(text).c_str());
+  else if (key == ":method")
+    s->request.method = text;
+  else if (key == ":scheme")
+    s->request.scheme = text;
+  else if (key == ":authority")
+    s->request.authority = text;
+  else if (key == ":path")
+    s->request.target = text;
   return 0;
 }
 
@@ -318,7 +328,8 @@ int on_frame(nghttp2_session*, const nghttp2_frame* frame, void* user) {
   }
   if (!s) return 0;
   if (frame->hd.type == NGHTTP2_HEADERS) headers_complete(core, s);
-  if ((frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) {
+  if ((frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) &&
+      (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) {
     s->remote_ended = true;
     s->readable.set();
   }
@@ -361,8 +372,11 @@ int on_stream_end(nghttp2_session*, std::int32_t id, std::uint32_t code, void* u
   const StatePtr s = core.find(id);
   if (!s) return 0;
   core.forget(s);
-  if (code == NGHTTP2_NO_ERROR && s->remote_ended && s->end_framed) s->close_orderly();
-  else s->fail_with(gone(code == NGHTTP2_NO_ERROR ? "the stream was closed early" : std::string("the stream was reset: ") + nghttp2_http2_strerror(code)));
+  if (code == NGHTTP2_NO_ERROR && s->remote_ended && s->end_framed)
+    s->close_orderly();
+  else
+    s->fail_with(gone(code == NGHTTP2_NO_ERROR ? "the stream was closed early"
+                                               : std::string("the stream was reset: ") + nghttp2_http2_strerror(code)));
   return 0;
 }
 
@@ -389,15 +403,19 @@ Core::Core(bool is_server, const Http2Options& o) : options(o), server(is_server
   nghttp2_option_set_no_auto_window_update(option, 1);
   nghttp2_option_set_no_closed_streams(option, 1);
   nghttp2_option_set_peer_max_concurrent_streams(option, 100);
-  if (server) nghttp2_session_server_new2(&ng, callbacks(), this, option);
-  else nghttp2_session_client_new2(&ng, callbacks(), this, option);
+  if (server)
+    nghttp2_session_server_new2(&ng, callbacks(), this, option);
+  else
+    nghttp2_session_client_new2(&ng, callbacks(), this, option);
   nghttp2_option_del(option);
   std::vector<nghttp2_settings_entry> settings = {
       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, options.stream_window},
       {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, std::clamp(options.max_frame, 16384U, 16777215U)},
       {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, static_cast<std::uint32_t>(options.max_head)}};
-  if (server) settings.push_back({NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, options.max_streams});
-  else settings.push_back({NGHTTP2_SETTINGS_ENABLE_PUSH, 0});
+  if (server)
+    settings.push_back({NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, options.max_streams});
+  else
+    settings.push_back({NGHTTP2_SETTINGS_ENABLE_PUSH, 0});
   nghttp2_submit_settings(ng, NGHTTP2_FLAG_NONE, settings.data(), settings.size());
   nghttp2_session_set_local_window_size(ng, NGHTTP2_FLAG_NONE, 0, static_cast<std::int32_t>(options.connection_window));
 }
@@ -407,8 +425,11 @@ Core::Core(bool is_server, const Http2Options& o) : options(o), server(is_server
 class Session final : public Http2Session, public std::enable_shared_from_this<Session> {
  public:
   Session(StreamPtr transport, bool server, OnStream on_stream, const Http2Options& options)
-      : transport_(std::move(transport)), core_(server, options), on_stream_(std::move(on_stream)),
-        handlers_(transport_->loop()), silence_(transport_->loop(), [this] { silent(); }) {
+      : transport_(std::move(transport)),
+        core_(server, options),
+        on_stream_(std::move(on_stream)),
+        handlers_(transport_->loop()),
+        silence_(transport_->loop(), [this] { silent(); }) {
     core_.on_request = [this](const StatePtr& s) { accept(s); };
     if (options.ping_interval.count() > 0) silence_.set(options.ping_interval);
   }
@@ -438,8 +459,8 @@ class Session final : public Http2Session, public std::enable_shared_from_this<S
   }
   void shutdown() override {
     if (std::exchange(stopping_, true)) return;
-    nghttp2_submit_goaway(core_.ng, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(core_.ng), NGHTTP2_NO_ERROR,
-                          nullptr, 0);
+    nghttp2_submit_goaway(core_.ng, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(core_.ng),
+                          NGHTTP2_NO_ERROR, nullptr, 0);
     core_.kick();
   }
   void close() noexcept override {
@@ -471,7 +492,8 @@ class Session final : public Http2Session, public std::enable_shared_from_this<S
     }
   }
   void silent() {
-    if (ping_sent_) return broke({ErrorCode::timed_out, transport_->peer().text(), "the HTTP/2 peer does not answer pings"});
+    if (ping_sent_)
+      return broke({ErrorCode::timed_out, transport_->peer().text(), "the HTTP/2 peer does not answer pings"});
     ping_sent_ = true;
     nghttp2_submit_ping(core_.ng, NGHTTP2_FLAG_NONE, nullptr);
     silence_.set(core_.options.ping_timeout);
@@ -487,8 +509,10 @@ class Session final : public Http2Session, public std::enable_shared_from_this<S
       if (!n || *n == 0) {
         // Without streams nothing is lost, however abruptly the peer went.
         const bool quiet = core_.streams.empty() && (n || n.error().code == ErrorCode::unavailable);
-        if (quiet || (!n && closed_)) receiving_ = false;
-        else broke(n ? gone("the HTTP/2 peer ended the connection") : std::move(n).error());
+        if (quiet || (!n && closed_))
+          receiving_ = false;
+        else
+          broke(n ? gone("the HTTP/2 peer ended the connection") : std::move(n).error());
         break;
       }
       if (core_.options.ping_interval.count() > 0) silence_.set(core_.options.ping_interval);
@@ -496,7 +520,8 @@ class Session final : public Http2Session, public std::enable_shared_from_this<S
       const nghttp2_ssize taken = nghttp2_session_mem_recv2(core_.ng, buffer.get(), *n);
       core_.kick();
       if (taken < 0) {
-        failure_ = Error{ErrorCode::malformed, transport_->peer().text(), std::string("HTTP/2: ") + nghttp2_strerror(static_cast<int>(taken))};
+        failure_ = Error{ErrorCode::malformed, transport_->peer().text(),
+                         std::string("HTTP/2: ") + nghttp2_strerror(static_cast<int>(taken))};
         receiving_ = false;
         transport_->set_deadline(kGoodbye);
       }
@@ -563,7 +588,10 @@ class Session final : public Http2Session, public std::enable_shared_from_this<S
 class StreamHandle final : public Http2Stream {
  public:
   StreamHandle(StatePtr state, std::weak_ptr<Session> session, Executor loop, Endpoint peer)
-      : s_(std::move(state)), session_(std::move(session)), loop_(std::move(loop)), peer_(std::move(peer)),
+      : s_(std::move(state)),
+        session_(std::move(session)),
+        loop_(std::move(loop)),
+        peer_(std::move(peer)),
         deadline_(loop_, [this] {
           s_->head_ready.set();
           s_->readable.set();
@@ -574,8 +602,10 @@ class StreamHandle final : public Http2Stream {
     const auto session = session_.lock();
     if (session) session->core().consumed(*s_, s_->in.size() - s_->in_at);
     s_->abandoned = true;
-    if (!s_->local_ended) end(Http2Error::cancel);  // else the rest is sent, and then on_sent() ends it
-    else if (s_->core != nullptr && s_->end_framed) end(Http2Error::no_error);
+    if (!s_->local_ended)
+      end(Http2Error::cancel);  // else the rest is sent, and then on_sent() ends it
+    else if (s_->core != nullptr && s_->end_framed)
+      end(Http2Error::no_error);
   }
 
   std::int32_t id() const override { return s_->id; }
@@ -747,7 +777,9 @@ class StreamHandle final : public Http2Stream {
 };
 
 void Session::accept(const StatePtr& s) {
-  handlers_.spawn(on_stream_(std::make_unique<StreamHandle>(s, weak_from_this(), transport_->loop(), transport_->peer())), "http2 stream");
+  handlers_.spawn(
+      on_stream_(std::make_unique<StreamHandle>(s, weak_from_this(), transport_->loop(), transport_->peer())),
+      "http2 stream");
 }
 
 Task<Http2StreamPtr> Session::open(RequestHead head, bool end) {
@@ -766,7 +798,8 @@ Task<Http2StreamPtr> Session::open(RequestHead head, bool end) {
   nghttp2_data_provider2 provider{};
   provider.read_callback = read_data;
   s->local_ended = end;
-  const std::int32_t id = nghttp2_submit_request2(core_.ng, nullptr, nv.data(), nv.size(), end ? nullptr : &provider, nullptr);
+  const std::int32_t id =
+      nghttp2_submit_request2(core_.ng, nullptr, nv.data(), nv.size(), end ? nullptr : &provider, nullptr);
   if (id < 0) co_return fail(gone(nghttp2_strerror(id)));
   s->id = id;
   s->core = &core_;

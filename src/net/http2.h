@@ -17,13 +17,23 @@ struct Http2Options {
   std::uint32_t max_frame = limits::kFrame;                     // SETTINGS_MAX_FRAME_SIZE announced
   std::uint32_t max_streams = limits::kStreams;                 // the peer may open at once
   std::size_t max_head = limits::kHeadBytes;
-  Milliseconds ping_interval = limits::kPingInterval;           // of silence from the peer; zero: no pings
+  Milliseconds ping_interval = limits::kPingInterval;  // of silence from the peer; zero: no pings
   Milliseconds ping_timeout = limits::kPingTimeout;
 };
 
 // RFC 9113 §7.
-enum class Http2Error : std::uint32_t { no_error = 0, protocol = 1, internal = 2, flow_control = 3, stream_closed = 5,
-  refused_stream = 7, cancel = 8, connect_error = 10, enhance_your_calm = 11, http_1_1_required = 13 };
+enum class Http2Error : std::uint32_t {
+  no_error = 0,
+  protocol = 1,
+  internal = 2,
+  flow_control = 3,
+  stream_closed = 5,
+  refused_stream = 7,
+  cancel = 8,
+  connect_error = 10,
+  enhance_your_calm = 11,
+  http_1_1_required = 13
+};
 
 // One HTTP/2 stream. read_some/write are its DATA; shutdown_write is END_STREAM; close() is RST_STREAM(CANCEL) if
 // either direction is open. write() waits for the peer's credit. May outlive its session (operations then fail with

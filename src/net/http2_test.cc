@@ -17,8 +17,8 @@ RequestHead request(std::string method, std::string target = "/") {
 }
 
 // A client and a server session joined in memory; `test` gets the client.
-Result<> with_sessions(Http2Session::OnStream serve, std::function<Task<>(Http2Session&, Http2Session&)> test, Http2Options client_options = {},
-                       Http2Options server_options = {}) {
+Result<> with_sessions(Http2Session::OnStream serve, std::function<Task<>(Http2Session&, Http2Session&)> test,
+                       Http2Options client_options = {}, Http2Options server_options = {}) {
   return run_task([&](Runtime&) -> Task<> {
     const Executor loop = co_await this_loop();
     auto [a, b] = memory_pair(loop);
@@ -237,7 +237,8 @@ TEST(Http2, ShutdownLetsStreamsFinish) {
 TEST(Http2, DeadPeersAreNoticedByPings) {
   const auto result = run_task([](Runtime&) -> Task<> {
     auto [a, silent] = memory_pair(co_await this_loop());
-    const auto client = Http2Session::client(std::move(a), {.ping_interval = Milliseconds(10), .ping_timeout = Milliseconds(10)});
+    const auto client =
+        Http2Session::client(std::move(a), {.ping_interval = Milliseconds(10), .ping_timeout = Milliseconds(10)});
     CAIRN_CO_TRY(auto stream, co_await client->open(request("CONNECT")));
     const auto end = co_await with_timeout(client->run(), 5s);
     EXPECT_EQ(end.error().code, ErrorCode::timed_out);
@@ -254,8 +255,13 @@ TEST(Http2, HostileClientsAreTurnedAway) {
     const std::string settings("\0\0\0\x04\0\0\0\0\0", 9);
     const std::vector<std::string> cases = {
         "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
-        preface + std::string("\0\0\x04\0\0\0\0\0\x01" "abcd", 13),              // DATA before SETTINGS
-        preface + settings + std::string("\0\0\x04\0\0\0\0\0\x01" "abcd", 13),   // DATA on an idle stream
+        preface + std::string("\0\0\x04\0\0\0\0\0\x01"
+                              "abcd",
+                              13),  // DATA before SETTINGS
+        preface + settings +
+            std::string("\0\0\x04\0\0\0\0\0\x01"
+                        "abcd",
+                        13),                                                     // DATA on an idle stream
         preface + settings + std::string("\xff\xff\xff\x01\x04\0\0\0\x01", 9),   // a frame past our limit
         preface + settings + std::string("\0\0\x01\x01\x04\0\0\0\x02\x82", 10),  // an even stream id
     };

@@ -20,7 +20,8 @@ Task<std::string> ClientExchange::body(std::size_t limit) {
     size += n;
     if (size > limit) {
       close();
-      co_return fail(ErrorCode::too_large, "http", "the response body is larger than " + std::to_string(limit) + " bytes");
+      co_return fail(ErrorCode::too_large, "http",
+                     "the response body is larger than " + std::to_string(limit) + " bytes");
     }
     if (n == 0) break;
   }
@@ -55,17 +56,27 @@ using Interim = std::function<void(const ResponseHead&)>;
 
 class Http1ClientExchange final : public ClientExchange {
  public:
-  Http1ClientExchange(std::shared_ptr<Http1Connection> keep, Stream& stream, http1::Input& input, bool& busy, bool& usable,
-                      StreamPtr& owner, std::string method, BodyKind kind, Interim interim)
-      : keep_(std::move(keep)), stream_(stream), input_(input), busy_(busy), usable_(usable), owner_(owner),
-        method_(std::move(method)), kind_(kind), interim_(std::move(interim)), sent_(kind == BodyKind::none) {
+  Http1ClientExchange(std::shared_ptr<Http1Connection> keep, Stream& stream, http1::Input& input, bool& busy,
+                      bool& usable, StreamPtr& owner, std::string method, BodyKind kind, Interim interim)
+      : keep_(std::move(keep)),
+        stream_(stream),
+        input_(input),
+        busy_(busy),
+        usable_(usable),
+        owner_(owner),
+        method_(std::move(method)),
+        kind_(kind),
+        interim_(std::move(interim)),
+        sent_(kind == BodyKind::none) {
     busy_ = true;
     usable_ = false;
   }
   ~Http1ClientExchange() override {
     if (tunnelled_) return;
-    if (answered_ && sent_ && keep_alive_ && input_.complete()) usable_ = true;
-    else stream_.close();
+    if (answered_ && sent_ && keep_alive_ && input_.complete())
+      usable_ = true;
+    else
+      stream_.close();
     busy_ = false;
     if (on_done) on_done(usable_);
   }
@@ -93,7 +104,9 @@ class Http1ClientExchange final : public ClientExchange {
     for (std::size_t interims = 0;; ++interims) {
       if (interims > limits::kInterim) co_return fail(ErrorCode::too_large, "http", "too many interim responses");
       CAIRN_CO_TRY(const bool more, co_await input_.wait());
-      if (!more) co_return fail(ErrorCode::unavailable, stream_.peer().text(), "the server closed the connection without an answer");
+      if (!more)
+        co_return fail(ErrorCode::unavailable, stream_.peer().text(),
+                       "the server closed the connection without an answer");
       heard_ = true;
       CAIRN_CO_TRY(const std::string_view text, co_await input_.head(limits::kHeadBytes));
       CAIRN_CO_TRY(http1::ResponseMessage message, http1::parse_response(text, method_));
@@ -161,8 +174,8 @@ Task<ClientExchangePtr> Http1Connection::start(const RequestHead& head, BodyKind
   Headers extra;
   if (kind == BodyKind::chunked) extra.add("Transfer-Encoding", "chunked");
   CAIRN_CO_TRY(const std::string text, http1::format_request(head, extra));
-  auto exchange = std::make_unique<Http1ClientExchange>(nullptr, *s.stream, s.input, s.busy, s.usable, s.stream, head.method,
-                                                        kind, std::move(interim));
+  auto exchange = std::make_unique<Http1ClientExchange>(nullptr, *s.stream, s.input, s.busy, s.usable, s.stream,
+                                                        head.method, kind, std::move(interim));
   ++s.exchanges;
   CAIRN_CO_CHECK(co_await s.stream->write(text));
   co_return exchange;
@@ -216,7 +229,8 @@ struct HttpClient::State {
       if (list[i].loop != loop) continue;
       Idle found = std::move(list[i]);
       list.erase(list.begin() + static_cast<std::ptrdiff_t>(i));
-      if (found.since >= oldest && found.connection->reusable() && of(found.connection).quiet()) return found.connection;
+      if (found.since >= oldest && found.connection->reusable() && of(found.connection).quiet())
+        return found.connection;
     }
     return nullptr;
   }
@@ -291,7 +305,8 @@ Task<StreamPtr> through_proxy(StreamPtr stream, const Url& url, Clock::time_poin
   exchange->set_deadline(until(end));
   CAIRN_CO_TRY(const ResponseHead answer, co_await exchange->head());
   if (answer.status / 100 != 2)
-    co_return fail(ErrorCode::unavailable, url.authority(), "the proxy answered CONNECT with " + std::to_string(answer.status));
+    co_return fail(ErrorCode::unavailable, url.authority(),
+                   "the proxy answered CONNECT with " + std::to_string(answer.status));
   exchange->set_deadline(std::nullopt);
   co_return co_await exchange->tunnel();
 }
@@ -302,7 +317,9 @@ bool idempotent(std::string_view method) {
 
 }  // namespace
 
-HttpClient::HttpClient(ClientOptions options) : state_(std::make_shared<State>()) { state_->options = std::move(options); }
+HttpClient::HttpClient(ClientOptions options) : state_(std::make_shared<State>()) {
+  state_->options = std::move(options);
+}
 HttpClient::~HttpClient() = default;
 
 void HttpClient::close_idle() { state_->clear(); }
@@ -324,7 +341,8 @@ struct HttpClient::Attempt {
   Clock::time_point end;
 
   std::string key() const {
-    return url.scheme + "://" + (url.scheme == "http+unix" ? url.host : url.authority()) + (proxy ? "|" + proxy->authority() : "");
+    return url.scheme + "://" + (url.scheme == "http+unix" ? url.host : url.authority()) +
+           (proxy ? "|" + proxy->authority() : "");
   }
 
   Task<State::Connection> dial() const {
@@ -372,7 +390,8 @@ struct HttpClient::Attempt {
     auto exchange = std::make_unique<Http1ClientExchange>(connection, *c.stream, c.input, c.busy, c.usable, c.stream,
                                                           out.method, BodyKind::none, Interim{});
     ++c.exchanges;
-    exchange->on_done = [pool = state, name = key(), link = std::weak_ptr(connection), loop = c.stream->loop()](bool usable) {
+    exchange->on_done = [pool = state, name = key(), link = std::weak_ptr(connection),
+                         loop = c.stream->loop()](bool usable) {
       if (auto alive = link.lock(); alive && usable) pool->give(name, std::move(alive), loop);
     };
     exchange->set_deadline(until(end));
@@ -395,7 +414,8 @@ struct HttpClient::Attempt {
     if (auto pooled = state->take(key(), loop)) {
       bool heard = false;
       auto result = co_await exchange_on(std::move(pooled), heard);
-      if (result || heard || result.error().code != ErrorCode::unavailable || !idempotent(request.method)) co_return result;
+      if (result || heard || result.error().code != ErrorCode::unavailable || !idempotent(request.method))
+        co_return result;
     }
     CAIRN_CO_TRY(auto fresh, co_await dial());
     bool heard = false;
@@ -435,11 +455,13 @@ Task<HttpClient::Open> HttpClient::open(ClientRequest request) {
     auto result = co_await attempt.run();
     if (!result) {
       if (result.error().code == ErrorCode::timed_out)
-        co_return fail(ErrorCode::timed_out, url.authority(), "no answer within " + std::to_string(limit.count()) + " ms");
+        co_return fail(ErrorCode::timed_out, url.authority(),
+                       "no answer within " + std::to_string(limit.count()) + " ms");
       co_return result;
     }
     const auto next = redirection(url, result->head);
-    const bool follow = next && followed < state->options.max_redirects && (request.method == "GET" || request.method == "HEAD");
+    const bool follow =
+        next && followed < state->options.max_redirects && (request.method == "GET" || request.method == "HEAD");
     if (!follow) {
       result->exchange->set_deadline(std::nullopt);
       co_return result;

@@ -48,7 +48,8 @@ class Http1Connection {
   Http1Connection& operator=(const Http1Connection&) = delete;
 
   // Sends the head: origin form, or absolute form if head.absolute_form. Host is taken from head.authority unless
-  // the headers have one. `interim`, if given, is called for 1xx heads (but 101). The connection must outlive the exchange.
+  // the headers have one. `interim`, if given, is called for 1xx heads (but 101). The connection must outlive the
+  // exchange.
   [[nodiscard]] Task<ClientExchangePtr> start(const RequestHead& head, BodyKind body,
                                               std::function<void(const ResponseHead&)> interim = {});
   [[nodiscard]] bool reusable() const;  // idle, and the last exchange left it clean
@@ -71,7 +72,7 @@ struct ClientOptions {
   Milliseconds timeout = limits::kRequestTimeout;  // send(): everything; open(): until the response head
   std::size_t max_body = limits::kResponseBody;
   std::size_t idle_per_host = limits::kIdlePerHost;
-  unsigned max_redirects = 0;                  // followed for GET and HEAD, same scheme or better, same host only
+  unsigned max_redirects = 0;  // followed for GET and HEAD, same scheme or better, same host only
 };
 
 struct ClientRequest {
@@ -79,12 +80,12 @@ struct ClientRequest {
   std::string url = {};
   Headers headers = {};
   std::string body = {};
-  std::optional<Milliseconds> timeout = {};    // instead of ClientOptions::timeout
+  std::optional<Milliseconds> timeout = {};  // instead of ClientOptions::timeout
   std::optional<std::size_t> max_body = {};
 };
 
-// Any thread, within the life of the runtime: a connection is only reused on the loop that made it. Retries nothing but an idempotent request, once,
-// that met a pooled connection which the server had closed before it said a byte.
+// Any thread, within the life of the runtime: a connection is only reused on the loop that made it. Retries nothing but
+// an idempotent request, once, that met a pooled connection which the server had closed before it said a byte.
 class HttpClient {
  public:
   explicit HttpClient(ClientOptions options = {});

@@ -15,7 +15,8 @@ namespace {
 using namespace std::chrono_literals;
 
 // A peer that answers each connection with fixed bytes once it has seen a request head, then closes or stays.
-Result<> with_peer(std::vector<std::string> answers, bool close_after, std::function<Task<>(Endpoint, std::size_t& connections)> test) {
+Result<> with_peer(std::vector<std::string> answers, bool close_after,
+                   std::function<Task<>(Endpoint, std::size_t& connections)> test) {
   return run_task([&](Runtime&) -> Task<> {
     const Executor loop = co_await this_loop();
     CAIRN_CO_TRY(auto listener, Listener::listen(loop, Endpoint::tcp("127.0.0.1", 0)));
@@ -35,7 +36,8 @@ Result<> with_peer(std::vector<std::string> answers, bool close_after, std::func
         if (close) co_return Result<>{};
       }
     };
-    const auto accept = [](Listener& l, TaskGroup& g, std::size_t& count, std::vector<std::string>& left, bool close, const auto& fn) -> Task<> {
+    const auto accept = [](Listener& l, TaskGroup& g, std::size_t& count, std::vector<std::string>& left, bool close,
+                           const auto& fn) -> Task<> {
       for (;;) {
         CAIRN_CO_TRY(StreamPtr stream, co_await l.accept());
         ++count;
@@ -57,7 +59,8 @@ TEST(HttpClient, ReadsEveryFraming) {
   const std::vector<std::string> answers = {
       "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;x\r\nab\r\n1\r\nc\r\n0\r\nT: 1\r\n\r\n",
-      "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200\r\nContent-Length: 3\r\n\r\nabc",
+      "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200\r\nContent-Length: "
+      "3\r\n\r\nabc",
       "HTTP/1.1 204 No Content\r\nContent-Length: 3\r\n\r\n",  // no body whatever it says
   };
   const auto result = with_peer(answers, false, [](Endpoint at, std::size_t& connections) -> Task<> {
@@ -73,24 +76,31 @@ TEST(HttpClient, ReadsEveryFraming) {
     co_return Result<>{};
   });
   EXPECT_TRUE(result) << result.error().text();
-  const auto closing = with_peer({"HTTP/1.0 200 OK\r\n\r\nuntil the end"}, true, [](Endpoint at, std::size_t&) -> Task<> {
-    HttpClient client;
-    CAIRN_CO_TRY(const Response r, co_await fetch(client, at));
-    EXPECT_EQ(r.body, "until the end");
-    co_return Result<>{};
-  });
+  const auto closing =
+      with_peer({"HTTP/1.0 200 OK\r\n\r\nuntil the end"}, true, [](Endpoint at, std::size_t&) -> Task<> {
+        HttpClient client;
+        CAIRN_CO_TRY(const Response r, co_await fetch(client, at));
+        EXPECT_EQ(r.body, "until the end");
+        co_return Result<>{};
+      });
   EXPECT_TRUE(closing) << closing.error().text();
 }
 
 TEST(HttpClient, RefusesMalformedAnswers) {
-  std::vector<std::string> answers = {
-      "HTTP/2 200 OK\r\n\r\n", "HTTP/1.1 2000 OK\r\n\r\n", "HTTP/1.1 20 OK\r\n\r\n", "ICY 200 OK\r\n\r\n",
-      "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc", "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
-      "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc",
-      "HTTP/1.1 200 OK\r\nA: b\n\r\n", "HTTP/1.1 200 OK\r\n folded\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
-      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n\r\n",
-      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n fff\r\n\r\n",
-      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n\r\n"};
+  std::vector<std::string> answers = {"HTTP/2 200 OK\r\n\r\n",
+                                      "HTTP/1.1 2000 OK\r\n\r\n",
+                                      "HTTP/1.1 20 OK\r\n\r\n",
+                                      "ICY 200 OK\r\n\r\n",
+                                      "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+                                      "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+                                      "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc",
+                                      "HTTP/1.1 200 OK\r\nA: b\n\r\n",
+                                      "HTTP/1.1 200 OK\r\n folded\r\n\r\n",
+                                      "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
+                                      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+                                      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n\r\n",
+                                      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n fff\r\n\r\n",
+                                      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n\r\n"};
   const std::size_t count = answers.size();
   const auto result = with_peer(std::move(answers), true, [&](Endpoint at, std::size_t&) -> Task<> {
     for (std::size_t i = 0; i < count; ++i) {
@@ -129,17 +139,20 @@ TEST(HttpClient, BoundsTimeAndSize) {
   const auto sized = with_peer({ten, ten}, false, [](Endpoint at, std::size_t&) -> Task<> {
     HttpClient client;
     EXPECT_TRUE(co_await client.send({.url = "http://" + at.text() + "/", .max_body = 10}));
-    EXPECT_EQ((co_await client.send({.url = "http://" + at.text() + "/", .max_body = 9})).error().code, ErrorCode::too_large);
+    EXPECT_EQ((co_await client.send({.url = "http://" + at.text() + "/", .max_body = 9})).error().code,
+              ErrorCode::too_large);
     co_return Result<>{};
   });
   EXPECT_TRUE(sized) << sized.error().text();
-  const auto head = with_peer({"HTTP/1.1 200 OK\r\nA: " + std::string(limits::kHeadBytes, 'a') + "\r\n\r\n"}, false, [](Endpoint at, std::size_t&) -> Task<> {
-    HttpClient client;
-    EXPECT_EQ((co_await fetch(client, at)).error().code, ErrorCode::too_large);
-    EXPECT_EQ((co_await client.get("http://127.0.0.1:1/")).error().code, ErrorCode::unavailable);
-    EXPECT_EQ((co_await client.get("nonsense")).error().code, ErrorCode::malformed);
-    co_return Result<>{};
-  });
+  const auto head =
+      with_peer({"HTTP/1.1 200 OK\r\nA: " + std::string(limits::kHeadBytes, 'a') + "\r\n\r\n"}, false,
+                [](Endpoint at, std::size_t&) -> Task<> {
+                  HttpClient client;
+                  EXPECT_EQ((co_await fetch(client, at)).error().code, ErrorCode::too_large);
+                  EXPECT_EQ((co_await client.get("http://127.0.0.1:1/")).error().code, ErrorCode::unavailable);
+                  EXPECT_EQ((co_await client.get("nonsense")).error().code, ErrorCode::malformed);
+                  co_return Result<>{};
+                });
   EXPECT_TRUE(head) << head.error().text();
 }
 
@@ -168,7 +181,8 @@ Router service() {
     co_return co_await e.end();
   });
   router.add("GET", "/form", responder([](Exchange& e) -> Task<Response> {
-               co_return Response::text(200, e.request().absolute_form ? "absolute " + e.request().authority : "origin");
+               co_return Response::text(200,
+                                        e.request().absolute_form ? "absolute " + e.request().authority : "origin");
              }));
   return router;
 }
@@ -213,7 +227,8 @@ TEST(HttpClient, GoesThroughAProxy) {
     {
       HttpClient client({.proxy = "http://" + at.text()});
       EXPECT_EQ((co_await client.get("http://somewhere.test:81/form"))->body, "absolute somewhere.test:81");
-      EXPECT_EQ((co_await client.get("https://somewhere.test/form")).error().code, ErrorCode::unavailable);  // it refuses CONNECT
+      EXPECT_EQ((co_await client.get("https://somewhere.test/form")).error().code,
+                ErrorCode::unavailable);  // it refuses CONNECT
     }
     co_return co_await proxy.stop(100ms);
   });

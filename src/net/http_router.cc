@@ -18,7 +18,9 @@ std::vector<std::string> split(std::string_view path) {
   }
 }
 
-bool is_parameter(std::string_view segment) { return segment.size() > 2 && segment.front() == '{' && segment.back() == '}'; }
+bool is_parameter(std::string_view segment) {
+  return segment.size() > 2 && segment.front() == '{' && segment.back() == '}';
+}
 bool is_rest(std::string_view segment) { return is_parameter(segment) && segment[segment.size() - 2] == '*'; }
 
 // Each segment decoded once; nothing where a decoded segment could be taken for structure.
@@ -27,7 +29,8 @@ std::optional<std::vector<std::string>> decoded_segments(std::string_view path) 
   auto segments = split(path);
   for (std::string& s : segments) {
     auto plain = percent_decode(s);
-    if (!plain || *plain == "." || *plain == ".." || plain->find('/') != std::string::npos || plain->find('\0') != std::string::npos)
+    if (!plain || *plain == "." || *plain == ".." || plain->find('/') != std::string::npos ||
+        plain->find('\0') != std::string::npos)
       return std::nullopt;
     s = std::move(*plain);
   }
@@ -96,8 +99,10 @@ Task<> Router::operator()(Exchange& exchange) const {
   std::string allowed;
   for (const Route& route : routes_) {
     if (!path || !matches(route.segments, *path)) continue;
-    if (!serves(route)) (allowed += allowed.empty() ? "" : ", ") += route.method;
-    else if (best == nullptr || more_specific(route.segments, best->segments)) best = &route;
+    if (!serves(route))
+      (allowed += allowed.empty() ? "" : ", ") += route.method;
+    else if (best == nullptr || more_specific(route.segments, best->segments))
+      best = &route;
   }
   if (best != nullptr) {
     bind(best->segments, *path, exchange);

@@ -125,7 +125,8 @@ class Http1Exchange final : public Exchange {
     ResponseHead head{response.status, std::move(response.headers)};
     const bool bodyless = has_no_body(head.status), swallowed = request_.head.method == "HEAD";
     head.headers.remove("transfer-encoding");
-    if (bodyless) head.headers.remove("content-length");
+    if (bodyless)
+      head.headers.remove("content-length");
     else if (!swallowed || !response.body.empty() || !head.headers.has("content-length"))
       head.headers.set("Content-Length", std::to_string(response.body.size()));
     CAIRN_CO_TRY(const std::string text, format(head));
@@ -348,7 +349,8 @@ Task<std::expected<http1::Request, http1::Refusal>> next_request(Stream& stream,
   switch (text.error().code) {
     case ErrorCode::malformed: co_return Outcome(std::unexpected(http1::Refusal{400, text.error().message}));
     case ErrorCode::too_large: co_return Outcome(std::unexpected(http1::Refusal{431, text.error().message}));
-    case ErrorCode::timed_out: co_return Outcome(std::unexpected(http1::Refusal{408, "the request head did not come in time"}));
+    case ErrorCode::timed_out:
+      co_return Outcome(std::unexpected(http1::Refusal{408, "the request head did not come in time"}));
     default: co_return fail(text.error());
   }
 }

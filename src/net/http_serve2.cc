@@ -39,7 +39,8 @@ class Http2Exchange final : public Exchange {
 
   Task<> respond(Response response) override {
     const bool bodyless = has_no_body(response.status), swallowed = request().method == "HEAD";
-    if (bodyless) response.headers.remove("content-length");
+    if (bodyless)
+      response.headers.remove("content-length");
     else if (!swallowed || !response.body.empty() || !response.headers.has("content-length"))
       response.headers.set("Content-Length", std::to_string(response.body.size()));
     const bool empty = bodyless || swallowed || response.body.empty();
@@ -57,7 +58,8 @@ class Http2Exchange final : public Exchange {
   }
 
   Task<> write(ByteView bytes) override {
-    if (!started_ || ended_ || tunnelled_) co_return fail(ErrorCode::internal, "http", "write() outside of begin() and end()");
+    if (!started_ || ended_ || tunnelled_)
+      co_return fail(ErrorCode::internal, "http", "write() outside of begin() and end()");
     if (swallow_ || bytes.empty()) co_return Result<>{};
     co_return co_await send(bytes);
   }

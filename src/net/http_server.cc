@@ -59,8 +59,10 @@ std::string json_text(std::string_view text) {
   for (const char c : safe) {
     const auto u = static_cast<unsigned char>(c);
     if (c == '"' || c == '\\') out += '\\';
-    if (u >= ' ') out += c;
-    else (out += "\\u00").append({kHex[u >> 4], kHex[u & 15]});
+    if (u >= ' ')
+      out += c;
+    else
+      (out += "\\u00").append({kHex[u >> 4], kHex[u & 15]});
   }
   return out + "\"";
 }
@@ -163,9 +165,12 @@ Result<Endpoint> HttpServer::listen(const Endpoint& endpoint, std::shared_ptr<co
     }
     co_return co_await serve_connection(std::move(stream), state.handler, state.options, &drain);
   };
-  return state_->acceptor.listen(endpoint, [state = state_.get(), tls](StreamPtr stream, Drain& drain) {
-    return serve(tls, *state, std::move(stream), drain);
-  }, options);
+  return state_->acceptor.listen(
+      endpoint,
+      [state = state_.get(), tls](StreamPtr stream, Drain& drain) {
+        return serve(tls, *state, std::move(stream), drain);
+      },
+      options);
 }
 
 }  // namespace cairn::net

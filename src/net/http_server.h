@@ -26,13 +26,13 @@ class Exchange {
   [[nodiscard]] virtual const RequestHead& request() const = 0;
   [[nodiscard]] virtual const Endpoint& peer() const = 0;
   [[nodiscard]] virtual const Stream& connection() const = 0;  // the transport, for credentials and socket options
-  [[nodiscard]] virtual const TlsInfo* tls() const = 0;         // nullptr on clear text
+  [[nodiscard]] virtual const TlsInfo* tls() const = 0;        // nullptr on clear text
   // Path parameters, decoded, filled by the Router.
   [[nodiscard]] const std::string& parameter(std::string_view name) const;  // empty if there is none
 
   // The request body. "100 Continue" is sent at the first of these calls when the client waits for it.
   [[nodiscard]] virtual Task<std::size_t> read_some(std::span<std::uint8_t> into) = 0;  // 0: complete
-  [[nodiscard]] Task<std::string> body();                    // whole; too_large past the server's max_body
+  [[nodiscard]] Task<std::string> body();  // whole; too_large past the server's max_body
   [[nodiscard]] Task<std::string> body(std::size_t limit);
   [[nodiscard]] virtual const Headers& trailers() const = 0;  // after the body's end
 

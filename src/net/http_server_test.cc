@@ -85,14 +85,17 @@ TEST(HttpServer, AnswersHeadersAndErrorsExactly) {
       {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na", "HTTP/1.1 400 "},
       {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1, 1\r\n\r\na", "HTTP/1.1 400 "},
       {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +1\r\n\r\na", "HTTP/1.1 400 "},
-      {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 400 "},
+      {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+       "HTTP/1.1 400 "},
       {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 501 "},
       {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 501 "},
       {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n", "HTTP/1.1 400 "},
       {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n", "HTTP/1.1 400 "},
-      {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nT: v\r\n\r\n", "HTTP/1.1 200 "},
+      {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nT: v\r\n\r\n",
+       "HTTP/1.1 200 "},
       {"POST / HTTP/1.1\r\nHost: x\r\nExpect: magic\r\nContent-Length: 1\r\n\r\na", "HTTP/1.1 417 "},
-      {"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\na", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 "},
+      {"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\na",
+       "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 "},
       {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n", "HTTP/1.1 413 "},
       {"GET /" + std::string(limits::kTarget - 1, 'a') + " HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 "},
       {"GET /" + std::string(limits::kTarget, 'a') + " HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 414 "},
@@ -113,10 +116,13 @@ Router routes() {
   Router router;
   router.add("GET", "/hello", responder([](Exchange&) -> Task<Response> { co_return Response::text(200, "hello"); }));
   router.add("GET", "/r/{repository}/{type}/{tag}", responder([](Exchange& e) -> Task<Response> {
-               co_return Response::text(200, e.parameter("repository") + "|" + e.parameter("type") + "|" + e.parameter("tag"));
+               co_return Response::text(
+                   200, e.parameter("repository") + "|" + e.parameter("type") + "|" + e.parameter("tag"));
              }));
-  router.add("GET", "/r/fixed/{type}/{tag}", responder([](Exchange&) -> Task<Response> { co_return Response::text(200, "fixed"); }));
-  router.add("*", "/rest/{path*}", responder([](Exchange& e) -> Task<Response> { co_return Response::text(200, e.parameter("path")); }));
+  router.add("GET", "/r/fixed/{type}/{tag}",
+             responder([](Exchange&) -> Task<Response> { co_return Response::text(200, "fixed"); }));
+  router.add("*", "/rest/{path*}",
+             responder([](Exchange& e) -> Task<Response> { co_return Response::text(200, e.parameter("path")); }));
   router.add("POST", "/echo", [](Exchange& e) -> Task<> {
     CAIRN_CO_CHECK(co_await e.begin({200, {}}));
     std::array<std::uint8_t, 1000> buffer;
@@ -163,11 +169,22 @@ TEST(Router, FindsTheMostSpecificRoute) {
     struct Case {
       std::string target, answer;
     };
-    const std::vector<Case> cases = {
-        {"/hello", "hello"},          {"/hello?x=/y", "hello"},      {"/hell%6f", "hello"},       {"/r/a/b%20c/d", "a|b c|d"},
-        {"/r/fixed/x/y", "fixed"},    {"/rest/a/b/c", "a/b/c"},      {"/rest/", ""},              {"/hello/", "not found"},
-        {"/r/a/b", "not found"},      {"/r/a/b/c/d", "not found"},   {"/r/a//c", "not found"},    {"/r/a/%2e%2e/c", "not found"},
-        {"/r/a/../c", "not found"},   {"/r/a/x%2Fy/c", "not found"}, {"/r/a/x%00/c", "not found"}, {"/r/a/%zz/c", "not found"}};
+    const std::vector<Case> cases = {{"/hello", "hello"},
+                                     {"/hello?x=/y", "hello"},
+                                     {"/hell%6f", "hello"},
+                                     {"/r/a/b%20c/d", "a|b c|d"},
+                                     {"/r/fixed/x/y", "fixed"},
+                                     {"/rest/a/b/c", "a/b/c"},
+                                     {"/rest/", ""},
+                                     {"/hello/", "not found"},
+                                     {"/r/a/b", "not found"},
+                                     {"/r/a/b/c/d", "not found"},
+                                     {"/r/a//c", "not found"},
+                                     {"/r/a/%2e%2e/c", "not found"},
+                                     {"/r/a/../c", "not found"},
+                                     {"/r/a/x%2Fy/c", "not found"},
+                                     {"/r/a/x%00/c", "not found"},
+                                     {"/r/a/%zz/c", "not found"}};
     HttpClient client;
     for (const Case& c : cases) {
       CAIRN_CO_TRY(const std::string answer, co_await raw(at, get(c.target)));
@@ -210,13 +227,17 @@ TEST(HttpServer, PipelinesKeepsAliveAndCloses) {
       for (auto p = text.find(what); p != std::string::npos; p = text.find(what, p + 1)) ++n;
       return n;
     };
-    CAIRN_CO_TRY(const std::string two, co_await raw(at, get("/hello") + get("/hello", "Connection: close\r\n") + get("/hello")));
+    CAIRN_CO_TRY(const std::string two,
+                 co_await raw(at, get("/hello") + get("/hello", "Connection: close\r\n") + get("/hello")));
     EXPECT_EQ(count(two, "HTTP/1.1 200 OK"), 2U);
-    CAIRN_CO_TRY(const std::string three, co_await raw(at, get("/hello") + get("/hello") + get("/hello") + get("/hello")));
+    CAIRN_CO_TRY(const std::string three,
+                 co_await raw(at, get("/hello") + get("/hello") + get("/hello") + get("/hello")));
     EXPECT_EQ(count(three, "HTTP/1.1 200 OK"), 3U);  // max_requests
     EXPECT_EQ(count(three, "Connection: close"), 1U);
     // A body that the handler did not read does not become the next request.
-    CAIRN_CO_TRY(const std::string body, co_await raw(at, "GET /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nGET /fail" + get("/none")));
+    CAIRN_CO_TRY(
+        const std::string body,
+        co_await raw(at, "GET /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nGET /fail" + get("/none")));
     EXPECT_EQ(count(body, "HTTP/1.1 "), 2U);
     EXPECT_EQ(count(body, "HTTP/1.1 204"), 1U);
     co_return Result<>{};
@@ -361,11 +382,13 @@ TEST(HttpServer, TunnelsAfterConnectAndUpgrade) {
     }
   };
   const auto result = with_server(tunnel, {}, [](Runtime&, Endpoint at) -> Task<> {
-    CAIRN_CO_TRY(const std::string connected, co_await raw(at, "CONNECT a.b:443 HTTP/1.1\r\nHost: a.b:443\r\n\r\nat once"));
+    CAIRN_CO_TRY(const std::string connected,
+                 co_await raw(at, "CONNECT a.b:443 HTTP/1.1\r\nHost: a.b:443\r\n\r\nat once"));
     EXPECT_TRUE(connected.starts_with("HTTP/1.1 200 OK\r\n"));
     EXPECT_TRUE(connected.ends_with("\r\n\r\nat once")) << connected;
     EXPECT_EQ(connected.find("Content-Length"), std::string::npos);
-    CAIRN_CO_TRY(const std::string upgraded, co_await raw(at, get("/", "Upgrade: echo\r\nConnection: Upgrade\r\n") + "raw"));
+    CAIRN_CO_TRY(const std::string upgraded,
+                 co_await raw(at, get("/", "Upgrade: echo\r\nConnection: Upgrade\r\n") + "raw"));
     EXPECT_TRUE(upgraded.starts_with("HTTP/1.1 101 Switching Protocols\r\n"));
     EXPECT_TRUE(upgraded.ends_with("\r\n\r\nraw"));
     EXPECT_TRUE(status_line(co_await raw(at, get("/"))).starts_with("HTTP/1.1 400 "));  // 101 without being asked
@@ -410,12 +433,25 @@ TEST(HttpServer, SpeaksWithCurl) {
     for (const char* version : {"--http1.1", "--http2-prior-knowledge", "--http1.0"}) {
       const std::string curl = std::string("curl -sS --max-time 10 ") + version + " ";
       EXPECT_EQ((co_await shell(runtime, curl + base + "/hello")).value(), "hello") << version;
-      EXPECT_EQ((co_await shell(runtime, curl + base + "/hello " + base + "/r/a/b/c")).value(), "helloa|b|c") << version;
-      EXPECT_EQ((co_await shell(runtime, curl + "-o /dev/null -w '%{http_code} %{size_download}' " + base + "/bytes/3000000")).value(), "200 3000000") << version;
-      EXPECT_EQ((co_await shell(runtime, "head -c 2000000 /dev/zero | " + curl + "--data-binary @- " + base + "/echo | wc -c")).value(), "2000000\n") << version;
-      EXPECT_EQ((co_await shell(runtime, curl + "-o /dev/null -w '%{http_code}' " + base + "/fail")).value(), "409") << version;
-      EXPECT_EQ((co_await shell(runtime, curl + "-I -o /dev/null -w '%{http_code}' " + base + "/hello")).value(), "200") << version;
-      EXPECT_EQ((co_await shell(runtime, curl + "-X DELETE -o /dev/null -w '%{http_code}' " + base + "/hello")).value(), "405") << version;
+      EXPECT_EQ((co_await shell(runtime, curl + base + "/hello " + base + "/r/a/b/c")).value(), "helloa|b|c")
+          << version;
+      EXPECT_EQ(
+          (co_await shell(runtime, curl + "-o /dev/null -w '%{http_code} %{size_download}' " + base + "/bytes/3000000"))
+              .value(),
+          "200 3000000")
+          << version;
+      EXPECT_EQ((co_await shell(runtime,
+                                "head -c 2000000 /dev/zero | " + curl + "--data-binary @- " + base + "/echo | wc -c"))
+                    .value(),
+                "2000000\n")
+          << version;
+      EXPECT_EQ((co_await shell(runtime, curl + "-o /dev/null -w '%{http_code}' " + base + "/fail")).value(), "409")
+          << version;
+      EXPECT_EQ((co_await shell(runtime, curl + "-I -o /dev/null -w '%{http_code}' " + base + "/hello")).value(), "200")
+          << version;
+      EXPECT_EQ((co_await shell(runtime, curl + "-X DELETE -o /dev/null -w '%{http_code}' " + base + "/hello")).value(),
+                "405")
+          << version;
     }
     co_return Result<>{};
   });
@@ -428,7 +464,8 @@ TEST(HttpServer, TwoProtocolsOneHandlerSameAnswers) {
     const auto session = Http2Session::client(std::move(stream));
     TaskGroup group(co_await this_loop());
     group.spawn(session->run(), "client");
-    const auto ask = [](Http2Session& s, std::string method, std::string target, std::string body, ResponseHead& head) -> Task<std::string> {
+    const auto ask = [](Http2Session& s, std::string method, std::string target, std::string body,
+                        ResponseHead& head) -> Task<std::string> {
       RequestHead request;
       request.method = std::move(method);
       request.scheme = "http";

@@ -37,8 +37,9 @@ TEST(Url, ParsesAndFormats) {
     EXPECT_EQ(url->text(), c.out);
     EXPECT_EQ(Url::parse(url->text()).value(), *url);
   }
-  for (const char* bad : {"", "a", "ftp://a", "http://", "http:///x", "http://a:0/", "http://a:65536/", "http://a:b/", "http://u:p@a/",
-                          "http://a b/", "http://a/\n", "http://[::1/", "http://a\\b/", "http://a:/", "http+unix://run/x", "http://%41/"})
+  for (const char* bad :
+       {"", "a", "ftp://a", "http://", "http:///x", "http://a:0/", "http://a:65536/", "http://a:b/", "http://u:p@a/",
+        "http://a b/", "http://a/\n", "http://[::1/", "http://a\\b/", "http://a:/", "http+unix://run/x", "http://%41/"})
     EXPECT_FALSE(Url::parse(bad)) << bad;
   EXPECT_TRUE(Url::parse("http://a/" + std::string(limits::kUrl - 9, 'x')));
   EXPECT_FALSE(Url::parse("http://a/" + std::string(limits::kUrl - 8, 'x')));
@@ -78,7 +79,8 @@ TEST(Dates, AreThoseOfTheRfc) {
   const Time t = from_civil(1994, 11, 6, 8, 49, 37);
   EXPECT_EQ(http_date(t), "Sun, 06 Nov 1994 08:49:37 GMT");
   EXPECT_EQ(parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").value(), t);
-  for (const char* bad : {"", "Mon, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:61 GMT", "Sun, 06-Nov-94 08:49:37 GMT"})
+  for (const char* bad :
+       {"", "Mon, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:61 GMT", "Sun, 06-Nov-94 08:49:37 GMT"})
     EXPECT_FALSE(parse_http_date(bad)) << bad;
 }
 
@@ -86,12 +88,13 @@ TEST(CookieJar, KeepsToHostPathTimeAndSecurity) {
   const Time now{1'000'000'000};
   const Url here = Url::parse("http://kbs:8080/kbs/v0/auth").value();
   CookieJar jar;
-  jar.store(here, {{"Set-Cookie", "kbs-session-id=abc; Expires=Sun, 09 Sep 2001 02:46:40 GMT"},
-                   {"Set-Cookie", "deep=1; Path=/kbs/v0/resource"},
-                   {"Set-Cookie", "foreign=1; Domain=evil"},
-                   {"Set-Cookie", "s=1; Secure"},
-                   {"Set-Cookie", "old=1; Max-Age=0"},
-                   {"Set-Cookie", "bad name=1"}},
+  jar.store(here,
+            {{"Set-Cookie", "kbs-session-id=abc; Expires=Sun, 09 Sep 2001 02:46:40 GMT"},
+             {"Set-Cookie", "deep=1; Path=/kbs/v0/resource"},
+             {"Set-Cookie", "foreign=1; Domain=evil"},
+             {"Set-Cookie", "s=1; Secure"},
+             {"Set-Cookie", "old=1; Max-Age=0"},
+             {"Set-Cookie", "bad name=1"}},
             now);
   EXPECT_EQ(jar.size(), 2U);
   EXPECT_EQ(jar.header(Url::parse("http://kbs:8080/kbs/v0/attest").value(), now), "kbs-session-id=abc");

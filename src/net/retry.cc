@@ -15,7 +15,8 @@ Milliseconds pause_after(const RetryPolicy& policy, unsigned failure) {
   const double exponent = std::min(failure == 0 ? 0U : failure - 1, 64U);
   const double plain = std::min(static_cast<double>(policy.first.count()) * std::pow(policy.factor, exponent),
                                 static_cast<double>(policy.most.count()));
-  const double scale = policy.jitter <= 0 ? 1.0 : std::uniform_real_distribution(1 - policy.jitter, 1 + policy.jitter)(random);
+  const double scale =
+      policy.jitter <= 0 ? 1.0 : std::uniform_real_distribution(1 - policy.jitter, 1 + policy.jitter)(random);
   return Milliseconds(static_cast<std::int64_t>(plain * scale));
 }
 

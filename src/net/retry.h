@@ -8,11 +8,11 @@
 namespace cairn::net {
 
 struct RetryPolicy {
-  unsigned attempts = 5;           // all together
-  Milliseconds first{200};         // pause after the first failure
-  double factor = 2.0;             // growth of the pauses
-  Milliseconds most{5000};         // longest pause
-  double jitter = 0.2;             // each pause is scaled by 1 +- jitter
+  unsigned attempts = 5;    // all together
+  Milliseconds first{200};  // pause after the first failure
+  double factor = 2.0;      // growth of the pauses
+  Milliseconds most{5000};  // longest pause
+  double jitter = 0.2;      // each pause is scaled by 1 +- jitter
 };
 
 // Worth trying again: unavailable, timed_out.

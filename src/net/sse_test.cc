@@ -7,11 +7,15 @@ namespace {
 
 TEST(Sse, ParsesTheStandardsExamples) {
   SseParser parser;
-  const auto events = parser.feed("\xEF\xBB\xBF: comment\n\ndata: first\nid: 1\n\ndata:second\nid\n\ndata:  third\n\n"
-                                  "data\n\ndata\ndata\n\nevent: add\r\ndata: 73\r\rretry: 10\rdata: a: b\n\nid: x\n\ndata: cut").value();
-  const std::vector<SseEvent> expected = {
-      {"", "first", "1", {}}, {"", "second", "", {}}, {"", " third", "", {}}, {"", "", "", {}},
-      {"", "\n", "", {}},     {"add", "73", "", {}},  {"", "a: b", "", 10}};
+  const auto events =
+      parser
+          .feed(
+              "\xEF\xBB\xBF: comment\n\ndata: first\nid: 1\n\ndata:second\nid\n\ndata:  third\n\n"
+              "data\n\ndata\ndata\n\nevent: add\r\ndata: 73\r\rretry: 10\rdata: a: b\n\nid: x\n\ndata: cut")
+          .value();
+  const std::vector<SseEvent> expected = {{"", "first", "1", {}}, {"", "second", "", {}}, {"", " third", "", {}},
+                                          {"", "", "", {}},       {"", "\n", "", {}},     {"add", "73", "", {}},
+                                          {"", "a: b", "", 10}};
   EXPECT_EQ(events, expected);
 }
 
@@ -36,8 +40,8 @@ TEST(Sse, AnySplittingGivesTheSameEvents) {
 }
 
 TEST(Sse, WritesWhatItReads) {
-  for (const SseEvent& e : {SseEvent{"", "plain", "", {}}, SseEvent{"name", "two\nlines", "7", 1500U}, SseEvent{"", "", "", {}},
-                            SseEvent{"", " leading\n\ntrailing\n", "", {}}}) {
+  for (const SseEvent& e : {SseEvent{"", "plain", "", {}}, SseEvent{"name", "two\nlines", "7", 1500U},
+                            SseEvent{"", "", "", {}}, SseEvent{"", " leading\n\ntrailing\n", "", {}}}) {
     const auto back = SseParser().feed(format_sse(e)).value();
     ASSERT_EQ(back.size(), 1U);
     EXPECT_EQ(back[0], e);

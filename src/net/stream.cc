@@ -36,10 +36,16 @@ constexpr std::size_t kPieces = 64;    // of one sendmsg
 std::unexpected<Error> socket_error(int number, std::string where, std::string_view action) {
   Error error = errno_error(number, std::move(where), action);
   switch (number) {
-    case ECONNREFUSED: case ECONNRESET: case ECONNABORTED: case EPIPE: case ENETUNREACH: case EHOSTUNREACH:
-    case ENETDOWN: case ENOTCONN: case ENOENT: case EADDRNOTAVAIL:
-      error.code = ErrorCode::unavailable;
-      break;
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case ECONNABORTED:
+    case EPIPE:
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+    case ENETDOWN:
+    case ENOTCONN:
+    case ENOENT:
+    case EADDRNOTAVAIL: error.code = ErrorCode::unavailable; break;
     case ETIMEDOUT: error.code = ErrorCode::timed_out; break;
     default: break;
   }
@@ -103,8 +109,10 @@ class SocketStream final : public Stream {
     boost::system::error_code ec;
     fd_ = fd.get();
     socket_.assign(asio::generic::stream_protocol(family, 0), fd_, ec);
-    if (!ec) fd.release();
-    else fd_ = -1;
+    if (!ec)
+      fd.release();
+    else
+      fd_ = -1;
     socket_.native_non_blocking(true, ec);
   }
   ~SocketStream() override { SocketStream::close(); }
@@ -253,7 +261,8 @@ Result<Endpoint> Endpoint::parse(std::string_view text) {
   }
   std::uint16_t number = 0;
   const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (host.empty() || ec != std::errc() || end != text.data() + text.size()) return bad("an endpoint is written host:port");
+  if (host.empty() || ec != std::errc() || end != text.data() + text.size())
+    return bad("an endpoint is written host:port");
   return tcp(std::string(host), number);
 }
 
@@ -480,9 +489,10 @@ Task<StreamPtr> Listener::accept(std::optional<Executor> loop) {
                     SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (fd) {
       if (s.family != AF_UNIX) prepare_tcp(fd.get(), true);
-      co_return std::make_unique<SocketStream>(loop ? *loop : s.descriptor.get_executor(), std::move(fd),
-                                               address.ss_family == AF_UNIX ? AF_UNIX : static_cast<int>(address.ss_family),
-                                               s.family == AF_UNIX ? s.local : endpoint_of(address));
+      co_return std::make_unique<SocketStream>(
+          loop ? *loop : s.descriptor.get_executor(), std::move(fd),
+          address.ss_family == AF_UNIX ? AF_UNIX : static_cast<int>(address.ss_family),
+          s.family == AF_UNIX ? s.local : endpoint_of(address));
     }
     switch (errno) {
       case EAGAIN: {
@@ -490,12 +500,16 @@ Task<StreamPtr> Listener::accept(std::optional<Executor> loop) {
         if (ec) co_return fail(ErrorCode::cancelled, s.local.text(), "the listener was closed");
         break;
       }
-      case EMFILE: case ENFILE: case ENOBUFS: case ENOMEM:
+      case EMFILE:
+      case ENFILE:
+      case ENOBUFS:
+      case ENOMEM:
         spdlog::warn("{}: cannot accept: {}", s.local.text(), errno_error(errno, {}, "accept").message);
         CAIRN_CO_CHECK(co_await sleep_for(Milliseconds(100)));
         break;
-      case EBADF: case EINVAL: case ENOTSOCK:
-        co_return socket_error(errno, s.local.text(), "accept");
+      case EBADF:
+      case EINVAL:
+      case ENOTSOCK: co_return socket_error(errno, s.local.text(), "accept");
       default: break;  // that connection is gone already; the next
     }
   }

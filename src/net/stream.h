@@ -19,7 +19,7 @@ namespace cairn::net {
 
 // Where a stream leads or a listener listens.
 struct Endpoint {
-  std::string host;            // name or address without brackets; empty for unix sockets
+  std::string host;  // name or address without brackets; empty for unix sockets
   std::uint16_t port = 0;
   std::filesystem::path path;  // unix sockets
 
@@ -56,9 +56,9 @@ class Stream {
   // Abrupt end, both ways; idempotent.
   virtual void close() noexcept = 0;
 
-  // From `duration` on from now, operations under way or begun later end with timed_out, until the deadline is set anew.
-  // A read that timed out lost nothing; after a write that timed out the stream is only good for close(). nullopt takes
-  // the deadline away. Cheap: may be called for every operation.
+  // From `duration` on from now, operations under way or begun later end with timed_out, until the deadline is set
+  // anew. A read that timed out lost nothing; after a write that timed out the stream is only good for close(). nullopt
+  // takes the deadline away. Cheap: may be called for every operation.
   virtual void set_deadline(std::optional<Milliseconds> duration) = 0;
 
   [[nodiscard]] virtual Executor loop() const = 0;
@@ -86,10 +86,10 @@ struct ConnectOptions {
 
 struct ListenOptions {
   int backlog = 1024;
-  mode_t mode = 0600;          // of a unix socket
+  mode_t mode = 0600;  // of a unix socket
   bool reuse_port = false;
   bool v6_only = false;
-  bool transparent = false;    // IP_TRANSPARENT
+  bool transparent = false;  // IP_TRANSPARENT
 };
 class Listener {
  public:

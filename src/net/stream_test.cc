@@ -1,8 +1,8 @@
 #include "net/stream.h"
 
 #include <gtest/gtest.h>
-#include <sys/stat.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
@@ -185,7 +185,8 @@ TEST(Listener, UnixSocketsAreReplacedOnlyWhenStale) {
     std::ofstream(path) << "a file";
     EXPECT_EQ(Listener::listen(loop, Endpoint::local(path)).error().code, ErrorCode::conflict);
     std::filesystem::remove(path);
-    EXPECT_EQ(Listener::listen(loop, Endpoint::local("/" + std::string(200, 'x'))).error().code, ErrorCode::invalid_argument);
+    EXPECT_EQ(Listener::listen(loop, Endpoint::local("/" + std::string(200, 'x'))).error().code,
+              ErrorCode::invalid_argument);
     EXPECT_EQ(Listener::listen(loop, Endpoint::tcp("a.name", 0)).error().code, ErrorCode::invalid_argument);
     co_return Result<>{};
   });

@@ -185,8 +185,8 @@ void TaskGroup::spawn(Task<> task, std::string name) {
                      }));
 }
 
-// What the tasks refer to is their owner's, who is waiting here: the wait goes on even if the owner is cancelled, and the
-// cancellation is passed on to the tasks.
+// What the tasks refer to is their owner's, who is waiting here: the wait goes on even if the owner is cancelled, and
+// the cancellation is passed on to the tasks.
 asio::awaitable<void> TaskGroup::join() {
   const auto state = state_;
   const bool throwing = co_await asio::this_coro::throw_if_cancelled();
@@ -256,8 +256,10 @@ asio::awaitable<Pair> run_pair(Task<> a, Task<> b, bool first_wins) {
                                                 }));
   };
   start(0, std::move(a));
-  if (state->left == 2 || !first_wins) start(1, std::move(b));
-  else state->ended(1, false, fail(ErrorCode::cancelled, "stopped on request"));
+  if (state->left == 2 || !first_wins)
+    start(1, std::move(b));
+  else
+    state->ended(1, false, fail(ErrorCode::cancelled, "stopped on request"));
   if ((co_await asio::this_coro::cancellation_state).cancelled() != asio::cancellation_type::none) state->cancel();
   while (state->left > 0)
     if (!co_await state->changed.wait()) state->cancel();
@@ -439,10 +441,12 @@ Result<> Runtime::run(std::function<Task<>(Runtime&)> main) {
   Result<> result = fail(ErrorCode::internal, "the main task was lost");
   std::vector<asio::executor_work_guard<asio::io_context::executor_type>> guards;
   for (const auto& loop : s.loops) guards.emplace_back(loop->get_executor());
-  asio::co_spawn(*s.loops[0], [&]() -> Task<> { co_return co_await main(*this); }, [&](std::exception_ptr e, Result<> r) {
-    result = outcome(e, std::move(r));
-    s.stop_all();
-  });
+  asio::co_spawn(
+      *s.loops[0], [&]() -> Task<> { co_return co_await main(*this); },
+      [&](std::exception_ptr e, Result<> r) {
+        result = outcome(e, std::move(r));
+        s.stop_all();
+      });
   std::vector<std::thread> threads;
   for (std::size_t i = 1; i < s.loops.size(); ++i) threads.emplace_back([loop = s.loops[i].get()] { loop->run(); });
   s.loops[0]->run();

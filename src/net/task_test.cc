@@ -150,7 +150,9 @@ TEST(WorkerPool, RunsElsewhereAndRefusesWhenFull) {
     TaskGroup group(co_await this_loop());
     int refused = 0;
     const auto block = [](WorkerPool& p, std::atomic<bool>& go, int& count) -> Task<> {
-      auto r = co_await p.offload([&go] { while (!go) std::this_thread::yield(); });
+      auto r = co_await p.offload([&go] {
+        while (!go) std::this_thread::yield();
+      });
       if (!r && r.error().code == ErrorCode::unavailable) ++count;
       co_return Result<>{};
     };

@@ -65,11 +65,13 @@ Result<> use_identity(SSL_CTX* ctx, const TlsIdentity& identity) {
   const BioPtr bio = reading(identity.private_key_pem.view());
   const KeyPtr key(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_password, nullptr));
   if (!key) return bad(ErrorCode::malformed, "the private key is no unencrypted PEM key");
-  if (SSL_CTX_use_certificate(ctx, chain[0].get()) != 1) return bad(ErrorCode::invalid_argument, "the certificate cannot be used");
+  if (SSL_CTX_use_certificate(ctx, chain[0].get()) != 1)
+    return bad(ErrorCode::invalid_argument, "the certificate cannot be used");
   if (SSL_CTX_use_PrivateKey(ctx, key.get()) != 1 || SSL_CTX_check_private_key(ctx) != 1)
     return bad(ErrorCode::invalid_argument, "the private key does not belong to the certificate");
   for (std::size_t i = 1; i < chain.size(); ++i)
-    if (SSL_CTX_add1_chain_cert(ctx, chain[i].get()) != 1) return bad(ErrorCode::invalid_argument, "the chain cannot be used");
+    if (SSL_CTX_add1_chain_cert(ctx, chain[i].get()) != 1)
+      return bad(ErrorCode::invalid_argument, "the chain cannot be used");
   return {};
 }
 
@@ -90,7 +92,8 @@ Result<> add_roots(SSL_CTX* ctx, const TlsOptions& options) {
 Result<Bytes> alpn_wire(const std::vector<std::string>& names) {
   Bytes out;
   for (const auto& name : names) {
-    if (name.empty() || name.size() > 255) return fail(ErrorCode::invalid_argument, "alpn", "a name has 1 to 255 bytes");
+    if (name.empty() || name.size() > 255)
+      return fail(ErrorCode::invalid_argument, "alpn", "a name has 1 to 255 bytes");
     out.push_back(static_cast<std::uint8_t>(name.size()));
     append(out, as_bytes(name));
   }
@@ -99,7 +102,8 @@ Result<Bytes> alpn_wire(const std::vector<std::string>& names) {
 
 bool is_address(const std::string& name) {
   std::array<std::uint8_t, 16> scratch;
-  return ::inet_pton(AF_INET, name.c_str(), scratch.data()) == 1 || ::inet_pton(AF_INET6, name.c_str(), scratch.data()) == 1;
+  return ::inet_pton(AF_INET, name.c_str(), scratch.data()) == 1 ||
+         ::inet_pton(AF_INET6, name.c_str(), scratch.data()) == 1;
 }
 
 }  // namespace
@@ -113,8 +117,8 @@ struct TlsContext::State {
 
 namespace {
 
-int select_alpn(SSL*, const unsigned char** out, unsigned char* size, const unsigned char* offered, unsigned offered_size,
-                void* arg) {
+int select_alpn(SSL*, const unsigned char** out, unsigned char* size, const unsigned char* offered,
+                unsigned offered_size, void* arg) {
   const Bytes& ours = *static_cast<const Bytes*>(arg);
   unsigned char* chosen = nullptr;
   if (SSL_select_next_proto(&chosen, size, ours.data(), static_cast<unsigned>(ours.size()), offered, offered_size) !=
@@ -130,7 +134,8 @@ int accept_for_now(X509_STORE_CTX*, void*) { return 1; }
 Result<std::unique_ptr<TlsContext::State>> make(TlsOptions options, bool server) {
   if (options.trust == TlsTrust::verifier && !options.verifier && (!server || options.require_client_certificate))
     return fail(ErrorCode::invalid_argument, "tls", "TlsTrust::verifier needs a verifier");
-  if (server && !options.identity) return fail(ErrorCode::invalid_argument, "tls", "a server needs a certificate and its key");
+  if (server && !options.identity)
+    return fail(ErrorCode::invalid_argument, "tls", "a server needs a certificate and its key");
   auto state = std::make_unique<TlsContext::State>();
   state->server = server;
   state->ctx.reset(SSL_CTX_new(server ? TLS_server_method() : TLS_client_method()));
@@ -154,11 +159,14 @@ Result<std::unique_ptr<TlsContext::State>> make(TlsOptions options, bool server)
   }
   CAIRN_TRY(state->alpn, alpn_wire(options.alpn));
   if (!state->alpn.empty() && server) SSL_CTX_set_alpn_select_cb(ctx, select_alpn, &state->alpn);
-  if (!state->alpn.empty() && !server) SSL_CTX_set_alpn_protos(ctx, state->alpn.data(), static_cast<unsigned>(state->alpn.size()));
+  if (!state->alpn.empty() && !server)
+    SSL_CTX_set_alpn_protos(ctx, state->alpn.data(), static_cast<unsigned>(state->alpn.size()));
   if (!server || options.require_client_certificate) {
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
-    if (options.trust == TlsTrust::verifier) SSL_CTX_set_cert_verify_callback(ctx, accept_for_now, nullptr);
-    else CAIRN_CHECK(add_roots(ctx, options));
+    if (options.trust == TlsTrust::verifier)
+      SSL_CTX_set_cert_verify_callback(ctx, accept_for_now, nullptr);
+    else
+      CAIRN_CHECK(add_roots(ctx, options));
   }
   state->options = std::move(options);
   return state;
@@ -306,8 +314,10 @@ class TlsOverStream final : public TlsStream {
     if (t.in.empty()) t.in.resize(kSmallRead);
     CAIRN_CO_TRY(const std::size_t n, co_await inner_->read_some(std::span(t.in).subspan(t.in_end)));
     t.in_end += n;
-    if (n == 0) t.ended = true;
-    else if (t.in_end == t.in.size() && t.in.size() < limits::kTlsWriteBatch) t.in.resize(limits::kTlsWriteBatch);
+    if (n == 0)
+      t.ended = true;
+    else if (t.in_end == t.in.size() && t.in.size() < limits::kTlsWriteBatch)
+      t.in.resize(limits::kTlsWriteBatch);
     co_return Result<>{};
   }
 
@@ -323,9 +333,11 @@ class TlsOverStream final : public TlsStream {
   }
 
   std::unexpected<Error> read_error(int error) const {
-    if (transport_.ended && (error == SSL_ERROR_SYSCALL || ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING)) {
+    if (transport_.ended &&
+        (error == SSL_ERROR_SYSCALL || ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING)) {
       ERR_clear_error();
-      return fail(ErrorCode::unavailable, peer().text(), "the peer ended the connection without closing TLS: the data may be cut");
+      return fail(ErrorCode::unavailable, peer().text(),
+                  "the peer ended the connection without closing TLS: the data may be cut");
     }
     return fail(ErrorCode::crypto_failed, peer().text(), "TLS: " + openssl_reason());
   }
@@ -334,7 +346,8 @@ class TlsOverStream final : public TlsStream {
   void collect();
   static void on_message(int outgoing, int, int type, const void* data, std::size_t size, SSL*, void* arg) {
     constexpr std::uint8_t kCompressedCertificate = 25;
-    if (outgoing == 0 && type == SSL3_RT_HANDSHAKE && size > 0 && *static_cast<const std::uint8_t*>(data) == kCompressedCertificate)
+    if (outgoing == 0 && type == SSL3_RT_HANDSHAKE && size > 0 &&
+        *static_cast<const std::uint8_t*>(data) == kCompressedCertificate)
       static_cast<TlsInfo*>(arg)->certificate_compressed = true;
   }
 
@@ -367,10 +380,12 @@ Result<> TlsOverStream::prepare(const std::string& server_name) {
   if (!address && !server_name.empty() && SSL_set_tlsext_host_name(ssl_.get(), server_name.c_str()) != 1)
     return bad(ErrorCode::invalid_argument, "the server's name cannot be sent");
   if (state.options.trust == TlsTrust::verifier || !state.options.check_host_name) return {};
-  if (server_name.empty()) return fail(ErrorCode::invalid_argument, "tls", "no name to check the server's certificate against");
+  if (server_name.empty())
+    return fail(ErrorCode::invalid_argument, "tls", "no name to check the server's certificate against");
   X509_VERIFY_PARAM* parameters = SSL_get0_param(ssl_.get());
   X509_VERIFY_PARAM_set_hostflags(parameters, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-  const int set = address ? X509_VERIFY_PARAM_set1_ip_asc(parameters, server_name.c_str()) : SSL_set1_host(ssl_.get(), server_name.c_str());
+  const int set = address ? X509_VERIFY_PARAM_set1_ip_asc(parameters, server_name.c_str())
+                          : SSL_set1_host(ssl_.get(), server_name.c_str());
   if (set != 1) return bad(ErrorCode::invalid_argument, "the server's name cannot be checked");
   return {};
 }
@@ -385,7 +400,8 @@ void TlsOverStream::collect() {
   SSL_get0_alpn_selected(ssl, &alpn, &size);
   info_.alpn.assign(reinterpret_cast<const char*>(alpn), size);
   if (context_->state().server)
-    if (const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name); name != nullptr) info_.server_name = name;
+    if (const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name); name != nullptr)
+      info_.server_name = name;
   const auto add = [&](X509* certificate) {
     Bytes der(static_cast<std::size_t>(std::max(0, i2d_X509(certificate, nullptr))));
     unsigned char* out = der.data();
@@ -408,13 +424,15 @@ Task<> TlsOverStream::handshake(std::string server_name, Milliseconds timeout) {
     std::string reason;
     if (error != SSL_ERROR_NONE && error != SSL_ERROR_WANT_READ) {
       const long verdict = SSL_get_verify_result(ssl_.get());
-      reason = verdict != X509_V_OK ? "the certificate does not verify: " + std::string(X509_verify_cert_error_string(verdict))
-                                    : "the handshake failed: " + openssl_reason();
+      reason = verdict != X509_V_OK
+                   ? "the certificate does not verify: " + std::string(X509_verify_cert_error_string(verdict))
+                   : "the handshake failed: " + openssl_reason();
       ERR_clear_error();
     }
     const Result<> sent = co_await flush();  // an alert, too
     if (!reason.empty()) {
-      if (transport_.ended) co_return fail(ErrorCode::unavailable, peer().text(), "the peer ended the connection during the TLS handshake");
+      if (transport_.ended)
+        co_return fail(ErrorCode::unavailable, peer().text(), "the peer ended the connection during the TLS handshake");
       co_return fail(ErrorCode::crypto_failed, peer().text(), std::move(reason));
     }
     CAIRN_CO_CHECK(sent);
@@ -425,7 +443,8 @@ Task<> TlsOverStream::handshake(std::string server_name, Milliseconds timeout) {
   collect();
   const TlsOptions& options = context_->state().options;
   const bool expected = !context_->state().server || options.require_client_certificate;
-  if (expected && info_.peer_chain.empty()) co_return fail(ErrorCode::crypto_failed, peer().text(), "the peer showed no certificate");
+  if (expected && info_.peer_chain.empty())
+    co_return fail(ErrorCode::crypto_failed, peer().text(), "the peer showed no certificate");
   if (expected && options.verifier) CAIRN_CO_CHECK(co_await options.verifier(info_));
   co_return Result<>{};
 }

@@ -19,12 +19,12 @@ struct TlsIdentity {
 
 // What the handshake agreed on.
 struct TlsInfo {
-  std::string version;            // "TLSv1.3"
-  std::string cipher;             // "TLS_AES_256_GCM_SHA384"
-  std::string group;              // "X25519MLKEM768", "x25519", "secp256r1"
-  std::string alpn;               // empty: none
-  std::string server_name;        // SNI, as sent or received
-  std::vector<Bytes> peer_chain;  // DER, leaf first; empty when the peer showed none
+  std::string version;                  // "TLSv1.3"
+  std::string cipher;                   // "TLS_AES_256_GCM_SHA384"
+  std::string group;                    // "X25519MLKEM768", "x25519", "secp256r1"
+  std::string alpn;                     // empty: none
+  std::string server_name;              // SNI, as sent or received
+  std::vector<Bytes> peer_chain;        // DER, leaf first; empty when the peer showed none
   bool certificate_compressed = false;  // the peer's Certificate message came compressed (RFC 8879)
 };
 
@@ -50,16 +50,16 @@ enum class TlsTrust {
 struct TlsOptions {
   bool tls13_only = false;
   std::shared_ptr<const TlsIdentity> identity = {};  // servers: mandatory
-  std::vector<std::string> alpn = {};           // in order of preference; a server with a list refuses clients whose
-                                                // list has nothing in common (no_application_protocol)
-  TlsTrust trust = TlsTrust::system;            // clients; servers: of client certificates, where required
+  std::vector<std::string> alpn = {};  // in order of preference; a server with a list refuses clients whose
+                                       // list has nothing in common (no_application_protocol)
+  TlsTrust trust = TlsTrust::system;   // clients; servers: of client certificates, where required
   std::string extra_roots_pem = {};
-  PeerVerifier verifier = {};                   // with `system`/`given`: runs in addition
-  bool require_client_certificate = false;      // servers
-  bool check_host_name = true;                  // clients with system/given
-  bool resumption = true;                       // false: no tickets, no sessions, no 0-RTT (0-RTT is never on)
+  PeerVerifier verifier = {};               // with `system`/`given`: runs in addition
+  bool require_client_certificate = false;  // servers
+  bool check_host_name = true;              // clients with system/given
+  bool resumption = true;                   // false: no tickets, no sessions, no 0-RTT (0-RTT is never on)
   std::size_t max_certificate_message = limits::kCertificateMessage;
-  std::string groups = {};                      // OpenSSL list, e.g. "X25519:P-256"; empty: its default
+  std::string groups = {};  // OpenSSL list, e.g. "X25519:P-256"; empty: its default
 };
 
 // Immutable configuration, shared by connections of any loop. Make a new one to rotate an identity.
@@ -79,8 +79,7 @@ class TlsContext {
 // Takes the stream; closes it on failure. `server_name` is sent as SNI (unless it is an address) and checked.
 // crypto_failed: certificate or handshake; unavailable: the peer went away; timed_out.
 [[nodiscard]] Task<TlsStreamPtr> tls_connect(StreamPtr stream, std::shared_ptr<const TlsContext> context,
-                                             std::string server_name,
-                                             Milliseconds timeout = limits::kTlsHandshake);
+                                             std::string server_name, Milliseconds timeout = limits::kTlsHandshake);
 [[nodiscard]] Task<TlsStreamPtr> tls_accept(StreamPtr stream, std::shared_ptr<const TlsContext> context,
                                             Milliseconds timeout = limits::kTlsHandshake);
 

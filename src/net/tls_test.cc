@@ -16,8 +16,9 @@ struct Pki {
   crypto::Name ca_name = {{"CN", "test CA"}};
   Certificate ca = make(ca_name, ca_name, ca_key, ca_key, true, {}).value();
 
-  static Result<Certificate> make(const crypto::Name& subject, const crypto::Name& issuer, const PrivateKey& key, const PrivateKey& signer,
-                                  bool is_ca, std::vector<std::string> names, std::size_t padding = 0) {
+  static Result<Certificate> make(const crypto::Name& subject, const crypto::Name& issuer, const PrivateKey& key,
+                                  const PrivateKey& signer, bool is_ca, std::vector<std::string> names,
+                                  std::size_t padding = 0) {
     crypto::CertificateTemplate t;
     t.subject = subject;
     t.issuer = issuer;
@@ -52,11 +53,13 @@ struct Ends {
 };
 
 // A handshake in memory.
-Task<> shake(Result<std::shared_ptr<const TlsContext>> client, Result<std::shared_ptr<const TlsContext>> server, std::string name, Ends& ends) {
+Task<> shake(Result<std::shared_ptr<const TlsContext>> client, Result<std::shared_ptr<const TlsContext>> server,
+             std::string name, Ends& ends) {
   CAIRN_CO_CHECK(client);
   CAIRN_CO_CHECK(server);
   auto [a, b] = memory_pair(co_await this_loop());
-  const auto left = [](StreamPtr s, std::shared_ptr<const TlsContext> c, std::string n, Result<TlsStreamPtr>& out) -> Task<> {
+  const auto left = [](StreamPtr s, std::shared_ptr<const TlsContext> c, std::string n,
+                       Result<TlsStreamPtr>& out) -> Task<> {
     out = co_await tls_connect(std::move(s), c, n, 2s);
     co_return Result<>{};
   };
@@ -64,7 +67,8 @@ Task<> shake(Result<std::shared_ptr<const TlsContext>> client, Result<std::share
     out = co_await tls_accept(std::move(s), c, 2s);
     co_return Result<>{};
   };
-  co_return co_await both(left(std::move(a), *client, std::move(name), ends.client), right(std::move(b), *server, ends.server));
+  co_return co_await both(left(std::move(a), *client, std::move(name), ends.client),
+                          right(std::move(b), *server, ends.server));
 }
 
 TlsOptions server_options() {
@@ -113,7 +117,8 @@ TEST(Tls, CarriesBytesBothWaysAndHalfCloses) {
     EXPECT_EQ(a.tls()->peer_chain.size(), 1U);
     EXPECT_TRUE(b.tls()->peer_chain.empty());
     EXPECT_FALSE(a.tls()->group.empty());
-    EXPECT_EQ((*ends.client)->export_keying_material("EXPORTER-x", {}, 32).value(), (*ends.server)->export_keying_material("EXPORTER-x", {}, 32).value());
+    EXPECT_EQ((*ends.client)->export_keying_material("EXPORTER-x", {}, 32).value(),
+              (*ends.server)->export_keying_material("EXPORTER-x", {}, 32).value());
     const std::string big(3'000'000, 'z');
     std::string at_a, at_b;
     CAIRN_CO_CHECK(co_await both(both(say(a, big), hear(b, at_b)), both(say(b, big + "!"), hear(a, at_a))));
@@ -130,7 +135,8 @@ TEST(Tls, ClientsRefuseWhatDoesNotVerify) {
   const auto result = run_task([](Runtime&) -> Task<> {
     const auto refused = [](TlsOptions client, TlsOptions server, std::string name) -> Task<std::string> {
       Ends ends;
-      CAIRN_CO_CHECK(co_await shake(TlsContext::client(std::move(client)), TlsContext::server(std::move(server)), name, ends));
+      CAIRN_CO_CHECK(
+          co_await shake(TlsContext::client(std::move(client)), TlsContext::server(std::move(server)), name, ends));
       if (ends.client) co_return "accepted";
       EXPECT_EQ(ends.client.error().code, ErrorCode::crypto_failed) << ends.client.error().text();
       co_return "refused";
@@ -197,7 +203,8 @@ TEST(Tls, LargeCertificatesPassUpToTheLimit) {
     TlsOptions server;
     server.identity = pki().identity("server.test", 1'000'000);
     Ends ends;
-    CAIRN_CO_CHECK(co_await shake(TlsContext::client(client_options()), TlsContext::server(server), "server.test", ends));
+    CAIRN_CO_CHECK(
+        co_await shake(TlsContext::client(client_options()), TlsContext::server(server), "server.test", ends));
     EXPECT_TRUE(ends.client) << ends.client.error().text();
     if (!certificate_compressions().empty() && ends.client) {
       EXPECT_TRUE((*ends.client)->info().certificate_compressed);

@@ -79,8 +79,7 @@ struct TtrpcServer::State {
 
   [[nodiscard]] std::expected<const TtrpcMethod*, RpcStatus> find(const ttrpc::Request& request) const {
     const auto service = services.find(request.service);
-    if (service == services.end())
-      return refuse(RpcCode::unimplemented, "service " + printable(request.service));
+    if (service == services.end()) return refuse(RpcCode::unimplemented, "service " + printable(request.service));
     const auto method = service->second.find(request.method);
     if (method == service->second.end()) return refuse(RpcCode::unimplemented, "method " + printable(request.method));
     return &method->second;
@@ -110,11 +109,14 @@ struct Serving {
 
   Task<> answer(std::uint32_t stream, RpcReply reply) {
     ttrpc::Response response;
-    if (reply) response.payload = std::move(*reply);
-    else response.status = std::move(reply).error();
+    if (reply)
+      response.payload = std::move(*reply);
+    else
+      response.status = std::move(reply).error();
     Bytes data = ttrpc::encode(response);
     if (data.size() > limits::kTtrpcMessage)
-      data = ttrpc::encode(ttrpc::Response{{RpcCode::resource_exhausted, "the response is larger than 4194304 bytes"}, {}});
+      data = ttrpc::encode(
+          ttrpc::Response{{RpcCode::resource_exhausted, "the response is larger than 4194304 bytes"}, {}});
     co_return co_await wire.write(ttrpc::frame(stream, FrameType::response, 0, data));
   }
 
@@ -127,8 +129,12 @@ struct Serving {
     if (const auto method = find(request); !method) {
       reply = std::unexpected(method.error());
     } else {
-      TtrpcCall made{std::move(request.service), std::move(request.method), std::move(request.payload),
-                     std::move(request.metadata), std::nullopt, std::nullopt};
+      TtrpcCall made{std::move(request.service),
+                     std::move(request.method),
+                     std::move(request.payload),
+                     std::move(request.metadata),
+                     std::nullopt,
+                     std::nullopt};
       if (auto peer = peer_credentials(wire.stream())) made.peer = *peer;
       Result<> ran;
       if (request.timeout_nano > 0) {
@@ -148,9 +154,9 @@ struct Serving {
     if (!header) co_return false;
     if (header->length > limits::kTtrpcMessage) {
       CAIRN_CO_CHECK(co_await wire.discard(header->length));
-      CAIRN_CO_CHECK(co_await answer(header->stream, refuse(RpcCode::invalid_argument,
-                                                           "message length " + std::to_string(header->length) +
-                                                               " exceed maximum message size of 4194304")));
+      CAIRN_CO_CHECK(co_await answer(
+          header->stream, refuse(RpcCode::invalid_argument, "message length " + std::to_string(header->length) +
+                                                                " exceed maximum message size of 4194304")));
       co_return true;
     }
     CAIRN_CO_TRY(const Bytes data, co_await wire.data(header->length));
@@ -161,7 +167,8 @@ struct Serving {
     if (header->type != static_cast<std::uint8_t>(FrameType::request)) co_return true;  // streaming is not offered
     auto request = ttrpc::decode_request(data);
     if (!request) {
-      CAIRN_CO_CHECK(co_await answer(header->stream, refuse(RpcCode::invalid_argument, "the request does not decode: " + request.error().message)));
+      CAIRN_CO_CHECK(co_await answer(header->stream, refuse(RpcCode::invalid_argument, "the request does not decode: " +
+                                                                                           request.error().message)));
       co_return true;
     }
     CAIRN_CO_CHECK(co_await room.acquire());
@@ -207,9 +214,12 @@ Task<> serve_on(StreamPtr stream, Serving::Find find, Drain* drain) {
 
 Result<Endpoint> TtrpcServer::listen(const Endpoint& endpoint, ListenOptions options) {
   const State* state = state_.get();
-  return state_->acceptor.listen(endpoint, [state](StreamPtr stream, Drain& drain) {
-    return serve_on(std::move(stream), [state](const ttrpc::Request& r) { return state->find(r); }, &drain);
-  }, options);
+  return state_->acceptor.listen(
+      endpoint,
+      [state](StreamPtr stream, Drain& drain) {
+        return serve_on(std::move(stream), [state](const ttrpc::Request& r) { return state->find(r); }, &drain);
+      },
+      options);
 }
 Task<> TtrpcServer::stop(Milliseconds grace) { return state_->acceptor.stop(grace); }
 Task<> TtrpcServer::serve(StreamPtr stream) const {
@@ -249,14 +259,19 @@ struct TtrpcClient::Reader {
     CAIRN_CO_TRY(const auto header, co_await wire.header());
     more = header.has_value();
     if (!more) co_return Result<>{};
-    if (header->length > limits::kTtrpcMessage) co_return fail(ErrorCode::too_large, "ttrpc", "a response is too large");
+    if (header->length > limits::kTtrpcMessage)
+      co_return fail(ErrorCode::too_large, "ttrpc", "a response is too large");
     CAIRN_CO_TRY(const Bytes data, co_await wire.data(header->length));
     const auto at = state.pending.find(header->stream);
-    if (at == state.pending.end() || header->type != static_cast<std::uint8_t>(FrameType::response)) co_return Result<>{};
+    if (at == state.pending.end() || header->type != static_cast<std::uint8_t>(FrameType::response))
+      co_return Result<>{};
     auto response = ttrpc::decode_response(data);
-    if (!response) at->second->reply = refuse(RpcCode::internal, "the response does not decode: " + response.error().message);
-    else if (response->status.code != RpcCode::ok) at->second->reply = std::unexpected(std::move(response->status));
-    else at->second->reply = std::move(response->payload);
+    if (!response)
+      at->second->reply = refuse(RpcCode::internal, "the response does not decode: " + response.error().message);
+    else if (response->status.code != RpcCode::ok)
+      at->second->reply = std::unexpected(std::move(response->status));
+    else
+      at->second->reply = std::move(response->payload);
     at->second->done.set();
     state.pending.erase(at);
     co_return Result<>{};
@@ -296,7 +311,8 @@ struct TtrpcClient::Reader {
   static Task<> exchange(std::shared_ptr<State> state, ttrpc::Request request, RpcReply& reply) {
     CAIRN_CO_TRY(const auto wire, co_await connected(state));
     const Bytes data = ttrpc::encode(request);
-    if (data.size() > limits::kTtrpcMessage) co_return fail(ErrorCode::too_large, "ttrpc", "the request is larger than 4194304 bytes");
+    if (data.size() > limits::kTtrpcMessage)
+      co_return fail(ErrorCode::too_large, "ttrpc", "the request is larger than 4194304 bytes");
     const std::uint32_t id = state->next;
     if (id > std::numeric_limits<std::int32_t>::max()) {
       state->drop(wire, "stream ids are used up");

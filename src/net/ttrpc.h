@@ -17,9 +17,23 @@ namespace cairn::net {
 
 // gRPC's numbers.
 enum class RpcCode : std::int32_t {
-  ok = 0, cancelled = 1, unknown = 2, invalid_argument = 3, deadline_exceeded = 4, not_found = 5, already_exists = 6,
-  permission_denied = 7, resource_exhausted = 8, failed_precondition = 9, aborted = 10, out_of_range = 11,
-  unimplemented = 12, internal = 13, unavailable = 14, data_loss = 15, unauthenticated = 16
+  ok = 0,
+  cancelled = 1,
+  unknown = 2,
+  invalid_argument = 3,
+  deadline_exceeded = 4,
+  not_found = 5,
+  already_exists = 6,
+  permission_denied = 7,
+  resource_exhausted = 8,
+  failed_precondition = 9,
+  aborted = 10,
+  out_of_range = 11,
+  unimplemented = 12,
+  internal = 13,
+  unavailable = 14,
+  data_loss = 15,
+  unauthenticated = 16
 };
 [[nodiscard]] std::string_view name(RpcCode code);  // "INVALID_ARGUMENT"
 
@@ -38,8 +52,8 @@ struct TtrpcCall {
   std::string service, method;
   Bytes payload;
   std::vector<std::pair<std::string, std::string>> metadata;
-  std::optional<Milliseconds> timeout;           // left when the request arrived
-  std::optional<PeerCredentials> peer;           // SO_PEERCRED of the connection
+  std::optional<Milliseconds> timeout;  // left when the request arrived
+  std::optional<PeerCredentials> peer;  // SO_PEERCRED of the connection
 };
 using TtrpcMethod = std::function<asio::awaitable<RpcReply>(TtrpcCall)>;
 

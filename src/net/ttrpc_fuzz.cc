@@ -16,7 +16,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const ByteView bytes{data, size};
   if (const auto request = ttrpc::decode_request(bytes)) {
     const auto again = ttrpc::decode_request(ttrpc::encode(*request));
-    check(again && again->service == request->service && again->payload == request->payload && again->metadata == request->metadata);
+    check(again && again->service == request->service && again->payload == request->payload &&
+          again->metadata == request->metadata);
   }
   if (const auto response = ttrpc::decode_response(bytes)) {
     const auto again = ttrpc::decode_response(ttrpc::encode(*response));

@@ -38,7 +38,8 @@ TEST(TtrpcWire, DecodesAndReencodesFramesOfTheGoImplementation) {
       const auto response = ttrpc::decode_response(data).value();
       const auto status = v.value("status", nlohmann::json());
       EXPECT_EQ(static_cast<int>(response.status.code), status.is_object() ? status.value("code", 0) : 0);
-      if (status.is_object() && response.status.code == RpcCode::ok) continue;  // the explicit OK form: accepted, not sent
+      if (status.is_object() && response.status.code == RpcCode::ok)
+        continue;  // the explicit OK form: accepted, not sent
       EXPECT_EQ(ttrpc::frame(header.stream, ttrpc::FrameType::response, header.flags, ttrpc::encode(response)), wire);
     }
   }
@@ -58,12 +59,19 @@ TEST(TtrpcWire, RefusesDamagedMessages) {
   EXPECT_FALSE(ttrpc::decode_request(from_hex("20ffffffffffffffffff7f").value()));  // 70-bit number
   EXPECT_FALSE(ttrpc::decode_request(from_hex("0b").value()));                      // group
   EXPECT_FALSE(ttrpc::decode_request(from_hex("0aff01").value()));                  // longer than what follows
-  EXPECT_EQ(ttrpc::decode_request(from_hex("7a0161" "5dffffffff" "0a0161").value()).value().service, "a");  // unknown fields skipped
+  EXPECT_EQ(ttrpc::decode_request(from_hex("7a0161"
+                                           "5dffffffff"
+                                           "0a0161")
+                                      .value())
+                .value()
+                .service,
+            "a");  // unknown fields skipped
 }
 
 // A server with a few methods, on a unix socket.
 struct Harness {
-  std::filesystem::path path = std::filesystem::temp_directory_path() / ("ttrpc_test." + std::to_string(::getpid()) + ".sock");
+  std::filesystem::path path =
+      std::filesystem::temp_directory_path() / ("ttrpc_test." + std::to_string(::getpid()) + ".sock");
 
   Result<> run(std::function<Task<>(TtrpcServer&, Endpoint)> test) {
     return run_task([&](Runtime& runtime) -> Task<> {
@@ -123,7 +131,8 @@ TEST(Ttrpc, StatusesOfEveryFailure) {
     EXPECT_EQ(refused.error().message, "not for you");
     EXPECT_EQ((co_await client.call("svc", "Throw", {})).error().code, RpcCode::internal);
     EXPECT_EQ((co_await client.call("svc", "Slow", {}, 20ms)).error().code, RpcCode::deadline_exceeded);
-    EXPECT_EQ((co_await client.call("svc", "Echo", Bytes(limits::kTtrpcMessage))).error().code, RpcCode::resource_exhausted);
+    EXPECT_EQ((co_await client.call("svc", "Echo", Bytes(limits::kTtrpcMessage))).error().code,
+              RpcCode::resource_exhausted);
     EXPECT_TRUE(co_await client.call("svc", "Echo", Bytes(limits::kTtrpcMessage / 2)));
     co_await client.close();
     EXPECT_EQ((co_await client.call("svc", "Echo", {})).error().code, RpcCode::unavailable);
@@ -150,7 +159,8 @@ TEST(Ttrpc, HostileFramesAreAnsweredOrDropTheConnectionOnly) {
     CAIRN_CO_TRY(StreamPtr stream, co_await connect(at));
     stream->set_deadline(5s);
     // One byte more than the limit: answered, and the connection lives on.
-    CAIRN_CO_CHECK(co_await stream->write(ttrpc::frame(7, ttrpc::FrameType::request, 0, Bytes(limits::kTtrpcMessage + 1))));
+    CAIRN_CO_CHECK(
+        co_await stream->write(ttrpc::frame(7, ttrpc::FrameType::request, 0, Bytes(limits::kTtrpcMessage + 1))));
     CAIRN_CO_TRY(auto large, co_await next_response(*stream));
     EXPECT_EQ(large.first.stream, 7U);
     EXPECT_EQ(large.second.status.code, RpcCode::invalid_argument);

@@ -105,7 +105,8 @@ Result<> fields(ByteView message, F&& on_field) {
   Reader in(message);
   while (!in.empty()) {
     CAIRN_TRY(const std::uint64_t key, varint(in));
-    if (key >> 3 == 0 || key >> 3 > 0x1fffffff) return fail(ErrorCode::malformed, in.place(), "a field number is out of range");
+    if (key >> 3 == 0 || key >> 3 > 0x1fffffff)
+      return fail(ErrorCode::malformed, in.place(), "a field number is out of range");
     CAIRN_TRY(const bool taken, on_field(key >> 3, key & 7, in));
     if (taken) continue;
     switch (key & 7) {
@@ -168,7 +169,11 @@ void put(Writer& out, unsigned field, std::uint64_t value) {
 
 Bytes frame(std::uint32_t stream, FrameType type, std::uint8_t flags, ByteView data) {
   Writer out;
-  out.u32be(static_cast<std::uint32_t>(data.size())).u32be(stream).u8(static_cast<std::uint8_t>(type)).u8(flags).bytes(data);
+  out.u32be(static_cast<std::uint32_t>(data.size()))
+      .u32be(stream)
+      .u8(static_cast<std::uint8_t>(type))
+      .u8(flags)
+      .bytes(data);
   return std::move(out).take();
 }
 
@@ -225,7 +230,8 @@ Result<Request> decode_request(ByteView data) {
       return true;
     }
     if (field != 5 || wire != kBytes) return false;
-    if (request.metadata.size() == kMetadata) return fail(ErrorCode::too_large, in.place(), "more than 128 metadata entries");
+    if (request.metadata.size() == kMetadata)
+      return fail(ErrorCode::too_large, in.place(), "more than 128 metadata entries");
     CAIRN_TRY(const ByteView pair, blob(in));
     return decode_pair(pair, request.metadata.emplace_back()).transform([] { return true; });
   }));

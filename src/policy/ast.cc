@@ -68,9 +68,22 @@ std::string operator_name(const Term* op) {
 }
 
 std::string_view infix_of(std::string_view builtin) {
-  static constexpr std::array<std::pair<std::string_view, std::string_view>, 16> all{{
-      {"eq", "="}, {"assign", ":="}, {"equal", "=="}, {"neq", "!="}, {"lt", "<"}, {"lte", "<="}, {"gt", ">"}, {"gte", ">="},
-      {"plus", "+"}, {"minus", "-"}, {"mul", "*"}, {"div", "/"}, {"rem", "%"}, {"and", "&"}, {"or", "|"}, {"internal.member_2", "in"}}};
+  static constexpr std::array<std::pair<std::string_view, std::string_view>, 16> all{{{"eq", "="},
+                                                                                      {"assign", ":="},
+                                                                                      {"equal", "=="},
+                                                                                      {"neq", "!="},
+                                                                                      {"lt", "<"},
+                                                                                      {"lte", "<="},
+                                                                                      {"gt", ">"},
+                                                                                      {"gte", ">="},
+                                                                                      {"plus", "+"},
+                                                                                      {"minus", "-"},
+                                                                                      {"mul", "*"},
+                                                                                      {"div", "/"},
+                                                                                      {"rem", "%"},
+                                                                                      {"and", "&"},
+                                                                                      {"or", "|"},
+                                                                                      {"internal.member_2", "in"}}};
   for (const auto& [name, sign] : all)
     if (name == builtin) return sign;
   return {};
@@ -135,13 +148,9 @@ std::string template_text(const Term* t) {
 std::string to_text(const Term* t) {
   std::string out;
   switch (t->kind) {
-    case TermKind::scalar:
-      write_rego(t->value, out, max_string_bytes);
-      return out;
-    case TermKind::var:
-      return t->wildcard ? "_" : *t->name;
-    case TermKind::ref:
-      return ref_text(t);
+    case TermKind::scalar: write_rego(t->value, out, max_string_bytes); return out;
+    case TermKind::var: return t->wildcard ? "_" : *t->name;
+    case TermKind::ref: return ref_text(t);
     case TermKind::array:
       out = "[";
       terms_text(t->items, 0, out);
@@ -156,16 +165,12 @@ std::string to_text(const Term* t) {
       for (std::size_t i = 0; i + 1 < t->items.size(); i += 2)
         out += (i > 0 ? ", " : "") + to_text(t->items[i]) + ": " + to_text(t->items[i + 1]);
       return out + "}";
-    case TermKind::array_of:
-      return "[" + to_text(t->items[0]) + " | " + body_text(t->body) + "]";
-    case TermKind::set_of:
-      return "{" + to_text(t->items[0]) + " | " + body_text(t->body) + "}";
+    case TermKind::array_of: return "[" + to_text(t->items[0]) + " | " + body_text(t->body) + "]";
+    case TermKind::set_of: return "{" + to_text(t->items[0]) + " | " + body_text(t->body) + "}";
     case TermKind::object_of:
       return "{" + to_text(t->items[0]) + ": " + to_text(t->items[1]) + " | " + body_text(t->body) + "}";
-    case TermKind::call:
-      return t->grouped ? "(" + call_text(t->items) + ")" : call_text(t->items);
-    case TermKind::text:
-      return template_text(t);
+    case TermKind::call: return t->grouped ? "(" + call_text(t->items) + ")" : call_text(t->items);
+    case TermKind::text: return template_text(t);
   }
   return out;
 }
@@ -173,12 +178,8 @@ std::string to_text(const Term* t) {
 std::string to_text(const Expr* e) {
   std::string out = e->negated ? "not " : "";
   switch (e->kind) {
-    case ExprKind::term:
-      out += to_text(e->items[0]);
-      break;
-    case ExprKind::call:
-      out += call_text(e->items);
-      break;
+    case ExprKind::term: out += to_text(e->items[0]); break;
+    case ExprKind::call: out += call_text(e->items); break;
     case ExprKind::some:
       out += "some ";
       terms_text(e->items, 0, out);

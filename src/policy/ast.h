@@ -30,8 +30,8 @@ using Body = std::vector<Expr*>;
 
 enum class TermKind : std::uint8_t { scalar, var, ref, array, object, set, array_of, object_of, set_of, call, text };
 
-// var: name. ref: items[0] is its head, the rest its path (scalar strings for dots). call: items[0] is the operator (a ref
-// or var). object: keys and values in turn. array_of/set_of: items[0] | body. object_of: items[0]: items[1] | body.
+// var: name. ref: items[0] is its head, the rest its path (scalar strings for dots). call: items[0] is the operator (a
+// ref or var). object: keys and values in turn. array_of/set_of: items[0] | body. object_of: items[0]: items[1] | body.
 // text (a template string): parts.
 struct Term {
   TermKind kind = TermKind::scalar;
@@ -57,15 +57,15 @@ enum class ExprKind : std::uint8_t { term, call, some, every, not_, and_, or_ };
 
 struct Expr {
   ExprKind kind = ExprKind::term;
-  bool negated = false;     // v1's `not`: of one literal
+  bool negated = false;  // v1's `not`: of one literal
   bool generated = false;
-  bool assigned = false;    // was written with :=
-  bool explicit_body = false;        // not { … }; left operand of and/or in braces
+  bool assigned = false;       // was written with :=
+  bool explicit_body = false;  // not { … }; left operand of and/or in braces
   bool explicit_right = false;
   Location loc;
   std::vector<Term*> items;
   std::vector<With> with;
-  Body body;   // also the left operand
+  Body body;  // also the left operand
   Body right;
 };
 
@@ -75,15 +75,15 @@ struct Rule {
   Location loc;
   bool is_default = false;
   bool generated_body = false;
-  bool assign = false;        // := rather than =
+  bool assign = false;  // := rather than =
   bool uses_if = false;
   bool uses_contains = false;
   bool function = false;
-  bool legacy_key = false;    // v0 p[x]
+  bool legacy_key = false;  // v0 p[x]
   bool implicit_value = false;
-  std::vector<Term*> ref;     // head: ref[0] is a var term
+  std::vector<Term*> ref;  // head: ref[0] is a var term
   std::vector<Term*> args;
-  Term* key = nullptr;        // of `contains` and of v0 p[x]
+  Term* key = nullptr;  // of `contains` and of v0 p[x]
   Term* value = nullptr;
   Body body;
   Rule* otherwise = nullptr;  // else

@@ -35,9 +35,9 @@ Registry make_registry() {
     b.is_void = s.types.ends_with("->");
     all.emplace(s.name, std::move(b));
   }
-  const std::array families{core_builtins(),   string_builtins(), regex_builtins(), collection_builtins(),
+  const std::array families{core_builtins(),   string_builtins(),   regex_builtins(), collection_builtins(),
                             object_builtins(), encoding_builtins(), time_builtins(),  crypto_builtins(),
-                            jwt_builtins(),    net_builtins(),    misc_builtins(),  schema_builtins()};
+                            jwt_builtins(),    net_builtins(),      misc_builtins(),  schema_builtins()};
   for (const auto& family : families)
     for (const auto& e : family)
       if (const auto it = all.find(e.name); it != all.end()) it->second.fn = e.fn;
@@ -53,7 +53,8 @@ const Builtin* find_builtin(std::string_view name) {
 }
 
 Value CallContext::wrong(int n, std::string_view must, const Value& got) const {
-  problem = "operand " + std::to_string(n) + " must be " + std::string(must) + " but got " + std::string(type_name(got.kind()));
+  problem = "operand " + std::to_string(n) + " must be " + std::string(must) + " but got " +
+            std::string(type_name(got.kind()));
   return {};
 }
 
@@ -62,7 +63,8 @@ void CallContext::charge(std::uint64_t n) const {
   if (instructions >= options.limits.instructions)
     throw Stop{{ErrorCode::too_large, {}, "the evaluation needs more instructions than its limit"}};
   // A built-in's own work counts towards the next poll of the deadline; long work asks at once.
-  if (n > 4096 && options.expired && options.expired()) throw Stop{{ErrorCode::timed_out, {}, "the evaluation passed its deadline"}};
+  if (n > 4096 && options.expired && options.expired())
+    throw Stop{{ErrorCode::timed_out, {}, "the evaluation passed its deadline"}};
 }
 
 void append_utf8(std::string& out, char32_t c) {
@@ -98,7 +100,8 @@ std::u32string code_points(std::string_view s) {
       ok = (d & 0xC0) == 0x80;
       v = (v << 6) | (d & 0x3FU);
     }
-    if (ok && ((n == 3 && (v < 0x800 || (v >= 0xD800 && v < 0xE000))) || (n == 4 && (v < 0x10000 || v > 0x10FFFF)))) ok = false;
+    if (ok && ((n == 3 && (v < 0x800 || (v >= 0xD800 && v < 0xE000))) || (n == 4 && (v < 0x10000 || v > 0x10FFFF))))
+      ok = false;
     out += ok ? v : char32_t{0xFFFD};
     i += ok ? n : 1;
   }

@@ -44,8 +44,8 @@ struct Builtin {
   BuiltinFn fn = nullptr;  // nullptr: known but not supported, unless host or special
   bool deprecated = false;
   bool host = false;
-  bool is_void = false;    // print
-  bool relation = false;   // walk
+  bool is_void = false;   // print
+  bool relation = false;  // walk
 };
 
 // Null where the name is unknown.
@@ -56,17 +56,17 @@ struct Entry {
   std::string_view name;
   BuiltinFn fn;
 };
-[[nodiscard]] std::span<const Entry> core_builtins();     // comparison, numbers, bits, types, casts
+[[nodiscard]] std::span<const Entry> core_builtins();  // comparison, numbers, bits, types, casts
 [[nodiscard]] std::span<const Entry> string_builtins();
-[[nodiscard]] std::span<const Entry> regex_builtins();    // regex and glob
+[[nodiscard]] std::span<const Entry> regex_builtins();  // regex and glob
 [[nodiscard]] std::span<const Entry> collection_builtins();
-[[nodiscard]] std::span<const Entry> object_builtins();   // objects, JSON paths and patches
+[[nodiscard]] std::span<const Entry> object_builtins();  // objects, JSON paths and patches
 [[nodiscard]] std::span<const Entry> encoding_builtins();
 [[nodiscard]] std::span<const Entry> time_builtins();
 [[nodiscard]] std::span<const Entry> crypto_builtins();
 [[nodiscard]] std::span<const Entry> jwt_builtins();
 [[nodiscard]] std::span<const Entry> net_builtins();
-[[nodiscard]] std::span<const Entry> misc_builtins();     // semver, units, uuid, graph, rand, templates
+[[nodiscard]] std::span<const Entry> misc_builtins();  // semver, units, uuid, graph, rand, templates
 [[nodiscard]] std::span<const Entry> schema_builtins();
 
 // Decoded UTF-8 helpers shared by the families.

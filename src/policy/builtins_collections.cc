@@ -173,7 +173,9 @@ Value walk(CallContext& c, Args a) {
     const Value pair[2] = {c.arena.array(path), v};
     out.push_back(c.arena.array(pair));
     for (std::size_t i = 0; v.is_collection() && i < v.size(); ++i) {
-      path.push_back(v.is(Kind::object) ? v.key(i) : v.is(Kind::set) ? v.items()[i] : Value::integer(static_cast<std::int64_t>(i)));
+      path.push_back(v.is(Kind::object) ? v.key(i)
+                     : v.is(Kind::set)  ? v.items()[i]
+                                        : Value::integer(static_cast<std::int64_t>(i)));
       self(self, v.is(Kind::object) ? v.value(i) : v.items()[i]);
       path.pop_back();
     }
@@ -217,7 +219,8 @@ Value reachable_paths(CallContext& c, Args a) {
     const std::vector<Value> path = std::move(open.back());
     open.pop_back();
     c.charge(path.size() + 1);
-    if (open.size() * sizeof(Value) * 8 > c.options.limits.memory) throw Stop{{ErrorCode::too_large, {}, "graph.reachable_paths needs more memory than the limit"}};
+    if (open.size() * sizeof(Value) * 8 > c.options.limits.memory)
+      throw Stop{{ErrorCode::too_large, {}, "graph.reachable_paths needs more memory than the limit"}};
     const Value* next = find(a[0], path.back());
     bool ended = next == nullptr || !list(*next) || next->size() == 0;
     if (!ended)
@@ -240,11 +243,28 @@ Value reachable_paths(CallContext& c, Args a) {
 
 std::span<const Entry> collection_builtins() {
   static constexpr Entry all[] = {
-      {"internal.member_2", member_2}, {"internal.member_3", member_3}, {"count", count}, {"sum", sum}, {"product", product},
-      {"max", max_}, {"min", min_}, {"sort", sort}, {"all", all_}, {"any", any_}, {"array.concat", concat},
-      {"array.reverse", reverse}, {"array.slice", slice}, {"array.flatten", flatten}, {"and", set_and}, {"or", set_or},
-      {"set_diff", set_diff}, {"union", union_}, {"intersection", intersection}, {"walk", walk},
-      {"graph.reachable", reachable}, {"graph.reachable_paths", reachable_paths},
+      {"internal.member_2", member_2},
+      {"internal.member_3", member_3},
+      {"count", count},
+      {"sum", sum},
+      {"product", product},
+      {"max", max_},
+      {"min", min_},
+      {"sort", sort},
+      {"all", all_},
+      {"any", any_},
+      {"array.concat", concat},
+      {"array.reverse", reverse},
+      {"array.slice", slice},
+      {"array.flatten", flatten},
+      {"and", set_and},
+      {"or", set_or},
+      {"set_diff", set_diff},
+      {"union", union_},
+      {"intersection", intersection},
+      {"walk", walk},
+      {"graph.reachable", reachable},
+      {"graph.reachable_paths", reachable_paths},
   };
   return all;
 }

@@ -13,10 +13,18 @@ Value compared(Args a, F&& f) {
 }
 Value eq(CallContext&, Args a) { return Value::boolean(equal(a[0], a[1])); }
 Value neq(CallContext&, Args a) { return Value::boolean(!equal(a[0], a[1])); }
-Value lt(CallContext&, Args a) { return compared(a, [](int c) { return c < 0; }); }
-Value lte(CallContext&, Args a) { return compared(a, [](int c) { return c <= 0; }); }
-Value gt(CallContext&, Args a) { return compared(a, [](int c) { return c > 0; }); }
-Value gte(CallContext&, Args a) { return compared(a, [](int c) { return c >= 0; }); }
+Value lt(CallContext&, Args a) {
+  return compared(a, [](int c) { return c < 0; });
+}
+Value lte(CallContext&, Args a) {
+  return compared(a, [](int c) { return c <= 0; });
+}
+Value gt(CallContext&, Args a) {
+  return compared(a, [](int c) { return c > 0; });
+}
+Value gte(CallContext&, Args a) {
+  return compared(a, [](int c) { return c >= 0; });
+}
 
 Value two_numbers(CallContext& c, Args a, Arithmetic op) {
   if (!a[0].is(Kind::number)) return c.wrong(1, "number", a[0]);
@@ -29,8 +37,11 @@ Value div_(CallContext& c, Args a) { return two_numbers(c, a, Arithmetic::divide
 Value rem(CallContext& c, Args a) { return two_numbers(c, a, Arithmetic::remainder); }
 
 Value minus(CallContext& c, Args a) {
-  if (a[0].is(Kind::number) && a[1].is(Kind::number)) return arithmetic(Arithmetic::minus, a[0], a[1], c.arena, c.problem);
-  if (!a[0].is(Kind::set)) return c.wrong(a[0].is(Kind::number) ? 2 : 1, a[0].is(Kind::number) ? "number" : "one of {number, set}", a[a[0].is(Kind::number) ? 1 : 0]);
+  if (a[0].is(Kind::number) && a[1].is(Kind::number))
+    return arithmetic(Arithmetic::minus, a[0], a[1], c.arena, c.problem);
+  if (!a[0].is(Kind::set))
+    return c.wrong(a[0].is(Kind::number) ? 2 : 1, a[0].is(Kind::number) ? "number" : "one of {number, set}",
+                   a[a[0].is(Kind::number) ? 1 : 0]);
   if (!a[1].is(Kind::set)) return c.wrong(2, "set", a[1]);
   c.charge(a[0].size());
   std::vector<Value> out;
@@ -74,7 +85,8 @@ Value to_number(CallContext& c, Args a) {
 Value format_int(CallContext& c, Args a) {
   if (!a[0].is(Kind::number)) return c.wrong(1, "number", a[0]);
   const auto base = a[1].is(Kind::number) ? to_int(a[1]) : std::nullopt;
-  if (!base || (*base != 2 && *base != 8 && *base != 10 && *base != 16)) return c.fail("operand 2 must be one of {2, 8, 10, 16}");
+  if (!base || (*base != 2 && *base != 8 && *base != 10 && *base != 16))
+    return c.fail("operand 2 must be one of {2, 8, 10, 16}");
   return c.arena.string(format_base(a[0], static_cast<int>(*base)));
 }
 
@@ -122,18 +134,47 @@ Value cast_set(CallContext& c, Args a) {
 
 std::span<const Entry> core_builtins() {
   static constexpr Entry all[] = {
-      {"eq", eq}, {"assign", eq}, {"equal", eq}, {"neq", neq}, {"lt", lt}, {"lte", lte}, {"gt", gt}, {"gte", gte},
-      {"plus", plus}, {"minus", minus}, {"mul", mul}, {"div", div_}, {"rem", rem},
-      {"abs", rounded<Rounding::absolute>}, {"round", rounded<Rounding::round>},
-      {"ceil", rounded<Rounding::ceil>}, {"floor", rounded<Rounding::floor>},
-      {"bits.and", bitwise<Bits::conjunction>}, {"bits.or", bitwise<Bits::disjunction>}, {"bits.xor", bitwise<Bits::exclusive>},
-      {"bits.negate", bitwise<Bits::negate>}, {"bits.lsh", bitwise<Bits::left>}, {"bits.rsh", bitwise<Bits::right>},
-      {"is_null", is_kind<Kind::null>}, {"is_boolean", is_kind<Kind::boolean>}, {"is_number", is_kind<Kind::number>},
-      {"is_string", is_kind<Kind::string>}, {"is_array", is_kind<Kind::array>}, {"is_object", is_kind<Kind::object>},
-      {"is_set", is_kind<Kind::set>}, {"type_name", type_name_of}, {"to_number", to_number}, {"format_int", format_int},
-      {"numbers.range", range}, {"numbers.range_step", range},
-      {"cast_string", cast_string}, {"cast_boolean", cast_boolean}, {"cast_null", cast_null}, {"cast_object", cast_object},
-      {"cast_array", cast_array}, {"cast_set", cast_set},
+      {"eq", eq},
+      {"assign", eq},
+      {"equal", eq},
+      {"neq", neq},
+      {"lt", lt},
+      {"lte", lte},
+      {"gt", gt},
+      {"gte", gte},
+      {"plus", plus},
+      {"minus", minus},
+      {"mul", mul},
+      {"div", div_},
+      {"rem", rem},
+      {"abs", rounded<Rounding::absolute>},
+      {"round", rounded<Rounding::round>},
+      {"ceil", rounded<Rounding::ceil>},
+      {"floor", rounded<Rounding::floor>},
+      {"bits.and", bitwise<Bits::conjunction>},
+      {"bits.or", bitwise<Bits::disjunction>},
+      {"bits.xor", bitwise<Bits::exclusive>},
+      {"bits.negate", bitwise<Bits::negate>},
+      {"bits.lsh", bitwise<Bits::left>},
+      {"bits.rsh", bitwise<Bits::right>},
+      {"is_null", is_kind<Kind::null>},
+      {"is_boolean", is_kind<Kind::boolean>},
+      {"is_number", is_kind<Kind::number>},
+      {"is_string", is_kind<Kind::string>},
+      {"is_array", is_kind<Kind::array>},
+      {"is_object", is_kind<Kind::object>},
+      {"is_set", is_kind<Kind::set>},
+      {"type_name", type_name_of},
+      {"to_number", to_number},
+      {"format_int", format_int},
+      {"numbers.range", range},
+      {"numbers.range_step", range},
+      {"cast_string", cast_string},
+      {"cast_boolean", cast_boolean},
+      {"cast_null", cast_null},
+      {"cast_object", cast_object},
+      {"cast_array", cast_array},
+      {"cast_set", cast_set},
   };
   return all;
 }

@@ -86,7 +86,8 @@ class Builder {
 std::string asn1_text(const ASN1_STRING* s) {
   unsigned char* out = nullptr;
   const int n = ASN1_STRING_to_UTF8(&out, s);
-  std::string text = n < 0 ? std::string() : std::string(reinterpret_cast<const char*>(out), static_cast<std::size_t>(n));
+  std::string text =
+      n < 0 ? std::string() : std::string(reinterpret_cast<const char*>(out), static_cast<std::size_t>(n));
   OPENSSL_free(out);
   return text;
 }
@@ -105,9 +106,13 @@ std::vector<Value> oid_numbers(const ASN1_OBJECT* o) {
 }
 
 Value name_of(CallContext& c, const X509_NAME* name) {
-  static constexpr std::pair<int, std::string_view> lists[] = {
-      {NID_countryName, "Country"}, {NID_organizationName, "Organization"}, {NID_organizationalUnitName, "OrganizationalUnit"},
-      {NID_localityName, "Locality"}, {NID_stateOrProvinceName, "Province"}, {NID_streetAddress, "StreetAddress"}, {NID_postalCode, "PostalCode"}};
+  static constexpr std::pair<int, std::string_view> lists[] = {{NID_countryName, "Country"},
+                                                               {NID_organizationName, "Organization"},
+                                                               {NID_organizationalUnitName, "OrganizationalUnit"},
+                                                               {NID_localityName, "Locality"},
+                                                               {NID_stateOrProvinceName, "Province"},
+                                                               {NID_streetAddress, "StreetAddress"},
+                                                               {NID_postalCode, "PostalCode"}};
   Builder b(c);
   std::string common, serial;
   std::vector<Value> names;
@@ -124,13 +129,24 @@ Value name_of(CallContext& c, const X509_NAME* name) {
     names.push_back(Builder(c).put("Type", c.arena.array(oid_numbers(o))).text("Value", v).done());
   }
   for (const auto& [n, key] : lists) b.put(key, found.contains(key) ? c.arena.array(found[key]) : Value::null());
-  return b.text("CommonName", common).text("SerialNumber", serial).put("Names", c.arena.array(names)).put("ExtraNames", Value::null()).done();
+  return b.text("CommonName", common)
+      .text("SerialNumber", serial)
+      .put("Names", c.arena.array(names))
+      .put("ExtraNames", Value::null())
+      .done();
 }
 
 std::string_view signature_name(int nid, int& number) {
-  static constexpr std::pair<int, int> all[] = {{NID_sha1WithRSAEncryption, 3}, {NID_sha256WithRSAEncryption, 4}, {NID_sha384WithRSAEncryption, 5},
-      {NID_sha512WithRSAEncryption, 6}, {NID_ecdsa_with_SHA1, 9}, {NID_ecdsa_with_SHA256, 10}, {NID_ecdsa_with_SHA384, 11}, {NID_ecdsa_with_SHA512, 12},
-      {NID_rsassaPss, 13}, {NID_ED25519, 16}};
+  static constexpr std::pair<int, int> all[] = {{NID_sha1WithRSAEncryption, 3},
+                                                {NID_sha256WithRSAEncryption, 4},
+                                                {NID_sha384WithRSAEncryption, 5},
+                                                {NID_sha512WithRSAEncryption, 6},
+                                                {NID_ecdsa_with_SHA1, 9},
+                                                {NID_ecdsa_with_SHA256, 10},
+                                                {NID_ecdsa_with_SHA384, 11},
+                                                {NID_ecdsa_with_SHA512, 12},
+                                                {NID_rsassaPss, 13},
+                                                {NID_ED25519, 16}};
   number = 0;
   for (const auto& [n, i] : all)
     if (n == nid) number = i;
@@ -144,8 +160,12 @@ Value alternative_names(CallContext& c, const X509* x, int type) {
   for (int i = 0; names != nullptr && i < sk_GENERAL_NAME_num(names.get()); ++i) {
     const GENERAL_NAME* n = sk_GENERAL_NAME_value(names.get(), i);
     if (n->type != type) continue;
-    const ASN1_STRING* s = type == GEN_DNS ? n->d.dNSName : type == GEN_URI ? n->d.uniformResourceIdentifier : type == GEN_EMAIL ? n->d.rfc822Name : n->d.iPAddress;
-    const std::string_view raw(reinterpret_cast<const char*>(ASN1_STRING_get0_data(s)), static_cast<std::size_t>(ASN1_STRING_length(s)));
+    const ASN1_STRING* s = type == GEN_DNS     ? n->d.dNSName
+                           : type == GEN_URI   ? n->d.uniformResourceIdentifier
+                           : type == GEN_EMAIL ? n->d.rfc822Name
+                                               : n->d.iPAddress;
+    const std::string_view raw(reinterpret_cast<const char*>(ASN1_STRING_get0_data(s)),
+                               static_cast<std::size_t>(ASN1_STRING_length(s)));
     if (type == GEN_IPADD) {
       std::string text;
       if (raw.size() == 4)
@@ -163,7 +183,10 @@ Value alternative_names(CallContext& c, const X509* x, int type) {
 Value certificate(CallContext& c, const crypto::Certificate& cert) {
   const X509* x = cert.native();
   Builder b(c);
-  b.bytes("Raw", cert.der()).bytes("RawSubject", cert.subject_der()).bytes("RawIssuer", cert.issuer_der()).bytes("RawSubjectPublicKeyInfo", cert.spki_der());
+  b.bytes("Raw", cert.der())
+      .bytes("RawSubject", cert.subject_der())
+      .bytes("RawIssuer", cert.issuer_der())
+      .bytes("RawSubjectPublicKeyInfo", cert.spki_der());
   b.put("Version", Value::integer(cert.version()));
   const std::unique_ptr<BIGNUM, void (*)(BIGNUM*)> n(ASN1_INTEGER_to_BN(X509_get0_serialNumber(x), nullptr), BN_free);
   const std::unique_ptr<char, void (*)(char*)> decimal(BN_bn2dec(n.get()), [](char* p) { OPENSSL_free(p); });
@@ -178,12 +201,17 @@ Value certificate(CallContext& c, const crypto::Certificate& cert) {
   b.bytes("Signature", {ASN1_STRING_get0_data(signature), static_cast<std::size_t>(ASN1_STRING_length(signature))});
   const EVP_PKEY* key = X509_get0_pubkey(x);
   const int id = key != nullptr ? EVP_PKEY_get_base_id(key) : 0;
-  b.put("PublicKeyAlgorithm", Value::integer(id == EVP_PKEY_RSA ? 1 : id == EVP_PKEY_DSA ? 2 : id == EVP_PKEY_EC ? 3 : id == EVP_PKEY_ED25519 ? 4 : 0));
+  b.put("PublicKeyAlgorithm", Value::integer(id == EVP_PKEY_RSA       ? 1
+                                             : id == EVP_PKEY_DSA     ? 2
+                                             : id == EVP_PKEY_EC      ? 3
+                                             : id == EVP_PKEY_ED25519 ? 4
+                                                                      : 0));
   // KeyUsage as Go numbers it: bit 0 is digitalSignature.
   std::int64_t usage = 0;
   if (const auto u = X509_get_key_usage(const_cast<X509*>(x)); u != UINT32_MAX) {
-    static constexpr std::array<unsigned, 9> order{KU_DIGITAL_SIGNATURE, KU_NON_REPUDIATION, KU_KEY_ENCIPHERMENT, KU_DATA_ENCIPHERMENT,
-                                                   KU_KEY_AGREEMENT, KU_KEY_CERT_SIGN, KU_CRL_SIGN, KU_ENCIPHER_ONLY, KU_DECIPHER_ONLY};
+    static constexpr std::array<unsigned, 9> order{KU_DIGITAL_SIGNATURE, KU_NON_REPUDIATION, KU_KEY_ENCIPHERMENT,
+                                                   KU_DATA_ENCIPHERMENT, KU_KEY_AGREEMENT,   KU_KEY_CERT_SIGN,
+                                                   KU_CRL_SIGN,          KU_ENCIPHER_ONLY,   KU_DECIPHER_ONLY};
     for (std::size_t i = 0; i < order.size(); ++i)
       if ((u & order[i]) != 0) usage |= 1LL << i;
   }
@@ -202,7 +230,11 @@ Value certificate(CallContext& c, const crypto::Certificate& cert) {
       oid.push_back(c.arena.number(s.substr(0, dot)));
       s = dot == std::string_view::npos ? std::string_view() : s.substr(dot + 1);
     }
-    extensions.push_back(Builder(c).put("Id", c.arena.array(oid)).put("Critical", Value::boolean(e.critical)).bytes("Value", e.value).done());
+    extensions.push_back(Builder(c)
+                             .put("Id", c.arena.array(oid))
+                             .put("Critical", Value::boolean(e.critical))
+                             .bytes("Value", e.value)
+                             .done());
   }
   b.put("Extensions", c.arena.array(extensions));
   return b.done();
@@ -232,7 +264,8 @@ bool certificates(CallContext& c, std::string_view text, std::vector<crypto::Cer
       ByteView rest(*der);
       while (!rest.empty() && out.size() < 64) {
         const unsigned char* at = rest.data();
-        const std::unique_ptr<X509, void (*)(X509*)> x(d2i_X509(nullptr, &at, static_cast<long>(rest.size())), X509_free);
+        const std::unique_ptr<X509, void (*)(X509*)> x(d2i_X509(nullptr, &at, static_cast<long>(rest.size())),
+                                                       X509_free);
         if (x == nullptr) return (void)c.fail("x509: malformed certificate"), false;
         const auto size = static_cast<std::size_t>(at - rest.data());
         auto one = crypto::Certificate::from_der(rest.first(size));
@@ -289,10 +322,16 @@ Value parse_and_verify(CallContext& c, Args a) {
 
 std::span<const Entry> crypto_builtins() {
   static constexpr Entry all[] = {
-      {"crypto.md5", hashed<EVP_md5>}, {"crypto.sha1", hashed<EVP_sha1>}, {"crypto.sha256", hashed<EVP_sha256>},
-      {"crypto.hmac.md5", hmac<EVP_md5>}, {"crypto.hmac.sha1", hmac<EVP_sha1>}, {"crypto.hmac.sha256", hmac<EVP_sha256>},
-      {"crypto.hmac.sha512", hmac<EVP_sha512>}, {"crypto.hmac.equal", hmac_equal},
-      {"crypto.x509.parse_certificates", parse_certificates}, {"crypto.x509.parse_and_verify_certificates", parse_and_verify},
+      {"crypto.md5", hashed<EVP_md5>},
+      {"crypto.sha1", hashed<EVP_sha1>},
+      {"crypto.sha256", hashed<EVP_sha256>},
+      {"crypto.hmac.md5", hmac<EVP_md5>},
+      {"crypto.hmac.sha1", hmac<EVP_sha1>},
+      {"crypto.hmac.sha256", hmac<EVP_sha256>},
+      {"crypto.hmac.sha512", hmac<EVP_sha512>},
+      {"crypto.hmac.equal", hmac_equal},
+      {"crypto.x509.parse_certificates", parse_certificates},
+      {"crypto.x509.parse_and_verify_certificates", parse_and_verify},
   };
   return all;
 }

@@ -126,11 +126,16 @@ Value yaml_is_valid(CallContext& c, Args a) {
 
 bool plain_yaml(std::string_view s) {
   if (s.empty() || s.size() > 200) return false;
-  static constexpr std::string_view words[] = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", "~", "True", "False", "Null", "TRUE", "FALSE", "NULL", "Yes", "No", "On", "Off", "YES", "NO", "ON", "OFF", "Y", "N"};
+  static constexpr std::string_view words[] = {"true", "false", "null",  "yes",  "no",   "on",    "off",  "y",   "n",
+                                               "~",    "True",  "False", "Null", "TRUE", "FALSE", "NULL", "Yes", "No",
+                                               "On",   "Off",   "YES",   "NO",   "ON",   "OFF",   "Y",    "N"};
   if (std::ranges::find(words, s) != std::end(words)) return false;
-  const auto letter = [](char ch) { return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || ch == '_' || ch == '/'; };
+  const auto letter = [](char ch) {
+    return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || ch == '_' || ch == '/';
+  };
   if (!letter(s[0])) return false;
-  return std::ranges::all_of(s, [&](char ch) { return letter(ch) || (ch >= '0' && ch <= '9') || ch == '.' || ch == '-'; });
+  return std::ranges::all_of(s,
+                             [&](char ch) { return letter(ch) || (ch >= '0' && ch <= '9') || ch == '.' || ch == '-'; });
 }
 
 void yaml_scalar(const Value& v, std::string& out) {
@@ -196,8 +201,12 @@ bool one_string(CallContext& c, Args a) {
   return false;
 }
 
-Value base64_encode(CallContext& c, Args a) { return one_string(c, a) ? text(c, base64(as_bytes(a[0].text()))) : Value(); }
-Value base64url_encode_no_pad(CallContext& c, Args a) { return one_string(c, a) ? text(c, base64url(as_bytes(a[0].text()))) : Value(); }
+Value base64_encode(CallContext& c, Args a) {
+  return one_string(c, a) ? text(c, base64(as_bytes(a[0].text()))) : Value();
+}
+Value base64url_encode_no_pad(CallContext& c, Args a) {
+  return one_string(c, a) ? text(c, base64url(as_bytes(a[0].text()))) : Value();
+}
 Value base64url_encode(CallContext& c, Args a) {
   if (!one_string(c, a)) return {};
   std::string s = base64url(as_bytes(a[0].text()));
@@ -218,11 +227,16 @@ bool decode_base64(std::string_view in, bool url, std::string& out) {
   for (; i < s.size() && s[i] != '='; ++i) {
     const char ch = s[i];
     int v = -1;
-    if (ch >= 'A' && ch <= 'Z') v = ch - 'A';
-    else if (ch >= 'a' && ch <= 'z') v = ch - 'a' + 26;
-    else if (ch >= '0' && ch <= '9') v = ch - '0' + 52;
-    else if (ch == (url ? '-' : '+')) v = 62;
-    else if (ch == (url ? '_' : '/')) v = 63;
+    if (ch >= 'A' && ch <= 'Z')
+      v = ch - 'A';
+    else if (ch >= 'a' && ch <= 'z')
+      v = ch - 'a' + 26;
+    else if (ch >= '0' && ch <= '9')
+      v = ch - '0' + 52;
+    else if (ch == (url ? '-' : '+'))
+      v = 62;
+    else if (ch == (url ? '_' : '/'))
+      v = 63;
     if (v < 0) return false;
     bits = (bits << 6) | static_cast<std::uint32_t>(v);
     count += 6;
@@ -267,7 +281,8 @@ Value hex_decode(CallContext& c, Args a) {
 std::string query_escape(std::string_view s) {
   std::string out;
   for (const char ch : s) {
-    const bool plain = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '-' || ch == '_' || ch == '.' || ch == '~';
+    const bool plain = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '-' ||
+                       ch == '_' || ch == '.' || ch == '~';
     if (plain) {
       out += ch;
     } else if (ch == ' ') {
@@ -297,7 +312,9 @@ bool query_unescape(std::string_view s, std::string& out) {
   return true;
 }
 
-Value urlquery_encode(CallContext& c, Args a) { return one_string(c, a) ? text(c, query_escape(a[0].text())) : Value(); }
+Value urlquery_encode(CallContext& c, Args a) {
+  return one_string(c, a) ? text(c, query_escape(a[0].text())) : Value();
+}
 Value urlquery_decode(CallContext& c, Args a) {
   if (!one_string(c, a)) return {};
   std::string out;
@@ -307,7 +324,9 @@ Value urlquery_decode(CallContext& c, Args a) {
 Value urlquery_encode_object(CallContext& c, Args a) {
   if (!a[0].is(Kind::object)) return c.wrong(1, "object", a[0]);
   std::string out;
-  const auto add = [&](std::string_view k, std::string_view v) { out += (out.empty() ? "" : "&") + query_escape(k) + "=" + query_escape(v); };
+  const auto add = [&](std::string_view k, std::string_view v) {
+    out += (out.empty() ? "" : "&") + query_escape(k) + "=" + query_escape(v);
+  };
   for (std::size_t i = 0; i < a[0].size(); ++i) {
     const Value& k = a[0].key(i);
     const Value& v = a[0].value(i);
@@ -338,7 +357,9 @@ Value urlquery_decode_object(CallContext& c, Args a) {
     if (part.find(';') != std::string_view::npos) return c.fail("invalid semicolon separator in query");
     const auto eq = part.find('=');
     std::string k, v;
-    if (!query_unescape(part.substr(0, eq), k) || (eq != std::string_view::npos && !query_unescape(part.substr(eq + 1), v))) return c.fail("invalid URL escape");
+    if (!query_unescape(part.substr(0, eq), k) ||
+        (eq != std::string_view::npos && !query_unescape(part.substr(eq + 1), v)))
+      return c.fail("invalid URL escape");
     auto it = std::ranges::find(all, k, &std::pair<std::string, std::vector<Value>>::first);
     if (it == all.end()) it = all.insert(all.end(), {k, {}});
     it->second.push_back(c.arena.string(v));
@@ -353,12 +374,25 @@ Value urlquery_decode_object(CallContext& c, Args a) {
 
 std::span<const Entry> encoding_builtins() {
   static constexpr Entry all[] = {
-      {"json.marshal", json_marshal}, {"json.marshal_with_options", json_marshal_with}, {"json.unmarshal", json_unmarshal},
-      {"json.is_valid", json_is_valid}, {"yaml.marshal", yaml_marshal}, {"yaml.unmarshal", yaml_unmarshal}, {"yaml.is_valid", yaml_is_valid},
-      {"base64.encode", base64_encode}, {"base64.decode", base64_decode}, {"base64.is_valid", base64_is_valid},
-      {"base64url.encode", base64url_encode}, {"base64url.encode_no_pad", base64url_encode_no_pad}, {"base64url.decode", base64url_decode},
-      {"hex.encode", hex_encode}, {"hex.decode", hex_decode}, {"urlquery.encode", urlquery_encode}, {"urlquery.decode", urlquery_decode},
-      {"urlquery.encode_object", urlquery_encode_object}, {"urlquery.decode_object", urlquery_decode_object},
+      {"json.marshal", json_marshal},
+      {"json.marshal_with_options", json_marshal_with},
+      {"json.unmarshal", json_unmarshal},
+      {"json.is_valid", json_is_valid},
+      {"yaml.marshal", yaml_marshal},
+      {"yaml.unmarshal", yaml_unmarshal},
+      {"yaml.is_valid", yaml_is_valid},
+      {"base64.encode", base64_encode},
+      {"base64.decode", base64_decode},
+      {"base64.is_valid", base64_is_valid},
+      {"base64url.encode", base64url_encode},
+      {"base64url.encode_no_pad", base64url_encode_no_pad},
+      {"base64url.decode", base64url_decode},
+      {"hex.encode", hex_encode},
+      {"hex.decode", hex_decode},
+      {"urlquery.encode", urlquery_encode},
+      {"urlquery.decode", urlquery_decode},
+      {"urlquery.encode_object", urlquery_encode_object},
+      {"urlquery.decode_object", urlquery_decode_object},
   };
   return all;
 }

@@ -64,7 +64,8 @@ std::string_view member(const Value& object, std::string_view name) {
 }
 
 bool same_letters(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return (x | 32) == (y | 32); });
+  return a.size() == b.size() &&
+         std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return (x | 32) == (y | 32); });
 }
 
 Value jwt_decode(CallContext& c, Args a) {
@@ -104,8 +105,12 @@ bool keys_of(CallContext& c, std::string_view text, std::vector<Key>& out) {
   }
   if (pem.find("-----BEGIN CERTIFICATE") != std::string::npos) {
     const auto all = crypto::Certificate::from_pem(pem);
-    const auto key = all && all->size() == 1 ? (*all)[0].public_key() : Result<crypto::PublicKey>(fail(ErrorCode::malformed, ""));
-    if (!key) return (void)c.fail(all && all->size() > 1 ? "extra data after a PEM certificate block" : "failed to parse a PEM certificate"), false;
+    const auto key =
+        all && all->size() == 1 ? (*all)[0].public_key() : Result<crypto::PublicKey>(fail(ErrorCode::malformed, ""));
+    if (!key)
+      return (void)c.fail(all && all->size() > 1 ? "extra data after a PEM certificate block"
+                                                 : "failed to parse a PEM certificate"),
+             false;
     out.push_back({*key, "", ""});
     return true;
   }
@@ -144,7 +149,9 @@ bool signed_with(const crypto::PublicKey& key, crypto::JwsAlg alg, std::string_v
 }
 
 bool mac_matches(std::string_view alg, std::string_view secret, std::string_view input, std::string_view signature) {
-  const auto hash = alg == "HS256" ? crypto::Hash::sha256 : alg == "HS384" ? crypto::Hash::sha384 : crypto::Hash::sha512;
+  const auto hash = alg == "HS256"   ? crypto::Hash::sha256
+                    : alg == "HS384" ? crypto::Hash::sha384
+                                     : crypto::Hash::sha512;
   const Bytes want = crypto::hmac(hash, as_bytes(secret), as_bytes(input));
   return want.size() == signature.size() && CRYPTO_memcmp(want.data(), signature.data(), want.size()) == 0;
 }
@@ -155,12 +162,15 @@ bool any_key(const std::vector<Key>& keys, std::string_view kid, std::string_vie
   if (!kid.empty())
     for (const auto& k : keys)
       if (k.kid == kid) return signed_with(k.key, *alg, t.signing_input, t.signature);
-  return std::ranges::any_of(keys, [&](const Key& k) { return (k.alg.empty() || k.alg == alg_name) && signed_with(k.key, *alg, t.signing_input, t.signature); });
+  return std::ranges::any_of(keys, [&](const Key& k) {
+    return (k.alg.empty() || k.alg == alg_name) && signed_with(k.key, *alg, t.signing_input, t.signature);
+  });
 }
 
 Value verify_key(CallContext& c, Args a, std::string_view alg) {
   for (int i = 0; i < 2; ++i)
-    if (!a[static_cast<std::size_t>(i)].is(Kind::string)) return c.wrong(i + 1, "string", a[static_cast<std::size_t>(i)]);
+    if (!a[static_cast<std::size_t>(i)].is(Kind::string))
+      return c.wrong(i + 1, "string", a[static_cast<std::size_t>(i)]);
   Token t;
   std::vector<Key> keys;
   if (!parse(c, a[0].text(), t) || !keys_of(c, a[1].text(), keys)) return {};
@@ -169,7 +179,8 @@ Value verify_key(CallContext& c, Args a, std::string_view alg) {
 }
 Value verify_mac(CallContext& c, Args a, std::string_view alg) {
   for (int i = 0; i < 2; ++i)
-    if (!a[static_cast<std::size_t>(i)].is(Kind::string)) return c.wrong(i + 1, "string", a[static_cast<std::size_t>(i)]);
+    if (!a[static_cast<std::size_t>(i)].is(Kind::string))
+      return c.wrong(i + 1, "string", a[static_cast<std::size_t>(i)]);
   Token t;
   if (!parse(c, a[0].text(), t)) return {};
   return Value::boolean(mac_matches(alg, a[1].text(), t.signing_input, t.signature));
@@ -222,7 +233,8 @@ bool constraints_of(CallContext& c, const Value& v, Constraints& out) {
     if (name == "iss") out.iss = x.text();
     if (name == "aud") out.aud = x.text();
   }
-  if (out.has_keys == !out.secret.empty()) return (void)c.fail(out.has_keys ? "duplicate key constraints" : "no key constraint"), false;
+  if (out.has_keys == !out.secret.empty())
+    return (void)c.fail(out.has_keys ? "duplicate key constraints" : "no key constraint"), false;
   return true;
 }
 
@@ -276,11 +288,11 @@ Value decode_verify(CallContext& c, Args a) {
 
 std::span<const Entry> jwt_builtins() {
   static constexpr Entry all[] = {
-      {"io.jwt.decode", jwt_decode}, {"io.jwt.decode_verify", decode_verify},
-      {"io.jwt.verify_rs256", rs256}, {"io.jwt.verify_rs384", rs384}, {"io.jwt.verify_rs512", rs512},
-      {"io.jwt.verify_ps256", ps256}, {"io.jwt.verify_ps384", ps384}, {"io.jwt.verify_ps512", ps512},
-      {"io.jwt.verify_es256", es256}, {"io.jwt.verify_es384", es384}, {"io.jwt.verify_es512", es512}, {"io.jwt.verify_eddsa", eddsa},
-      {"io.jwt.verify_hs256", hs256}, {"io.jwt.verify_hs384", hs384}, {"io.jwt.verify_hs512", hs512},
+      {"io.jwt.decode", jwt_decode},  {"io.jwt.decode_verify", decode_verify}, {"io.jwt.verify_rs256", rs256},
+      {"io.jwt.verify_rs384", rs384}, {"io.jwt.verify_rs512", rs512},          {"io.jwt.verify_ps256", ps256},
+      {"io.jwt.verify_ps384", ps384}, {"io.jwt.verify_ps512", ps512},          {"io.jwt.verify_es256", es256},
+      {"io.jwt.verify_es384", es384}, {"io.jwt.verify_es512", es512},          {"io.jwt.verify_eddsa", eddsa},
+      {"io.jwt.verify_hs256", hs256}, {"io.jwt.verify_hs384", hs384},          {"io.jwt.verify_hs512", hs512},
   };
   return all;
 }

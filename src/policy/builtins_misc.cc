@@ -91,7 +91,8 @@ int compare_pre(std::string_view a, std::string_view b) {
 
 Value semver_compare(CallContext& c, Args a) {
   for (int i = 0; i < 2; ++i)
-    if (!a[static_cast<std::size_t>(i)].is(Kind::string)) return c.wrong(i + 1, "string", a[static_cast<std::size_t>(i)]);
+    if (!a[static_cast<std::size_t>(i)].is(Kind::string))
+      return c.wrong(i + 1, "string", a[static_cast<std::size_t>(i)]);
   const auto x = version(a[0].text());
   const auto y = version(a[1].text());
   if (!x || !y) return c.fail("operand " + std::string(x ? "2" : "1") + ": string is not a valid SemVer");
@@ -99,7 +100,9 @@ Value semver_compare(CallContext& c, Args a) {
     if (x->number[i] != y->number[i]) return Value::integer(x->number[i] < y->number[i] ? -1 : 1);
   return Value::integer(compare_pre(x->pre, y->pre));
 }
-Value semver_is_valid(CallContext&, Args a) { return Value::boolean(a[0].is(Kind::string) && version(a[0].text()).has_value()); }
+Value semver_is_valid(CallContext&, Args a) {
+  return Value::boolean(a[0].is(Kind::string) && version(a[0].text()).has_value());
+}
 
 // --- units
 
@@ -197,11 +200,15 @@ Value exact_product(CallContext& c, const Value& a, const Value& b) {
   if (text.size() <= places) text.insert(0, places - text.size() + 1, '0');
   std::string whole = text.substr(0, text.size() - places);
   std::string fraction = text.substr(text.size() - places);
-  if (fraction.find_first_not_of('0') == std::string::npos) return c.arena.number((negative && whole != "0" ? "-" : "") + whole);
+  if (fraction.find_first_not_of('0') == std::string::npos)
+    return c.arena.number((negative && whole != "0" ? "-" : "") + whole);
   if (fraction.size() > 10) {  // round half away from zero
     const bool up = fraction[10] >= '5';
     std::string kept = whole + fraction.substr(0, 10);
-    if (up) kept = number_text(arithmetic(Arithmetic::plus, c.arena.number(kept.substr(std::min(kept.find_first_not_of('0'), kept.size() - 1))), Value::integer(1), c.arena, c.problem));
+    if (up)
+      kept = number_text(arithmetic(Arithmetic::plus,
+                                    c.arena.number(kept.substr(std::min(kept.find_first_not_of('0'), kept.size() - 1))),
+                                    Value::integer(1), c.arena, c.problem));
     if (kept.size() < 11) kept.insert(0, 11 - kept.size(), '0');
     whole = kept.substr(0, kept.size() - 10);
     fraction = kept.substr(kept.size() - 10);
@@ -219,7 +226,9 @@ Value units_parse(CallContext& c, Args a) {
     if (unit[i] >= 'A' && unit[i] <= 'Z') unit[i] = static_cast<char>(unit[i] + 32);
   if (unit == "m") {
     if (!n) return c.fail("could not parse amount to a number");
-    return exact_product(c, c.arena.number(number_text(*n) + (number_text(*n).find_first_of("eE") == std::string::npos ? "e-3" : "")), Value::integer(1));
+    return exact_product(
+        c, c.arena.number(number_text(*n) + (number_text(*n).find_first_of("eE") == std::string::npos ? "e-3" : "")),
+        Value::integer(1));
   }
   const auto by = power_unit(c, unit, false);
   if (!by) return c.fail("unit not recognized: " + unit);
@@ -266,7 +275,8 @@ Value rand_intn(CallContext& c, Args a) {
   if (!n) return c.wrong(2, "number", a[1]);
   if (*n == 0) return Value::integer(0);
   const auto limit = static_cast<std::uint64_t>(*n < 0 ? -(*n + 1) : *n - 1) + 1;
-  return once(c, "intn " + std::to_string(limit) + " " + std::string(a[0].text()), [&] { return Value::integer(static_cast<std::int64_t>(next_random(c) % limit)); });
+  return once(c, "intn " + std::to_string(limit) + " " + std::string(a[0].text()),
+              [&] { return Value::integer(static_cast<std::int64_t>(next_random(c) % limit)); });
 }
 
 Value uuid_new(CallContext& c, Args a) {
@@ -291,9 +301,12 @@ Value uuid_parse(CallContext& c, Args a) {
   std::string_view s = a[0].text();
   const auto prefix = s.substr(0, 9);
   std::string lower(prefix);
-  std::ranges::transform(lower, lower.begin(), [](char ch) { return ch >= 'A' && ch <= 'Z' ? static_cast<char>(ch + 32) : ch; });
-  if (s.size() == 45 && lower == "urn:uuid:") s.remove_prefix(9);
-  else if (s.size() == 38) s = s.substr(1, 36);
+  std::ranges::transform(lower, lower.begin(),
+                         [](char ch) { return ch >= 'A' && ch <= 'Z' ? static_cast<char>(ch + 32) : ch; });
+  if (s.size() == 45 && lower == "urn:uuid:")
+    s.remove_prefix(9);
+  else if (s.size() == 38)
+    s = s.substr(1, 36);
   std::string plain;
   if (s.size() == 36) {
     for (std::size_t i = 0; i < 36; ++i) {
@@ -314,7 +327,10 @@ Value uuid_parse(CallContext& c, Args a) {
   const auto put = [&](std::string_view k, const Value& v) { out.emplace_back(c.arena.string(k), v); };
   put("version", Value::integer(version));
   const auto top = u[8];
-  put("variant", c.arena.string((top & 0xC0) == 0x80 ? "RFC4122" : (top & 0xE0) == 0xC0 ? "Microsoft" : (top & 0xE0) == 0xE0 ? "Future" : "Reserved"));
+  put("variant", c.arena.string((top & 0xC0) == 0x80   ? "RFC4122"
+                                : (top & 0xE0) == 0xC0 ? "Microsoft"
+                                : (top & 0xE0) == 0xE0 ? "Future"
+                                                       : "Reserved"));
   if (version == 1 || version == 2) {
     const auto be = [&](std::size_t from, std::size_t n) {
       std::uint64_t x = 0;
@@ -327,7 +343,8 @@ Value uuid_parse(CallContext& c, Args a) {
     for (std::size_t i = 10; i < 16; ++i) node += (i > 10 ? "-" : "") + hex({&u[i], 1});
     put("nodeid", c.arena.string(node));
     const bool local = (u[10] & 2) != 0;
-    put("macvariables", c.arena.string(std::string(local ? "local" : "global") + ((u[10] & 1) != 0 ? ":multicast" : ":unicast")));
+    put("macvariables",
+        c.arena.string(std::string(local ? "local" : "global") + ((u[10] & 1) != 0 ? ":multicast" : ":unicast")));
     put("clocksequence", Value::integer(static_cast<std::int64_t>(be(8, 2) & 0x3FFF)));
     if (version == 2) {
       put("id", Value::integer(static_cast<std::int64_t>(be(0, 4))));
@@ -378,7 +395,8 @@ std::optional<Uri> parse_uri(std::string_view s) {
     if (ch != ':') break;
     if (i == 0) return std::nullopt;
     u.scheme = std::string(s.substr(0, i));
-    std::ranges::transform(u.scheme, u.scheme.begin(), [](char x) { return x >= 'A' && x <= 'Z' ? static_cast<char>(x + 32) : x; });
+    std::ranges::transform(u.scheme, u.scheme.begin(),
+                           [](char x) { return x >= 'A' && x <= 'Z' ? static_cast<char>(x + 32) : x; });
     s.remove_prefix(i + 1);
     break;
   }
@@ -431,7 +449,9 @@ std::optional<Uri> parse_uri(std::string_view s) {
   return u;
 }
 
-Value uri_is_valid(CallContext&, Args a) { return Value::boolean(a[0].is(Kind::string) && parse_uri(a[0].text()).has_value()); }
+Value uri_is_valid(CallContext&, Args a) {
+  return Value::boolean(a[0].is(Kind::string) && parse_uri(a[0].text()).has_value());
+}
 
 Value uri_parse(CallContext& c, Args a) {
   if (!a[0].is(Kind::string)) return c.wrong(1, "string", a[0]);
@@ -456,9 +476,11 @@ Value uri_parse(CallContext& c, Args a) {
 
 std::span<const Entry> misc_builtins() {
   static constexpr Entry all[] = {
-      {"semver.compare", semver_compare}, {"semver.is_valid", semver_is_valid}, {"units.parse", units_parse},
-      {"units.parse_bytes", units_parse_bytes}, {"rand.intn", rand_intn}, {"uuid.rfc4122", uuid_new}, {"uuid.parse", uuid_parse},
-      {"uri.is_valid", uri_is_valid}, {"uri.parse", uri_parse},
+      {"semver.compare", semver_compare}, {"semver.is_valid", semver_is_valid},
+      {"units.parse", units_parse},       {"units.parse_bytes", units_parse_bytes},
+      {"rand.intn", rand_intn},           {"uuid.rfc4122", uuid_new},
+      {"uuid.parse", uuid_parse},         {"uri.is_valid", uri_is_valid},
+      {"uri.parse", uri_parse},
   };
   return all;
 }

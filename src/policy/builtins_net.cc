@@ -13,9 +13,10 @@ using Address = std::array<std::uint8_t, 16>;
 
 struct Ip {
   Address bytes{};
-  bool v4 = false;     // written as IPv4
+  bool v4 = false;  // written as IPv4
   [[nodiscard]] bool mapped() const {
-    return std::all_of(bytes.begin(), bytes.begin() + 10, [](auto b) { return b == 0; }) && bytes[10] == 0xFF && bytes[11] == 0xFF;
+    return std::all_of(bytes.begin(), bytes.begin() + 10, [](auto b) { return b == 0; }) && bytes[10] == 0xFF &&
+           bytes[11] == 0xFF;
   }
 };
 struct Net {
@@ -71,7 +72,10 @@ std::optional<Ip> parse_v6(std::string_view s) {
     if (part.empty() || part.size() > 4) return std::nullopt;
     unsigned n = 0;
     for (const char c : part) {
-      const int d = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+      const int d = c >= '0' && c <= '9'   ? c - '0'
+                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                           : -1;
       if (d < 0) return std::nullopt;
       n = n * 16 + static_cast<unsigned>(d);
     }
@@ -96,7 +100,9 @@ std::optional<Ip> parse_v6(std::string_view s) {
   return ip;
 }
 
-std::optional<Ip> parse_ip(std::string_view s) { return s.find(':') == std::string_view::npos ? parse_v4(s) : parse_v6(s); }
+std::optional<Ip> parse_ip(std::string_view s) {
+  return s.find(':') == std::string_view::npos ? parse_v4(s) : parse_v6(s);
+}
 
 Address masked(Address a, int bits) {
   for (int i = 0; i < 16; ++i) {
@@ -133,7 +139,9 @@ bool contains(const Net& n, const Address& a, bool a_is_v4) {
 }
 
 std::string text(const Address& a, bool v4) {
-  if (v4) return std::to_string(a[12]) + "." + std::to_string(a[13]) + "." + std::to_string(a[14]) + "." + std::to_string(a[15]);
+  if (v4)
+    return std::to_string(a[12]) + "." + std::to_string(a[13]) + "." + std::to_string(a[14]) + "." +
+           std::to_string(a[15]);
   std::array<unsigned, 8> g{};
   for (std::size_t i = 0; i < 8; ++i) g[i] = static_cast<unsigned>(a[2 * i] << 8 | a[2 * i + 1]);
   std::size_t best = 8, length = 1;  // the longest run of zeros, at least two
@@ -175,7 +183,8 @@ std::optional<bool> contains_text(const Net& a, std::string_view b) {
   if (const auto ip = parse_ip(b)) return contains(a, ip->bytes, ip->v4 || ip->mapped());
   const auto n = parse_net(b);
   if (!n) return std::nullopt;
-  if (!a.ip.v4 && !a.ip.mapped() && !n->ip.v4 && !n->ip.mapped()) return a.prefix <= n->prefix && masked(n->ip.bytes, a.bits()) == a.ip.bytes;
+  if (!a.ip.v4 && !a.ip.mapped() && !n->ip.v4 && !n->ip.mapped())
+    return a.prefix <= n->prefix && masked(n->ip.bytes, a.bits()) == a.ip.bytes;
   const bool v4 = n->ip.v4 || n->ip.mapped();
   return contains(a, n->ip.bytes, v4) && contains(a, last_of(*n), v4);
 }
@@ -185,17 +194,21 @@ Value cidr_contains(CallContext& c, Args a) {
   if (!net) return {};
   if (!a[1].is(Kind::string)) return c.wrong(2, "string", a[1]);
   const auto r = contains_text(*net, a[1].text());
-  return r ? Value::boolean(*r) : c.fail("not a valid textual representation of an IP address or CIDR: " + std::string(a[1].text()));
+  return r ? Value::boolean(*r)
+           : c.fail("not a valid textual representation of an IP address or CIDR: " + std::string(a[1].text()));
 }
 
 Value cidr_intersects(CallContext& c, Args a) {
   const auto x = net_operand(c, a[0], 1);
   const auto y = x ? net_operand(c, a[1], 2) : std::nullopt;
   if (!x || !y) return {};
-  return Value::boolean(contains(*x, y->ip.bytes, y->ip.v4 || y->ip.mapped()) || contains(*y, x->ip.bytes, x->ip.v4 || x->ip.mapped()));
+  return Value::boolean(contains(*x, y->ip.bytes, y->ip.v4 || y->ip.mapped()) ||
+                        contains(*y, x->ip.bytes, x->ip.v4 || x->ip.mapped()));
 }
 
-Value cidr_is_valid(CallContext&, Args a) { return Value::boolean(a[0].is(Kind::string) && parse_net(a[0].text()).has_value()); }
+Value cidr_is_valid(CallContext&, Args a) {
+  return Value::boolean(a[0].is(Kind::string) && parse_net(a[0].text()).has_value());
+}
 
 Value cidr_expand(CallContext& c, Args a) {
   const auto net = net_operand(c, a[0], 1);
@@ -233,7 +246,9 @@ bool indexed(CallContext& c, const Value& v, int n, std::vector<std::pair<Value,
   }
   for (std::size_t i = 0; v.is_collection() && i < v.size(); ++i) {
     const bool object = v.is(Kind::object);
-    const Value index = object ? v.key(i) : v.is(Kind::set) ? v.items()[i] : Value::integer(static_cast<std::int64_t>(i));
+    const Value index = object            ? v.key(i)
+                        : v.is(Kind::set) ? v.items()[i]
+                                          : Value::integer(static_cast<std::int64_t>(i));
     if (!one(object ? v.value(i) : v.items()[i], index)) return false;
   }
   return true;
@@ -315,7 +330,9 @@ Value cidr_merge(CallContext& c, Args a) {
     ranges.push_back({n->ip.bytes, last_of(*n), n->ip.v4});
     c.charge(4);
   }
-  std::ranges::sort(ranges, [](const Range& x, const Range& y) { return std::tie(x.v4, x.first, x.last) < std::tie(y.v4, y.first, y.last); });
+  std::ranges::sort(ranges, [](const Range& x, const Range& y) {
+    return std::tie(x.v4, x.first, x.last) < std::tie(y.v4, y.first, y.last);
+  });
   std::vector<Range> merged;
   for (const Range& r : ranges) {
     if (!merged.empty() && merged.back().v4 == r.v4) {
@@ -344,9 +361,10 @@ Value cidr_merge(CallContext& c, Args a) {
 
 std::span<const Entry> net_builtins() {
   static constexpr Entry all[] = {
-      {"net.cidr_contains", cidr_contains}, {"net.cidr_overlap", cidr_contains}, {"net.cidr_intersects", cidr_intersects},
-      {"net.cidr_is_valid", cidr_is_valid}, {"net.cidr_expand", cidr_expand},
-      {"net.cidr_contains_matches", cidr_contains_matches}, {"net.cidr_merge", cidr_merge},
+      {"net.cidr_contains", cidr_contains},     {"net.cidr_overlap", cidr_contains},
+      {"net.cidr_intersects", cidr_intersects}, {"net.cidr_is_valid", cidr_is_valid},
+      {"net.cidr_expand", cidr_expand},         {"net.cidr_contains_matches", cidr_contains_matches},
+      {"net.cidr_merge", cidr_merge},
   };
   return all;
 }

@@ -84,7 +84,8 @@ Value union_(CallContext& c, Args a) {
 Value union_n(CallContext& c, Args a) {
   if (!a[0].is(Kind::array)) return c.wrong(1, "array", a[0]);
   for (const Value& v : a[0].items())
-    if (!v.is(Kind::object)) return c.fail("operand 1 must be array of objects but got array containing " + std::string(type_name(v.kind())));
+    if (!v.is(Kind::object))
+      return c.fail("operand 1 must be array of objects but got array containing " + std::string(type_name(v.kind())));
   Value out = c.arena.object({});
   for (const Value& v : a[0].items()) out = merged(c, out, v);
   return out;
@@ -148,7 +149,8 @@ bool parse_path(CallContext& c, const Value& v, Path& out) {
     return true;
   }
   if (!v.is(Kind::string)) {
-    (void)c.fail("must be one of {set, array} containing string paths or array of path segments but got " + std::string(type_name(v.kind())));
+    (void)c.fail("must be one of {set, array} containing string paths or array of path segments but got " +
+                 std::string(type_name(v.kind())));
     return false;
   }
   std::string_view s = v.text();
@@ -205,7 +207,9 @@ Value filtered(CallContext& c, const Value& v, std::vector<std::span<const Value
   const auto below = [&](const Value& key) {
     std::vector<std::span<const Value>> out;
     for (const auto& p : paths) {
-      const bool match = v.is(Kind::array) ? (position(p[0]) && key.is_small() && static_cast<std::int64_t>(*position(p[0])) == key.integer()) : equal(p[0], key);
+      const bool match = v.is(Kind::array) ? (position(p[0]) && key.is_small() &&
+                                              static_cast<std::int64_t>(*position(p[0])) == key.integer())
+                                           : equal(p[0], key);
       if (match) out.push_back(p.subspan(1));
     }
     return out;
@@ -213,7 +217,9 @@ Value filtered(CallContext& c, const Value& v, std::vector<std::span<const Value
   std::vector<Value> items;
   std::vector<Pair> pairs;
   for (std::size_t i = 0; i < v.size(); ++i) {
-    const Value key = v.is(Kind::object) ? v.key(i) : v.is(Kind::set) ? v.items()[i] : Value::integer(static_cast<std::int64_t>(i));
+    const Value key = v.is(Kind::object) ? v.key(i)
+                      : v.is(Kind::set)  ? v.items()[i]
+                                         : Value::integer(static_cast<std::int64_t>(i));
     const Value& x = v.is(Kind::object) ? v.value(i) : v.items()[i];
     auto rest = below(key);
     Value y;
@@ -312,8 +318,7 @@ Value edited(CallContext& c, const Value& v, std::span<const Value> path, Edit h
       }
       return c.arena.set(out);
     }
-    default:
-      return {};
+    default: return {};
   }
 }
 
@@ -330,7 +335,8 @@ Value json_patch(CallContext& c, Args a) {
   if (!a[1].is(Kind::array)) return c.wrong(2, "array", a[1]);
   Value doc = a[0];
   for (const Value& p : a[1].items()) {
-    if (!p.is(Kind::object)) return c.fail("must be an array of JSON-Patch objects, but at least one element is not an object");
+    if (!p.is(Kind::object))
+      return c.fail("must be an array of JSON-Patch objects, but at least one element is not an object");
     const Value* op = find(p, std::string_view("op"));
     const Value* path_value = find(p, std::string_view("path"));
     if (op == nullptr || !op->is(Kind::string)) return c.fail("missing or invalid attribute 'op'");
@@ -374,8 +380,9 @@ Value json_patch(CallContext& c, Args a) {
 
 std::span<const Entry> object_builtins() {
   static constexpr Entry all[] = {
-      {"object.get", get}, {"object.keys", keys}, {"object.filter", filter}, {"object.remove", remove}, {"object.union", union_},
-      {"object.union_n", union_n}, {"object.subset", subset}, {"json.filter", json_filter}, {"json.remove", json_remove},
+      {"object.get", get},        {"object.keys", keys},        {"object.filter", filter},
+      {"object.remove", remove},  {"object.union", union_},     {"object.union_n", union_n},
+      {"object.subset", subset},  {"json.filter", json_filter}, {"json.remove", json_remove},
       {"json.patch", json_patch},
   };
   return all;

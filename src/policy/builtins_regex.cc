@@ -66,7 +66,8 @@ Value is_valid(CallContext& c, Args a) {
 }
 
 // All matches with their groups, as Go finds them: an empty match right after another is not one.
-std::vector<std::vector<std::string_view>> all_matches(CallContext& c, const re2::RE2& re, std::string_view s, std::int64_t limit) {
+std::vector<std::vector<std::string_view>> all_matches(CallContext& c, const re2::RE2& re, std::string_view s,
+                                                       std::int64_t limit) {
   std::vector<std::vector<std::string_view>> out;
   const auto groups = static_cast<std::size_t>(re.NumberOfCapturingGroups()) + 1;
   std::size_t at = 0;
@@ -76,7 +77,8 @@ std::vector<std::vector<std::string_view>> all_matches(CallContext& c, const re2
     c.charge(1 + (s.size() - at) / 16);
     if (!re.Match(piece(s), at, s.size(), re2::RE2::UNANCHORED, found.data(), static_cast<int>(groups))) break;
     std::vector<std::string_view> m;
-    for (const auto& f : found) m.emplace_back(f.data() == nullptr ? std::string_view() : std::string_view(f.data(), f.size()));
+    for (const auto& f : found)
+      m.emplace_back(f.data() == nullptr ? std::string_view() : std::string_view(f.data(), f.size()));
     const auto from = static_cast<std::size_t>(m[0].data() - s.data());
     if (m[0].empty()) {
       const bool again = s.data() + from == last_end;
@@ -138,7 +140,9 @@ Value find_all(CallContext& c, Args a) {
 
 // $1, ${1}, $name and ${name} of a replacement; $$ is a dollar.
 void expand(std::string_view by, const re2::RE2& re, const std::vector<std::string_view>& m, std::string& out) {
-  const auto word = [](char ch) { return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '_'; };
+  const auto word = [](char ch) {
+    return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '_';
+  };
   for (std::size_t i = 0; i < by.size(); ++i) {
     if (by[i] != '$' || i + 1 >= by.size()) {
       out += by[i];
@@ -162,7 +166,8 @@ void expand(std::string_view by, const re2::RE2& re, const std::vector<std::stri
       std::size_t n = 0;
       for (const char ch : name.substr(0, 6)) n = n * 10 + static_cast<std::size_t>(ch - '0');
       if (n < m.size()) out += m[n];
-    } else if (const auto it = re.NamedCapturingGroups().find(std::string(name)); it != re.NamedCapturingGroups().end()) {
+    } else if (const auto it = re.NamedCapturingGroups().find(std::string(name));
+               it != re.NamedCapturingGroups().end()) {
       out += m[static_cast<std::size_t>(it->second)];
     }
     i = brace ? end : end - 1;
@@ -189,7 +194,8 @@ Value replace(CallContext& c, Args a) {
 
 Value template_match(CallContext& c, Args a) {
   if (!strings(c, a, 4)) return {};
-  if (a[2].text().size() != 1 || a[3].text().size() != 1) return c.fail("delimiters have to be exactly one character long");
+  if (a[2].text().size() != 1 || a[3].text().size() != 1)
+    return c.fail("delimiters have to be exactly one character long");
   const std::string_view t = a[0].text();
   const char open = a[2].text()[0];
   const char close = a[3].text()[0];
@@ -203,7 +209,8 @@ Value template_match(CallContext& c, Args a) {
     } else if (t[i] == close) {
       if (--level < 0) return c.fail("unbalanced braces");
       if (level == 0) {
-        pattern += re2::RE2::QuoteMeta(piece(t.substr(end, start - end))) + "(" + std::string(t.substr(start + 1, i - start - 1)) + ")";
+        pattern += re2::RE2::QuoteMeta(piece(t.substr(end, start - end))) + "(" +
+                   std::string(t.substr(start + 1, i - start - 1)) + ")";
         end = i + 1;
       }
     }
@@ -340,7 +347,8 @@ bool glob_pattern(std::u32string_view g, const std::u32string& delimiters, std::
         std::u32string in;
         std::string set = negated ? "[^" : "[";
         const auto add = [&](char32_t ch) {
-          if (ch < 128 && !((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9'))) set += '\\';
+          if (ch < 128 && !((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9')))
+            set += '\\';
           append_utf8(set, ch);
         };
         bool any = false;
@@ -412,9 +420,17 @@ Value quote_meta(CallContext& c, Args a) {
 
 std::span<const Entry> regex_builtins() {
   static constexpr Entry all[] = {
-      {"regex.match", match}, {"re_match", match}, {"regex.is_valid", is_valid}, {"regex.split", split}, {"regex.find_n", find_n},
-      {"regex.find_all_string_submatch_n", find_all}, {"regex.replace", replace}, {"regex.template_match", template_match},
-      {"regex.globs_match", globs_match}, {"glob.match", glob_match}, {"glob.quote_meta", quote_meta},
+      {"regex.match", match},
+      {"re_match", match},
+      {"regex.is_valid", is_valid},
+      {"regex.split", split},
+      {"regex.find_n", find_n},
+      {"regex.find_all_string_submatch_n", find_all},
+      {"regex.replace", replace},
+      {"regex.template_match", template_match},
+      {"regex.globs_match", globs_match},
+      {"glob.match", glob_match},
+      {"glob.quote_meta", quote_meta},
   };
   return all;
 }

@@ -1,8 +1,8 @@
 // JSON Schema (drafts 4 to 7 as far as validation goes; references only within the schema).
 #include <algorithm>
 #include <cmath>
-#include <optional>
 #include <map>
+#include <optional>
 
 #include <re2/re2.h>
 
@@ -41,7 +41,8 @@ class Validator {
         return v.is(Kind::string) && std::ranges::find(all, v.text()) != std::end(all);
       };
       const auto bad = [](const Value& v) {
-        return "has a primitive type that is NOT VALID -- given: /" + (v.is(Kind::string) ? std::string(v.text()) : json_type(v)) +
+        return "has a primitive type that is NOT VALID -- given: /" +
+               (v.is(Kind::string) ? std::string(v.text()) : json_type(v)) +
                "/ Expected valid values are:[array boolean integer number null object string]";
       };
       if (t->is(Kind::array)) {
@@ -63,7 +64,8 @@ class Validator {
         for (const Value& v : m->items())
           if (auto e = check(v, depth + 1); !e.empty()) return e;
       }
-    for (const std::string_view key : {"not", "additionalProperties", "contains", "propertyNames", "if", "then", "else"})
+    for (const std::string_view key :
+         {"not", "additionalProperties", "contains", "propertyNames", "if", "then", "else"})
       if (const Value* m = member(s, key); m != nullptr)
         if (auto e = check(*m, depth + 1); !e.empty()) return e;
     if (const Value* m = member(s, "items"); m != nullptr) {
@@ -74,8 +76,10 @@ class Validator {
         return e;
       }
     }
-    if (const Value* m = member(s, "required"); m != nullptr && !m->is(Kind::array)) return "required must be of type array";
-    if (const Value* p = member(s, "pattern"); p != nullptr && (!p->is(Kind::string) || !pattern(p->text()))) return "pattern must be a valid regex";
+    if (const Value* m = member(s, "required"); m != nullptr && !m->is(Kind::array))
+      return "required must be of type array";
+    if (const Value* p = member(s, "pattern"); p != nullptr && (!p->is(Kind::string) || !pattern(p->text())))
+      return "pattern must be a valid regex";
     if (const Value* r = member(s, "$ref"); r != nullptr && r->is(Kind::string) && !r->text().starts_with('#'))
       return "references outside of the schema are not supported";
     return {};
@@ -102,8 +106,12 @@ class Validator {
   }
 
  private:
-  void add(std::string kind, const std::string& at, std::string text) { problems.push_back({std::move(kind), at.empty() ? "(root)" : at, std::move(text)}); }
-  static std::string below(const std::string& at, std::string_view name) { return at.empty() ? std::string(name) : at + "." + std::string(name); }
+  void add(std::string kind, const std::string& at, std::string text) {
+    problems.push_back({std::move(kind), at.empty() ? "(root)" : at, std::move(text)});
+  }
+  static std::string below(const std::string& at, std::string_view name) {
+    return at.empty() ? std::string(name) : at + "." + std::string(name);
+  }
   static std::string text(const Value& v) {
     std::string out;
     write_json(v, out, max_string_bytes);
@@ -168,12 +176,15 @@ class Validator {
   }
 
   void choices(const Value& v, const Value& schema, const std::string& at, std::size_t depth) {
-    if (const Value* e = member(schema, "enum"); e != nullptr && e->is(Kind::array) && std::ranges::none_of(e->items(), [&](const Value& x) { return equal(x, v); })) {
+    if (const Value* e = member(schema, "enum");
+        e != nullptr && e->is(Kind::array) &&
+        std::ranges::none_of(e->items(), [&](const Value& x) { return equal(x, v); })) {
       std::string all;
       for (const Value& x : e->items()) all += (all.empty() ? "" : ", ") + text(x);
       add("enum", at, (at.empty() ? "(root)" : at) + " must be one of the following: " + all);
     }
-    if (const Value* k = member(schema, "const"); k != nullptr && !equal(*k, v)) add("const", at, (at.empty() ? "(root)" : at) + " does not match: " + text(*k));
+    if (const Value* k = member(schema, "const"); k != nullptr && !equal(*k, v))
+      add("const", at, (at.empty() ? "(root)" : at) + " does not match: " + text(*k));
     if (const Value* all = member(schema, "allOf"); all != nullptr) {
       std::size_t bad = 0;
       for (const Value& s : all->items()) {
@@ -190,17 +201,20 @@ class Validator {
       add("number_any_of", at, "Must validate at least one schema (anyOf)");
     if (const Value* one = member(schema, "oneOf"); one != nullptr && passing(*one) != 1)
       add("number_one_of", at, "Must validate one and only one schema (oneOf)");
-    if (const Value* no = member(schema, "not"); no != nullptr && failures(v, *no, at, depth) == 0) add("number_not", at, "Must not validate the schema (not)");
+    if (const Value* no = member(schema, "not"); no != nullptr && failures(v, *no, at, depth) == 0)
+      add("number_not", at, "Must not validate the schema (not)");
     if (const Value* condition = member(schema, "if"); condition != nullptr) {
       const bool holds = failures(v, *condition, at, depth) == 0;
-      if (const Value* then = member(schema, holds ? "then" : "else"); then != nullptr) validate(v, *then, at, depth + 1);
+      if (const Value* then = member(schema, holds ? "then" : "else"); then != nullptr)
+        validate(v, *then, at, depth + 1);
     }
   }
 
   void object(const Value& v, const Value& schema, const std::string& at, std::size_t depth) {
     if (const Value* r = member(schema, "required"); r != nullptr)
       for (const Value& k : r->items())
-        if (find(v, k) == nullptr) add("required", at, (k.is(Kind::string) ? std::string(k.text()) : text(k)) + " is required");
+        if (find(v, k) == nullptr)
+          add("required", at, (k.is(Kind::string) ? std::string(k.text()) : text(k)) + " is required");
     count(v.size(), schema, at, "minProperties", "maxProperties", "properties");
     const Value* properties = member(schema, "properties");
     const Value* by_pattern = member(schema, "patternProperties");
@@ -219,7 +233,8 @@ class Validator {
           known = true;
           validate(v.value(i), by_pattern->value(p), below(at, name), depth + 1);
         }
-      if (names != nullptr && failures(k, *names, at, depth) > 0) add("invalid_property_name", at, "Property name of \"" + std::string(name) + "\" does not match");
+      if (names != nullptr && failures(k, *names, at, depth) > 0)
+        add("invalid_property_name", at, "Property name of \"" + std::string(name) + "\" does not match");
       if (known || more == nullptr) continue;
       if (more->is(Kind::boolean) && !more->boolean())
         add("additional_property_not_allowed", at, "Additional property " + std::string(name) + " is not allowed");
@@ -259,7 +274,9 @@ class Validator {
       std::ranges::sort(sorted, less);
       if (std::ranges::adjacent_find(sorted, equal) != sorted.end()) add("unique", at, "array items must be unique");
     }
-    if (const Value* s = member(schema, "contains"); s != nullptr && std::ranges::none_of(v.items(), [&](const Value& x) { return failures(x, *s, at, depth) == 0; }))
+    if (const Value* s = member(schema, "contains");
+        s != nullptr &&
+        std::ranges::none_of(v.items(), [&](const Value& x) { return failures(x, *s, at, depth) == 0; }))
       add("contains", at, "At least one of the items must match");
   }
 
@@ -269,7 +286,8 @@ class Validator {
       add("string_gte", at, "String length must be greater than or equal to " + text(*member(schema, "minLength")));
     if (const auto most = limit(schema, "maxLength"); most && static_cast<double>(n) > *most)
       add("string_lte", at, "String length must be less than or equal to " + text(*member(schema, "maxLength")));
-    if (const Value* p = member(schema, "pattern"); p != nullptr && p->is(Kind::string) && !matches(p->text(), v.text()))
+    if (const Value* p = member(schema, "pattern");
+        p != nullptr && p->is(Kind::string) && !matches(p->text(), v.text()))
       add("pattern", at, "Does not match pattern '" + std::string(p->text()) + "'");
   }
 
@@ -282,12 +300,16 @@ class Validator {
       const Value* b = member(schema, key);
       return b != nullptr && b->is(Kind::boolean) && b->boolean();
     };
-    if (const Value* b = bound("minimum"); b != nullptr && (compare(v, *b) < 0 || (exclusive("exclusiveMinimum") && compare(v, *b) == 0)))
+    if (const Value* b = bound("minimum");
+        b != nullptr && (compare(v, *b) < 0 || (exclusive("exclusiveMinimum") && compare(v, *b) == 0)))
       add("number_gte", at, "Must be greater than or equal to " + text(*b));
-    if (const Value* b = bound("maximum"); b != nullptr && (compare(v, *b) > 0 || (exclusive("exclusiveMaximum") && compare(v, *b) == 0)))
+    if (const Value* b = bound("maximum");
+        b != nullptr && (compare(v, *b) > 0 || (exclusive("exclusiveMaximum") && compare(v, *b) == 0)))
       add("number_lte", at, "Must be less than or equal to " + text(*b));
-    if (const Value* b = bound("exclusiveMinimum"); b != nullptr && compare(v, *b) <= 0) add("number_gt", at, "Must be greater than " + text(*b));
-    if (const Value* b = bound("exclusiveMaximum"); b != nullptr && compare(v, *b) >= 0) add("number_lt", at, "Must be less than " + text(*b));
+    if (const Value* b = bound("exclusiveMinimum"); b != nullptr && compare(v, *b) <= 0)
+      add("number_gt", at, "Must be greater than " + text(*b));
+    if (const Value* b = bound("exclusiveMaximum"); b != nullptr && compare(v, *b) >= 0)
+      add("number_lt", at, "Must be less than " + text(*b));
     if (const Value* b = bound("multipleOf"); b != nullptr && to_double(*b) != 0) {
       const long double q = to_long_double(v) / to_long_double(*b);
       if (std::fabs(q - std::round(q)) > 1e-9L) add("multiple_of", at, "Must be a multiple of " + text(*b));
@@ -298,12 +320,17 @@ class Validator {
     const Value* b = member(schema, key);
     return b != nullptr && b->is(Kind::number) ? std::optional(to_double(*b)) : std::nullopt;
   }
-  void count(std::size_t n, const Value& schema, const std::string& at, std::string_view least, std::string_view most, std::string_view what) {
+  void count(std::size_t n, const Value& schema, const std::string& at, std::string_view least, std::string_view most,
+             std::string_view what) {
     const bool items = what == "items";
     if (const auto b = limit(schema, least); b && static_cast<double>(n) < *b)
-      add(items ? "array_min_items" : "array_min_properties", at, items ? "Array must have at least " + text(*member(schema, least)) + " items" : "Must have at least " + text(*member(schema, least)) + " properties");
+      add(items ? "array_min_items" : "array_min_properties", at,
+          items ? "Array must have at least " + text(*member(schema, least)) + " items"
+                : "Must have at least " + text(*member(schema, least)) + " properties");
     if (const auto b = limit(schema, most); b && static_cast<double>(n) > *b)
-      add(items ? "array_max_items" : "array_max_properties", at, items ? "Array must have at most " + text(*member(schema, most)) + " items" : "Must have at most " + text(*member(schema, most)) + " properties");
+      add(items ? "array_max_items" : "array_max_properties", at,
+          items ? "Array must have at most " + text(*member(schema, most)) + " items"
+                : "Must have at most " + text(*member(schema, most)) + " properties");
   }
 
   CallContext& c_;
@@ -327,8 +354,10 @@ Value match_schema(CallContext& c, Args a) {
   validator.validate(doc, schema, "");
   std::vector<Value> problems;
   for (const auto& p : validator.problems) {
-    std::vector<Pair> o{{c.arena.string("error"), c.arena.string(p.field + ": " + p.text)}, {c.arena.string("type"), c.arena.string(p.type)},
-                        {c.arena.string("field"), c.arena.string(p.field)}, {c.arena.string("desc"), c.arena.string(p.text)}};
+    std::vector<Pair> o{{c.arena.string("error"), c.arena.string(p.field + ": " + p.text)},
+                        {c.arena.string("type"), c.arena.string(p.type)},
+                        {c.arena.string("field"), c.arena.string(p.field)},
+                        {c.arena.string("desc"), c.arena.string(p.text)}};
     problems.push_back(c.arena.object(o));
   }
   const Value out[2] = {Value::boolean(problems.empty()), c.arena.array(problems)};
@@ -338,8 +367,11 @@ Value match_schema(CallContext& c, Args a) {
 Value verify_schema(CallContext& c, Args a) {
   std::string problem;
   const Value schema = a[0].is(Kind::string) ? read_json(a[0].text(), c.arena, problem) : a[0];
-  if (problem.empty()) problem = !schema.is(Kind::object) && !schema.is(Kind::boolean) ? "schema is invalid" : Validator(c, schema).check(schema);
-  const Value out[2] = {Value::boolean(problem.empty()), problem.empty() ? Value::null() : c.arena.string("jsonschema: " + problem)};
+  if (problem.empty())
+    problem = !schema.is(Kind::object) && !schema.is(Kind::boolean) ? "schema is invalid"
+                                                                    : Validator(c, schema).check(schema);
+  const Value out[2] = {Value::boolean(problem.empty()),
+                        problem.empty() ? Value::null() : c.arena.string("jsonschema: " + problem)};
   return c.arena.array(out);
 }
 

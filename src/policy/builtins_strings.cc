@@ -32,8 +32,12 @@ Value text(CallContext& c, const std::string& s) {
 Value contains(CallContext& c, Args a) {
   return strings(c, a, 2) ? Value::boolean(a[0].text().find(a[1].text()) != std::string_view::npos) : Value();
 }
-Value startswith(CallContext& c, Args a) { return strings(c, a, 2) ? Value::boolean(a[0].text().starts_with(a[1].text())) : Value(); }
-Value endswith(CallContext& c, Args a) { return strings(c, a, 2) ? Value::boolean(a[0].text().ends_with(a[1].text())) : Value(); }
+Value startswith(CallContext& c, Args a) {
+  return strings(c, a, 2) ? Value::boolean(a[0].text().starts_with(a[1].text())) : Value();
+}
+Value endswith(CallContext& c, Args a) {
+  return strings(c, a, 2) ? Value::boolean(a[0].text().ends_with(a[1].text())) : Value();
+}
 
 Value any_match(CallContext& c, Args a, bool prefix) {
   const auto list = [&](const Value& v, int n, std::vector<std::string_view>& out) {
@@ -86,7 +90,9 @@ Value concat(CallContext& c, Args a) {
   std::string out;
   for (std::size_t i = 0; i < a[1].size(); ++i) {
     const Value& v = a[1].items()[i];
-    if (!v.is(Kind::string)) return c.fail("operand 2 must be " + std::string(type_name(a[1].kind())) + " of strings but got " + std::string(type_name(a[1].kind())) + " containing " + std::string(type_name(v.kind())));
+    if (!v.is(Kind::string))
+      return c.fail("operand 2 must be " + std::string(type_name(a[1].kind())) + " of strings but got " +
+                    std::string(type_name(a[1].kind())) + " containing " + std::string(type_name(v.kind())));
     if (i > 0) out += a[0].text();
     out += v.text();
     if (out.size() > max_string_bytes) break;
@@ -95,7 +101,9 @@ Value concat(CallContext& c, Args a) {
   return text(c, out);
 }
 
-std::size_t index_from(const std::u32string& s, const std::u32string& find, std::size_t from) { return s.find(find, from); }
+std::size_t index_from(const std::u32string& s, const std::u32string& find, std::size_t from) {
+  return s.find(find, from);
+}
 
 Value indexof(CallContext& c, Args a) {
   if (!strings(c, a, 2)) return {};
@@ -110,7 +118,8 @@ Value indexof_n(CallContext& c, Args a) {
   const auto s = code_points(a[0].text());
   const auto find = code_points(a[1].text());
   std::vector<Value> out;
-  for (std::size_t at = s.find(find); at != std::u32string::npos; at = s.find(find, at + 1)) out.push_back(Value::integer(static_cast<std::int64_t>(at)));
+  for (std::size_t at = s.find(find); at != std::u32string::npos; at = s.find(find, at + 1))
+    out.push_back(Value::integer(static_cast<std::int64_t>(at)));
   return c.arena.array(out);
 }
 
@@ -127,7 +136,8 @@ Value substring(CallContext& c, Args a) {
   const auto s = code_points(a[0].text());
   if (n[0] >= static_cast<std::int64_t>(s.size())) return c.arena.string("");
   const auto from = static_cast<std::size_t>(n[0]);
-  return text(c, utf8(std::u32string_view(s).substr(from, n[1] < 0 ? std::u32string::npos : static_cast<std::size_t>(n[1]))));
+  return text(
+      c, utf8(std::u32string_view(s).substr(from, n[1] < 0 ? std::u32string::npos : static_cast<std::size_t>(n[1]))));
 }
 
 Value split(CallContext& c, Args a) {
@@ -156,7 +166,8 @@ Value split_n(CallContext& c, Args a) {
   if (!n) return c.fail("operand 3 must be an integer");
   const Value all = split(c, a.first(2));  // the first n parts, or the last -n
   const auto parts = all.items();
-  const auto keep = std::min<std::uint64_t>(parts.size(), *n < 0 ? 0 - static_cast<std::uint64_t>(*n) : static_cast<std::uint64_t>(*n));
+  const auto keep = std::min<std::uint64_t>(
+      parts.size(), *n < 0 ? 0 - static_cast<std::uint64_t>(*n) : static_cast<std::uint64_t>(*n));
   return c.arena.array(*n < 0 ? parts.last(keep) : parts.first(keep));
 }
 
@@ -180,14 +191,17 @@ std::string replaced(std::string_view s, std::string_view old, std::string_view 
   }
 }
 
-Value replace(CallContext& c, Args a) { return strings(c, a, 3) ? text(c, replaced(a[0].text(), a[1].text(), a[2].text())) : Value(); }
+Value replace(CallContext& c, Args a) {
+  return strings(c, a, 3) ? text(c, replaced(a[0].text(), a[1].text(), a[2].text())) : Value();
+}
 
 // One pass; at each place the first pattern (in key order) that fits is replaced.
 Value replace_n(CallContext& c, Args a) {
   if (!a[0].is(Kind::object)) return c.wrong(1, "object", a[0]);
   if (!a[1].is(Kind::string)) return c.wrong(2, "string", a[1]);
   for (std::size_t i = 0; i < a[0].size(); ++i)
-    if (!a[0].key(i).is(Kind::string) || !a[0].value(i).is(Kind::string)) return c.fail("operand 1 non-string key or value found in pattern object");
+    if (!a[0].key(i).is(Kind::string) || !a[0].value(i).is(Kind::string))
+      return c.fail("operand 1 non-string key or value found in pattern object");
   std::string out;
   std::string_view s = a[1].text();
   c.charge(s.size() * (a[0].size() + 1) / 16);
@@ -220,10 +234,14 @@ std::u32string_view trimmed(std::u32string_view s, const std::u32string& cut, bo
 }
 template <bool left, bool right>
 Value trim(CallContext& c, Args a) {
-  return strings(c, a, 2) ? text(c, utf8(trimmed(code_points(a[0].text()), code_points(a[1].text()), left, right))) : Value();
+  return strings(c, a, 2) ? text(c, utf8(trimmed(code_points(a[0].text()), code_points(a[1].text()), left, right)))
+                          : Value();
 }
 Value trim_space(CallContext& c, Args a) {
-  static const std::u32string space = U"\t\n\v\f\r \u0085\u00A0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000";
+  static const std::u32string space =
+      U"\t\n\v\f\r "
+      U"\u0085\u00A0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f"
+      U"\u3000";
   return strings(c, a, 1) ? text(c, utf8(trimmed(code_points(a[0].text()), space, true, true))) : Value();
 }
 Value trim_prefix(CallContext& c, Args a) {
@@ -232,14 +250,18 @@ Value trim_prefix(CallContext& c, Args a) {
 }
 Value trim_suffix(CallContext& c, Args a) {
   if (!strings(c, a, 2)) return {};
-  return a[0].text().ends_with(a[1].text()) ? c.arena.string(a[0].text().substr(0, a[0].text().size() - a[1].text().size())) : a[0];
+  return a[0].text().ends_with(a[1].text())
+             ? c.arena.string(a[0].text().substr(0, a[0].text().size() - a[1].text().size()))
+             : a[0];
 }
 
 Value strings_count(CallContext& c, Args a) {
   if (!strings(c, a, 2)) return {};
   if (a[1].text().empty()) return Value::integer(static_cast<std::int64_t>(code_points(a[0].text()).size()) + 1);
   std::int64_t n = 0;
-  for (auto at = a[0].text().find(a[1].text()); at != std::string_view::npos; at = a[0].text().find(a[1].text(), at + a[1].text().size())) ++n;
+  for (auto at = a[0].text().find(a[1].text()); at != std::string_view::npos;
+       at = a[0].text().find(a[1].text(), at + a[1].text().size()))
+    ++n;
   return Value::integer(n);
 }
 
@@ -333,8 +355,10 @@ std::string integer_verb(const Verb& v, const Value& n) {
   if (v.verb == 'x' || v.verb == 'X') base = 16;
   std::string digits = format_base(n, base);
   if (negative) digits.erase(0, 1);
-  if (v.verb == 'X') std::ranges::transform(digits, digits.begin(), [](char ch) { return ch >= 'a' ? static_cast<char>(ch - 32) : ch; });
-  if (v.precision > static_cast<int>(digits.size())) digits.insert(0, static_cast<std::size_t>(v.precision) - digits.size(), '0');
+  if (v.verb == 'X')
+    std::ranges::transform(digits, digits.begin(), [](char ch) { return ch >= 'a' ? static_cast<char>(ch - 32) : ch; });
+  if (v.precision > static_cast<int>(digits.size()))
+    digits.insert(0, static_cast<std::size_t>(v.precision) - digits.size(), '0');
   Verb w = v;
   if (v.precision >= 0) w.zero = false;
   if (v.sharp && base == 16) digits = (v.verb == 'X' ? "0X" : "0x") + digits;
@@ -349,13 +373,17 @@ std::string float_verb(const Verb& v, const Value& n) {
   if (!std::isfinite(d)) return padded(v, number_text(n));  // too large for a double: as it is written
   std::array<char, 768> room{};
   const bool general = v.verb == 'g' || v.verb == 'G' || v.verb == 'v';
-  const auto format = v.verb == 'e' || v.verb == 'E' ? std::chars_format::scientific : general ? std::chars_format::general : std::chars_format::fixed;
+  const auto format = v.verb == 'e' || v.verb == 'E' ? std::chars_format::scientific
+                      : general                      ? std::chars_format::general
+                                                     : std::chars_format::fixed;
   std::to_chars_result end{};
   if (general && v.precision < 0) {  // shortest; exponents from 1e21 on
     const bool plain = std::fabs(d) >= 1e-4 && std::fabs(d) < 1e21;
-    end = std::to_chars(room.data(), room.data() + room.size(), std::fabs(d), plain || d == 0 ? std::chars_format::fixed : std::chars_format::scientific);
+    end = std::to_chars(room.data(), room.data() + room.size(), std::fabs(d),
+                        plain || d == 0 ? std::chars_format::fixed : std::chars_format::scientific);
   } else {
-    end = std::to_chars(room.data(), room.data() + room.size(), std::fabs(d), format, std::min(v.precision < 0 ? 6 : v.precision, 300));
+    end = std::to_chars(room.data(), room.data() + room.size(), std::fabs(d), format,
+                        std::min(v.precision < 0 ? 6 : v.precision, 300));
   }
   std::string digits(room.data(), end.ptr);
   if (v.verb == 'E' || v.verb == 'G') std::ranges::replace(digits, 'e', 'E');
@@ -388,42 +416,57 @@ std::string formatted(const Verb& v, const Value& a) {
       if (number) return bad_verb(v, a);
       {
         std::string s = value_text(a);
-        if (v.precision >= 0) s = utf8(std::u32string_view(code_points(s)).substr(0, static_cast<std::size_t>(v.precision)));
+        if (v.precision >= 0)
+          s = utf8(std::u32string_view(code_points(s)).substr(0, static_cast<std::size_t>(v.precision)));
         return padded(v, s);
       }
     case 'q':
-      if (number) return whole && to_int(a) ? padded(v, "'" + utf8(std::u32string(1, static_cast<char32_t>(std::clamp<std::int64_t>(*to_int(a), 0, 0x10FFFF)))) + "'") : bad_verb(v, a);
+      if (number)
+        return whole && to_int(a)
+                   ? padded(v, "'" +
+                                   utf8(std::u32string(
+                                       1, static_cast<char32_t>(std::clamp<std::int64_t>(*to_int(a), 0, 0x10FFFF)))) +
+                                   "'")
+                   : bad_verb(v, a);
       return padded(v, go_quoted(value_text(a)));
-    case 'd': case 'o': case 'O': case 'b':
-      return whole ? integer_verb(v, a) : bad_verb(v, a);
-    case 'x': case 'X':
+    case 'd':
+    case 'o':
+    case 'O':
+    case 'b': return whole ? integer_verb(v, a) : bad_verb(v, a);
+    case 'x':
+    case 'X':
       if (whole) return integer_verb(v, a);
       if (number) return bad_verb(v, a);
       {
         std::string out;
         for (const char ch : value_text(a)) {
           std::array<char, 4> room{};
-          std::snprintf(room.data(), room.size(), v.verb == 'x' ? "%02x" : "%02X", static_cast<unsigned>(static_cast<unsigned char>(ch)));
+          std::snprintf(room.data(), room.size(), v.verb == 'x' ? "%02x" : "%02X",
+                        static_cast<unsigned>(static_cast<unsigned char>(ch)));
           out += room.data();
         }
         return padded(v, out);
       }
     case 'c':
-      return whole && to_int(a) ? padded(v, utf8(std::u32string(1, static_cast<char32_t>(std::clamp<std::int64_t>(*to_int(a), 0, 0x10FFFF))))) : bad_verb(v, a);
+      return whole && to_int(a)
+                 ? padded(v, utf8(std::u32string(
+                                 1, static_cast<char32_t>(std::clamp<std::int64_t>(*to_int(a), 0, 0x10FFFF)))))
+                 : bad_verb(v, a);
     case 'U': {
       if (!whole) return bad_verb(v, a);
       std::array<char, 24> room{};
       std::snprintf(room.data(), room.size(), "U+%04llX", static_cast<unsigned long long>(to_int(a).value_or(0)));
       return padded(v, room.data());
     }
-    case 'e': case 'E': case 'f': case 'F': case 'g': case 'G':
-      return number && !whole ? float_verb(v, a) : bad_verb(v, a);
-    case 't':
-      return bad_verb(v, a);
-    case 'T':
-      return padded(v, whole ? "int" : number ? "float64" : "string");
-    default:
-      return bad_verb(v, a);
+    case 'e':
+    case 'E':
+    case 'f':
+    case 'F':
+    case 'g':
+    case 'G': return number && !whole ? float_verb(v, a) : bad_verb(v, a);
+    case 't': return bad_verb(v, a);
+    case 'T': return padded(v, whole ? "int" : number ? "float64" : "string");
+    default: return bad_verb(v, a);
   }
 }
 
@@ -447,7 +490,10 @@ Value sprintf_(CallContext& c, Args a) {
     Verb v;
     for (bool more = true; more && i < f.size();) {
       switch (f[i]) {
-        case '-': v.minus = true; v.zero = false; break;
+        case '-':
+          v.minus = true;
+          v.zero = false;
+          break;
         case '+': v.plus = true; break;
         case '#': v.sharp = true; break;
         case ' ': v.space = true; break;
@@ -472,11 +518,13 @@ Value sprintf_(CallContext& c, Args a) {
       i = k + 1;
     };
     const auto digits = [&](int& into) {
-      while (i < f.size() && f[i] >= '0' && f[i] <= '9') into = std::min(std::max(into, 0) * 10 + static_cast<int>(f[i++] - '0'), 1'000'000);
+      while (i < f.size() && f[i] >= '0' && f[i] <= '9')
+        into = std::min(std::max(into, 0) * 10 + static_cast<int>(f[i++] - '0'), 1'000'000);
     };
     const auto star = [&](int& into, std::string_view bad) {
       ++i;
-      const auto n = next < a[1].size() && a[1].items()[next].is(Kind::number) ? to_int(a[1].items()[next]) : std::nullopt;
+      const auto n =
+          next < a[1].size() && a[1].items()[next].is(Kind::number) ? to_int(a[1].items()[next]) : std::nullopt;
       ++next;
       if (n && *n >= -1'000'000 && *n <= 1'000'000)
         into = static_cast<int>(*n);
@@ -542,13 +590,33 @@ Value sprintf_(CallContext& c, Args a) {
 
 std::span<const Entry> string_builtins() {
   static constexpr Entry all[] = {
-      {"contains", contains}, {"startswith", startswith}, {"endswith", endswith}, {"strings.any_prefix_match", any_prefix},
-      {"strings.any_suffix_match", any_suffix}, {"lower", mapped<to_lower>}, {"upper", mapped<to_upper>}, {"strings.reverse", reverse},
-      {"concat", concat}, {"indexof", indexof}, {"indexof_n", indexof_n}, {"substring", substring}, {"split", split}, {"strings.split_n", split_n},
-      {"replace", replace}, {"strings.replace_n", replace_n}, {"trim", trim<true, true>}, {"trim_left", trim<true, false>},
-      {"trim_right", trim<false, true>}, {"trim_space", trim_space}, {"trim_prefix", trim_prefix}, {"trim_suffix", trim_suffix},
-      {"strings.count", strings_count}, {"internal.template_string", template_string}, {"internal.print", template_string},
-      {"print", template_string}, {"sprintf", sprintf_},
+      {"contains", contains},
+      {"startswith", startswith},
+      {"endswith", endswith},
+      {"strings.any_prefix_match", any_prefix},
+      {"strings.any_suffix_match", any_suffix},
+      {"lower", mapped<to_lower>},
+      {"upper", mapped<to_upper>},
+      {"strings.reverse", reverse},
+      {"concat", concat},
+      {"indexof", indexof},
+      {"indexof_n", indexof_n},
+      {"substring", substring},
+      {"split", split},
+      {"strings.split_n", split_n},
+      {"replace", replace},
+      {"strings.replace_n", replace_n},
+      {"trim", trim<true, true>},
+      {"trim_left", trim<true, false>},
+      {"trim_right", trim<false, true>},
+      {"trim_space", trim_space},
+      {"trim_prefix", trim_prefix},
+      {"trim_suffix", trim_suffix},
+      {"strings.count", strings_count},
+      {"internal.template_string", template_string},
+      {"internal.print", template_string},
+      {"print", template_string},
+      {"sprintf", sprintf_},
   };
   return all;
 }

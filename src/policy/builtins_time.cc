@@ -1,4 +1,5 @@
-// Time: nanoseconds since 1970, zones by name, layouts in Go's notation (the reference time Mon Jan 2 15:04:05 MST 2006).
+// Time: nanoseconds since 1970, zones by name, layouts in Go's notation (the reference time Mon Jan 2 15:04:05 MST
+// 2006).
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -14,8 +15,11 @@ namespace {
 
 using Args = std::span<const Value>;
 constexpr std::int64_t second = 1'000'000'000;
-constexpr std::array<std::string_view, 12> months{"January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"};
-constexpr std::array<std::string_view, 7> weekdays{"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"};
+constexpr std::array<std::string_view, 12> months{"January",   "February", "March",    "April",
+                                                  "May",       "June",     "July",     "August",
+                                                  "September", "October",  "November", "December"};
+constexpr std::array<std::string_view, 7> weekdays{"Sunday",   "Monday", "Tuesday", "Wednesday",
+                                                   "Thursday", "Friday", "Saturday"};
 
 // A moment as a calendar and clock show it.
 struct Civil {
@@ -67,7 +71,9 @@ std::optional<std::int64_t> nanos(const Civil& c) {
   // Before 1970 the fraction counts towards zero, so that the earliest moments do not overflow on the way.
   const bool back = s < 0 && c.nano > 0;
   std::int64_t ns = 0;
-  if (__builtin_mul_overflow(back ? s + 1 : s, second, &ns) || __builtin_add_overflow(ns, back ? c.nano - second : c.nano, &ns)) return std::nullopt;
+  if (__builtin_mul_overflow(back ? s + 1 : s, second, &ns) ||
+      __builtin_add_overflow(ns, back ? c.nano - second : c.nano, &ns))
+    return std::nullopt;
   return ns;
 }
 
@@ -176,14 +182,16 @@ Value add_date(CallContext& c, Args a) {
   std::int64_t by[3];
   for (std::size_t i = 0; i < 3; ++i) {
     const auto n = a[i + 1].is(Kind::number) ? to_int(a[i + 1]) : std::nullopt;
-    if (!n || *n > 1'000'000'000 || *n < -1'000'000'000) return c.fail("operand " + std::to_string(i + 2) + " must be integer number");
+    if (!n || *n > 1'000'000'000 || *n < -1'000'000'000)
+      return c.fail("operand " + std::to_string(i + 2) + " must be integer number");
     by[i] = *n;
   }
   Civil t = civil(m);
   const std::int64_t month = t.month - 1 + by[1];
   const std::int64_t year = t.year + by[0] + floor_div(month, 12);
   if (year > 3000 || year < 0) return c.fail("time outside of valid range");
-  const std::int64_t days = days_of(year, static_cast<int>(month - floor_div(month, 12) * 12) + 1, 1) + t.day - 1 + by[2];
+  const std::int64_t days =
+      days_of(year, static_cast<int>(month - floor_div(month, 12) * 12) + 1, 1) + t.day - 1 + by[2];
   if (days > 400'000 || days < -400'000) return c.fail("time outside of valid range");
   date_of(days, t);
   const auto ns = nanos_in(t, m);
@@ -225,21 +233,72 @@ Value diff(CallContext& c, Args a) {
 // --- layouts
 
 enum class Part : std::uint8_t {
-  text, year4, year2, month_long, month_short, month2, month1, day2, day1, day_space, day_of_year, weekday_long, weekday_short,
-  hour24, hour12_2, hour12_1, minute2, minute1, second2, second1, pm, pm_lower, zone_name, zone_z, zone_z_colon, zone, zone_colon, zone_hour,
-  zone_z_hour, fraction, fraction_trimmed
+  text,
+  year4,
+  year2,
+  month_long,
+  month_short,
+  month2,
+  month1,
+  day2,
+  day1,
+  day_space,
+  day_of_year,
+  weekday_long,
+  weekday_short,
+  hour24,
+  hour12_2,
+  hour12_1,
+  minute2,
+  minute1,
+  second2,
+  second1,
+  pm,
+  pm_lower,
+  zone_name,
+  zone_z,
+  zone_z_colon,
+  zone,
+  zone_colon,
+  zone_hour,
+  zone_z_hour,
+  fraction,
+  fraction_trimmed
 };
 struct Piece {
   Part part;
-  std::string text;   // of text and fractions (".000", ",999")
+  std::string text;  // of text and fractions (".000", ",999")
 };
 
-constexpr std::pair<std::string_view, Part> tokens[] = {
-    {"January", Part::month_long}, {"Jan", Part::month_short}, {"Monday", Part::weekday_long}, {"Mon", Part::weekday_short}, {"MST", Part::zone_name},
-    {"2006", Part::year4}, {"002", Part::day_of_year}, {"01", Part::month2}, {"02", Part::day2}, {"03", Part::hour12_2}, {"04", Part::minute2},
-    {"05", Part::second2}, {"06", Part::year2}, {"15", Part::hour24}, {"PM", Part::pm}, {"pm", Part::pm_lower}, {"-07:00", Part::zone_colon},
-    {"-0700", Part::zone}, {"-07", Part::zone_hour}, {"Z07:00", Part::zone_z_colon}, {"Z0700", Part::zone_z}, {"Z07", Part::zone_z_hour},
-    {"_2006", Part::year4}, {"_2", Part::day_space}, {"1", Part::month1}, {"2", Part::day1}, {"3", Part::hour12_1}, {"4", Part::minute1}, {"5", Part::second1}};
+constexpr std::pair<std::string_view, Part> tokens[] = {{"January", Part::month_long},
+                                                        {"Jan", Part::month_short},
+                                                        {"Monday", Part::weekday_long},
+                                                        {"Mon", Part::weekday_short},
+                                                        {"MST", Part::zone_name},
+                                                        {"2006", Part::year4},
+                                                        {"002", Part::day_of_year},
+                                                        {"01", Part::month2},
+                                                        {"02", Part::day2},
+                                                        {"03", Part::hour12_2},
+                                                        {"04", Part::minute2},
+                                                        {"05", Part::second2},
+                                                        {"06", Part::year2},
+                                                        {"15", Part::hour24},
+                                                        {"PM", Part::pm},
+                                                        {"pm", Part::pm_lower},
+                                                        {"-07:00", Part::zone_colon},
+                                                        {"-0700", Part::zone},
+                                                        {"-07", Part::zone_hour},
+                                                        {"Z07:00", Part::zone_z_colon},
+                                                        {"Z0700", Part::zone_z},
+                                                        {"Z07", Part::zone_z_hour},
+                                                        {"_2006", Part::year4},
+                                                        {"_2", Part::day_space},
+                                                        {"1", Part::month1},
+                                                        {"2", Part::day1},
+                                                        {"3", Part::hour12_1},
+                                                        {"4", Part::minute1},
+                                                        {"5", Part::second1}};
 
 std::vector<Piece> pieces(std::string_view layout) {
   std::vector<Piece> out;
@@ -279,10 +338,11 @@ std::vector<Piece> pieces(std::string_view layout) {
 
 std::string_view named_layout(std::string_view name) {
   static constexpr std::pair<std::string_view, std::string_view> all[] = {
-      {"ANSIC", "Mon Jan _2 15:04:05 2006"}, {"UnixDate", "Mon Jan _2 15:04:05 MST 2006"}, {"RubyDate", "Mon Jan 02 15:04:05 -0700 2006"},
-      {"RFC822", "02 Jan 06 15:04 MST"}, {"RFC822Z", "02 Jan 06 15:04 -0700"}, {"RFC850", "Monday, 02-Jan-06 15:04:05 MST"},
-      {"RFC1123", "Mon, 02 Jan 2006 15:04:05 MST"}, {"RFC1123Z", "Mon, 02 Jan 2006 15:04:05 -0700"}, {"RFC3339", "2006-01-02T15:04:05Z07:00"},
-      {"RFC3339Nano", "2006-01-02T15:04:05.999999999Z07:00"}};
+      {"ANSIC", "Mon Jan _2 15:04:05 2006"},          {"UnixDate", "Mon Jan _2 15:04:05 MST 2006"},
+      {"RubyDate", "Mon Jan 02 15:04:05 -0700 2006"}, {"RFC822", "02 Jan 06 15:04 MST"},
+      {"RFC822Z", "02 Jan 06 15:04 -0700"},           {"RFC850", "Monday, 02-Jan-06 15:04:05 MST"},
+      {"RFC1123", "Mon, 02 Jan 2006 15:04:05 MST"},   {"RFC1123Z", "Mon, 02 Jan 2006 15:04:05 -0700"},
+      {"RFC3339", "2006-01-02T15:04:05Z07:00"},       {"RFC3339Nano", "2006-01-02T15:04:05.999999999Z07:00"}};
   for (const auto& [n, layout] : all)
     if (n == name) return layout;
   return name;
@@ -320,7 +380,9 @@ std::string formatted(const Civil& t, std::string_view layout) {
       case Part::day2: out += padded(t.day, 2); break;
       case Part::day1: out += std::to_string(t.day); break;
       case Part::day_space: out += padded(t.day, 2, ' '); break;
-      case Part::day_of_year: out += padded(static_cast<int>(days_of(t.year, t.month, t.day) - days_of(t.year, 1, 1)) + 1, 3); break;
+      case Part::day_of_year:
+        out += padded(static_cast<int>(days_of(t.year, t.month, t.day) - days_of(t.year, 1, 1)) + 1, 3);
+        break;
       case Part::weekday_long: out += weekdays[static_cast<std::size_t>(weekday_of(t))]; break;
       case Part::weekday_short: out += name(weekdays[static_cast<std::size_t>(weekday_of(t))], 3); break;
       case Part::hour24: out += padded(t.hour, 2); break;
@@ -359,7 +421,8 @@ class TimeParser {
   std::optional<Civil> parse() {
     const auto all = pieces(layout_);
     for (std::size_t i = 0; i < all.size(); ++i) {
-      const bool fraction_next = i + 1 < all.size() && (all[i + 1].part == Part::fraction || all[i + 1].part == Part::fraction_trimmed);
+      const bool fraction_next =
+          i + 1 < all.size() && (all[i + 1].part == Part::fraction || all[i + 1].part == Part::fraction_trimmed);
       if (!one(all[i], fraction_next)) return std::nullopt;
     }
     if (!s_.empty()) return std::nullopt;
@@ -481,14 +544,18 @@ class TimeParser {
       case Part::second1:
         if (!number(p.part == Part::second2 ? 2 : 1, 2, t_.second)) return false;
         // A fraction may follow the seconds even where the layout has none.
-        if (!fraction_next && s_.size() > 1 && (s_[0] == '.' || s_[0] == ',') && s_[1] >= '0' && s_[1] <= '9') return fraction(0);
+        if (!fraction_next && s_.size() > 1 && (s_[0] == '.' || s_[0] == ',') && s_[1] >= '0' && s_[1] <= '9')
+          return fraction(0);
         return true;
       case Part::pm:
       case Part::pm_lower: {
         const bool upper = p.part == Part::pm;
-        if (s_.starts_with(upper ? "PM" : "pm")) pm_ = true;
-        else if (s_.starts_with(upper ? "AM" : "am")) am_ = true;
-        else return false;
+        if (s_.starts_with(upper ? "PM" : "pm"))
+          pm_ = true;
+        else if (s_.starts_with(upper ? "AM" : "am"))
+          am_ = true;
+        else
+          return false;
         s_.remove_prefix(2);
         return true;
       }
@@ -522,7 +589,8 @@ Value parsed(CallContext& c, std::string_view layout, std::string_view s) {
 
 Value parse_ns(CallContext& c, Args a) {
   for (int i = 0; i < 2; ++i)
-    if (!a[static_cast<std::size_t>(i)].is(Kind::string)) return c.wrong(i + 1, "string", a[static_cast<std::size_t>(i)]);
+    if (!a[static_cast<std::size_t>(i)].is(Kind::string))
+      return c.wrong(i + 1, "string", a[static_cast<std::size_t>(i)]);
   return parsed(c, named_layout(a[0].text()), a[1].text());
 }
 Value parse_rfc3339(CallContext& c, Args a) {
@@ -542,8 +610,8 @@ Value parse_duration(CallContext& c, Args a) {
   if (s == "0") return Value::integer(0);
   if (s.empty()) return refuse();
   static constexpr std::pair<std::string_view, long double> units[] = {
-      {"ns", 1.0L}, {"us", 1e3L}, {"\xC2\xB5s", 1e3L}, {"\xCE\xBCs", 1e3L}, {"ms", 1e6L}, {"s", 1e9L}, {"m", 6e10L}, {"h", 3.6e12L},
-      {"d", 8.64e13L}, {"w", 6.048e14L}, {"y", 3.1536e16L}};
+      {"ns", 1.0L}, {"us", 1e3L},   {"\xC2\xB5s", 1e3L}, {"\xCE\xBCs", 1e3L}, {"ms", 1e6L},     {"s", 1e9L},
+      {"m", 6e10L}, {"h", 3.6e12L}, {"d", 8.64e13L},     {"w", 6.048e14L},    {"y", 3.1536e16L}};
   std::int64_t total = 0;
   while (!s.empty()) {
     std::size_t n = 0;
@@ -565,7 +633,8 @@ Value parse_duration(CallContext& c, Args a) {
     const auto dot = number.find('.');
     std::int64_t value = 0;
     const auto whole = number.substr(0, dot);
-    if (!whole.empty() && std::from_chars(whole.data(), whole.data() + whole.size(), value).ec != std::errc{}) return refuse();
+    if (!whole.empty() && std::from_chars(whole.data(), whole.data() + whole.size(), value).ec != std::errc{})
+      return refuse();
     if (__builtin_mul_overflow(value, static_cast<std::int64_t>(found->second), &value)) return refuse();
     if (dot != std::string_view::npos) {
       long double f = 0, place = 0.1L;
@@ -584,8 +653,15 @@ Value parse_duration(CallContext& c, Args a) {
 
 std::span<const Entry> time_builtins() {
   static constexpr Entry all[] = {
-      {"time.now_ns", now}, {"time.date", date}, {"time.clock", clock}, {"time.weekday", weekday}, {"time.add_date", add_date},
-      {"time.diff", diff}, {"time.format", format}, {"time.parse_ns", parse_ns}, {"time.parse_rfc3339_ns", parse_rfc3339},
+      {"time.now_ns", now},
+      {"time.date", date},
+      {"time.clock", clock},
+      {"time.weekday", weekday},
+      {"time.add_date", add_date},
+      {"time.diff", diff},
+      {"time.format", format},
+      {"time.parse_ns", parse_ns},
+      {"time.parse_rfc3339_ns", parse_rfc3339},
       {"time.parse_duration_ns", parse_duration},
   };
   return all;

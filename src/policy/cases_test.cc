@@ -121,18 +121,17 @@ TEST(PolicyCases, EarC) {
 
 TEST(PolicyCases, Resources) {
   if (!std::filesystem::exists(folder)) GTEST_SKIP() << "shared data not present";
-  std::map<std::string, Policy> policies{
-      {"kbs-default-openanolis-1.9.0", compiled(defaults::resource_b())},
-      {"kbs-default-upstream", compiled(defaults::resource_c())},
-      {"kbs-affirming-upstream", compiled(defaults::resource_affirming())},
-      {"kbs-unit-policy-1", compiled(R"(package policy
+  std::map<std::string, Policy> policies{{"kbs-default-openanolis-1.9.0", compiled(defaults::resource_b())},
+                                         {"kbs-default-upstream", compiled(defaults::resource_c())},
+                                         {"kbs-affirming-upstream", compiled(defaults::resource_affirming())},
+                                         {"kbs-unit-policy-1", compiled(R"(package policy
 default allow = false
 path := split(data["resource-path"], "/")
 allow {
   count(path) == 3
   path[1] == input.submods.cpu["ear.veraison.annotated-evidence"].sample.productId
 })")},
-      {"kbs-unit-policy-5", compiled(R"(package policy
+                                         {"kbs-unit-policy-5", compiled(R"(package policy
 import future.keywords.if
 default allow = false
 path := split(data["resource-path"], "/")
@@ -147,7 +146,8 @@ allow if {
   for (const auto& c : load(folder / "policy-cases/kbs-resource-policies.json")) {
     const auto it = policies.find(c["profile"]);
     ASSERT_NE(it, policies.end()) << c["profile"];
-    EXPECT_EQ(Case(c["input"], c["data"], {}).value(it->second, "allow"), c["allow"]) << c["profile"] << " " << c["name"];
+    EXPECT_EQ(Case(c["input"], c["data"], {}).value(it->second, "allow"), c["allow"])
+        << c["profile"] << " " << c["name"];
   }
 }
 

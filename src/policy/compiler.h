@@ -47,11 +47,11 @@ class VarSet {
 
 // What a walk over variables leaves out.
 struct WalkOptions {
-  bool ref_heads = true;        // x in x.y
-  bool call_heads = true;       // operators
+  bool ref_heads = true;   // x in x.y
+  bool call_heads = true;  // operators
   bool object_keys = true;
   bool sets = true;
-  bool closures = true;         // bodies of comprehensions, every, not, and, or; template strings
+  bool closures = true;  // bodies of comprehensions, every, not, and, or; template strings
 };
 void collect_vars(const Term* t, const WalkOptions& o, VarSet& out);
 void collect_vars(const Expr* e, const WalkOptions& o, VarSet& out);
@@ -76,9 +76,9 @@ struct TreeNode {
   std::map<std::string, Value> odd_keys;  // text → value of keys that are not strings ("#" + text in children)
   std::vector<Rule*> rules;
   bool package = false;
-  std::int32_t ruleset = -1;  // plan.cc
-  std::size_t depth = 0;      // 0: data itself
-  [[nodiscard]] bool dynamic() const;      // some rule's reference goes on with variables
+  std::int32_t ruleset = -1;           // plan.cc
+  std::size_t depth = 0;               // 0: data itself
+  [[nodiscard]] bool dynamic() const;  // some rule's reference goes on with variables
   [[nodiscard]] bool is_function() const { return !rules.empty() && rules[0]->function; }
   [[nodiscard]] TreeNode* child(const Value& key) const;
 };
@@ -105,7 +105,8 @@ class Compiler {
   // Number of operands of a function or built-in, or -1.
   [[nodiscard]] int arity(const Term* op) const;
   [[nodiscard]] const Builtin* builtin(const Term* op) const;
-  [[nodiscard]] TreeNode* find(const std::vector<Term*>& ref, std::size_t& used);  // the deepest node along constant keys
+  [[nodiscard]] TreeNode* find(const std::vector<Term*>& ref,
+                               std::size_t& used);  // the deepest node along constant keys
   [[nodiscard]] const TreeNode* function(const Term* op) const;
   // The order in which rules can be evaluated: dependencies first.
   [[nodiscard]] const std::vector<Rule*>& rule_order() const { return order_; }
@@ -195,14 +196,14 @@ class Rewriter {
   void templates(Body& b, const VarSet& outside);
   void templates(Rule* r);
   void prints(Body& b, const VarSet& safe);
-  void expand(Rule* r);           // nested calls
+  void expand(Rule* r);  // nested calls
   void expand(Body& b);
-  void comprehensions(Rule* r);   // comprehension heads
+  void comprehensions(Rule* r);  // comprehension heads
   void comprehensions(Body& b);
   void heads(Rule* r);
   void with_values(Body& b);
   void equals(Body& b);
-  void dynamics(Body& b);         // nested references
+  void dynamics(Body& b);  // nested references
 
  private:
   [[nodiscard]] Expr* equality(Term* other);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-
 namespace cairn::policy {
 namespace {
 
@@ -24,9 +23,10 @@ Machine::Machine(const Program& program, const EvalOptions& options)
   contexts_.push_back(std::make_unique<Context>());
   context_ = contexts_.back().get();
   context_->input = options.input != nullptr && options.input->data() != nullptr ? options.input->data()->root
-                    : options.input != nullptr                                     ? Value::null()
-                                                                                   : Value();
-  context_->data = options.data != nullptr && options.data->data() != nullptr ? options.data->data()->root : arena().object({});
+                    : options.input != nullptr                                   ? Value::null()
+                                                                                 : Value();
+  context_->data =
+      options.data != nullptr && options.data->data() != nullptr ? options.data->data()->root : arena().object({});
   if (!context_->data.is(Kind::object)) stop(ErrorCode::invalid_argument, "data must be an object");
   context_->complete.resize(program.sets.size());
   context_->known.resize(program.sets.size());
@@ -49,7 +49,8 @@ void Machine::stop(ErrorCode code, std::string message, std::uint32_t file, std:
 }
 
 void Machine::checkpoint() {
-  if (instructions_ >= options_.limits.instructions) stop(ErrorCode::too_large, "the evaluation needs more instructions than its limit");
+  if (instructions_ >= options_.limits.instructions)
+    stop(ErrorCode::too_large, "the evaluation needs more instructions than its limit");
   if (options_.expired && options_.expired()) stop(ErrorCode::timed_out, "the evaluation passed its deadline");
   checkpoint_ = std::min(instructions_ + poll_every, options_.limits.instructions);
 }
@@ -85,7 +86,8 @@ Value* Machine::frame(std::size_t n) {
 
 void Machine::drop(std::size_t base) { choices_.resize(base); }
 
-void Machine::solutions(const Code& code, std::uint32_t start, std::uint32_t size, const std::function<bool(const Value*)>& each) {
+void Machine::solutions(const Code& code, std::uint32_t start, std::uint32_t size,
+                        const std::function<bool(const Value*)>& each) {
   const Depth depth(*this);
   Run run{code, start, frame(size), choices_.size()};
   while (next(run))
@@ -172,28 +174,22 @@ bool Machine::next(Run& run) {
   };
   const auto operands = [&](std::int32_t first, std::int32_t count, std::vector<Value>& room) {
     room.resize(static_cast<std::size_t>(count));
-    for (std::int32_t k = 0; k < count; ++k) room[static_cast<std::size_t>(k)] = get_operand(run.code.args[static_cast<std::size_t>(first + k)]);
+    for (std::int32_t k = 0; k < count; ++k)
+      room[static_cast<std::size_t>(k)] = get_operand(run.code.args[static_cast<std::size_t>(first + k)]);
   };
   for (;;) {
     const Inst& i = code[pc];
     tick();
     bool ok = true;
     switch (i.op) {
-      case Op::yield:
-        return true;
-      case Op::fail:
-        ok = false;
-        break;
-      case Op::move:
-        r[i.dst] = get_operand(i.a);
-        break;
+      case Op::yield: return true;
+      case Op::fail: ok = false; break;
+      case Op::move: r[i.dst] = get_operand(i.a); break;
       case Op::input:
         r[i.dst] = context_->input;
         ok = context_->input.defined();
         break;
-      case Op::data:
-        r[i.dst] = context_->data;
-        break;
+      case Op::data: r[i.dst] = context_->data; break;
       case Op::get: {
         const Value* v = find(get_operand(i.a), get_operand(i.b));
         ok = v != nullptr;
@@ -214,9 +210,7 @@ bool Machine::next(Run& run) {
         ok = equal(a, b);
         break;
       }
-      case Op::test:
-        ok = !get_operand(i.a).is_false();
-        break;
+      case Op::test: ok = !get_operand(i.a).is_false(); break;
       case Op::is_array:
         ok = get_operand(i.a).is(Kind::array) && get_operand(i.a).size() == static_cast<std::size_t>(i.b);
         break;
@@ -284,33 +278,23 @@ bool Machine::next(Run& run) {
       }
       case Op::node_value: {
         const Value& v = get_operand(i.a);
-        r[i.dst] = !v.is(Kind::node) ? v : v.doc_node()->node == nullptr ? v.doc_node()->base : extent(*v.doc_node()->node, v.doc_node()->base);
+        r[i.dst] = !v.is(Kind::node)               ? v
+                   : v.doc_node()->node == nullptr ? v.doc_node()->base
+                                                   : extent(*v.doc_node()->node, v.doc_node()->base);
         ok = r[i.dst].defined();
         break;
       }
-      case Op::not_:
-        ok = !any(run.code, static_cast<std::uint32_t>(i.a), r);
-        break;
-      case Op::exists:
-        ok = any(run.code, static_cast<std::uint32_t>(i.a), r);
-        break;
+      case Op::not_: ok = !any(run.code, static_cast<std::uint32_t>(i.a), r); break;
+      case Op::exists: ok = any(run.code, static_cast<std::uint32_t>(i.a), r); break;
       case Op::either:
         ok = any(run.code, static_cast<std::uint32_t>(i.a), r) || any(run.code, static_cast<std::uint32_t>(i.b), r);
         break;
-      case Op::every:
-        ok = every(i, run);
-        break;
+      case Op::every: ok = every(i, run); break;
       case Op::collect_array:
       case Op::collect_set:
-      case Op::collect_object:
-        r[i.dst] = collect(i, run);
-        break;
-      case Op::with:
-        ok = with(i, run, pc);
-        break;
-      case Op::mark:
-        trace(TraceEvent::Kind::line, i.file, i.line, {});
-        break;
+      case Op::collect_object: r[i.dst] = collect(i, run); break;
+      case Op::with: ok = with(i, run, pc); break;
+      case Op::mark: trace(TraceEvent::Kind::line, i.file, i.line, {}); break;
     }
     if (ok)
       ++pc;
@@ -346,7 +330,9 @@ bool Machine::every(const Inst& i, Run& run) {
   for (std::size_t at = 0; at < domain.size(); ++at) {
     tick();
     const bool object = domain.is(Kind::object);
-    run.regs[i.b] = object ? domain.key(at) : domain.is(Kind::set) ? domain.items()[at] : Value::integer(static_cast<std::int64_t>(at));
+    run.regs[i.b] = object                 ? domain.key(at)
+                    : domain.is(Kind::set) ? domain.items()[at]
+                                           : Value::integer(static_cast<std::int64_t>(at));
     run.regs[i.dst] = object ? domain.value(at) : domain.items()[at];
     if (!any(run.code, static_cast<std::uint32_t>(i.c), run.regs)) return false;
   }
@@ -385,9 +371,7 @@ void Machine::enter_with(const WithPlan& plan, const Run& run) {
     const bool by_value = t.by_function == nullptr && t.by_builtin == nullptr;
     const Value v = by_value ? read(run.code, run.regs, t.value) : Value();
     switch (t.kind) {
-      case WithTarget::Kind::input:
-        c.input = replaced(c.input, path, v);
-        break;
+      case WithTarget::Kind::input: c.input = replaced(c.input, path, v); break;
       case WithTarget::Kind::data:
         c.data = replaced(c.data, path, v);
         if (t.node != nullptr) c.shadowed.push_back(t.node);
@@ -395,7 +379,8 @@ void Machine::enter_with(const WithPlan& plan, const Run& run) {
         break;
       case WithTarget::Kind::function:
       case WithTarget::Kind::builtin:
-        c.mocks.push_back({t.kind == WithTarget::Kind::function ? t.node : nullptr, t.builtin, v, t.by_function, t.by_builtin});
+        c.mocks.push_back(
+            {t.kind == WithTarget::Kind::function ? t.node : nullptr, t.builtin, v, t.by_function, t.by_builtin});
         break;
     }
   }
@@ -451,7 +436,8 @@ Value Machine::call(const Inst& i, Run& run) {
       if (m->builtin != &b) continue;
       if (m->by_function == nullptr && m->by_builtin == nullptr) return m->value;
       const bool before = std::exchange(mocks_off_, true);
-      const Value v = m->by_function != nullptr ? function(m->by_function->ruleset, args) : call_builtin(*m->by_builtin, args, &i);
+      const Value v =
+          m->by_function != nullptr ? function(m->by_function->ruleset, args) : call_builtin(*m->by_builtin, args, &i);
       mocks_off_ = before;
       return v;
     }
@@ -472,7 +458,8 @@ Value Machine::call_builtin(const Builtin& b, std::span<const Value> args, const
         else
           write_rego(set.items()[0], line, options_.limits.output_bytes);
       }
-      options_.print(line, at->file < program_.files.size() ? std::string_view(program_.files[at->file]) : "query", at->line);
+      options_.print(line, at->file < program_.files.size() ? std::string_view(program_.files[at->file]) : "query",
+                     at->line);
     }
     return Value::boolean(true);
   }
@@ -481,7 +468,8 @@ Value Machine::call_builtin(const Builtin& b, std::span<const Value> args, const
   Value v = b.fn(context, args);
   tick();
   if (!v.defined() && options_.strict_builtin_errors && !problem_.empty())
-    stop(ErrorCode::invalid_argument, b.name + ": " + problem_, at != nullptr ? at->file : 0, at != nullptr ? at->line : 0);
+    stop(ErrorCode::invalid_argument, b.name + ": " + problem_, at != nullptr ? at->file : 0,
+         at != nullptr ? at->line : 0);
   return v;
 }
 
@@ -502,7 +490,8 @@ Value Machine::function(std::int32_t id, std::span<const Value> args) {
       if (m->node != set.node) continue;
       if (m->by_function == nullptr && m->by_builtin == nullptr) return m->value;
       const bool before = std::exchange(mocks_off_, true);
-      const Value v = m->by_function != nullptr ? function(m->by_function->ruleset, args) : call_builtin(*m->by_builtin, args, nullptr);
+      const Value v = m->by_function != nullptr ? function(m->by_function->ruleset, args)
+                                                : call_builtin(*m->by_builtin, args, nullptr);
       mocks_off_ = before;
       return v;
     }
@@ -554,8 +543,10 @@ Value Machine::one_rule(const RuleCode& rule, const RuleSet& set, std::span<cons
     const Value v = read(*rule.code, regs, rule.value);
     if (out.defined()) {
       if (!equal(out, v))
-        stop(ErrorCode::conflict, set.kind == RuleSet::Kind::function ? "functions must not produce multiple outputs for same inputs"
-                                                                       : "complete rules must not produce multiple outputs", rule.file, rule.line);
+        stop(ErrorCode::conflict,
+             set.kind == RuleSet::Kind::function ? "functions must not produce multiple outputs for same inputs"
+                                                 : "complete rules must not produce multiple outputs",
+             rule.file, rule.line);
     } else {
       out = v;
     }
@@ -603,8 +594,10 @@ Value Machine::decide(const RuleSet& set, std::span<const Value> args) {
     const Value v = chain(rule, set, args);
     if (!v.defined()) return false;
     if (out.defined() && !equal(out, v))
-      stop(ErrorCode::conflict, set.kind == RuleSet::Kind::function ? "functions must not produce multiple outputs for same inputs"
-                                                                     : "complete rules must not produce multiple outputs", rule.file, rule.line);
+      stop(ErrorCode::conflict,
+           set.kind == RuleSet::Kind::function ? "functions must not produce multiple outputs for same inputs"
+                                               : "complete rules must not produce multiple outputs",
+           rule.file, rule.line);
     out = v;
     return set.same_constant;
   };
@@ -666,7 +659,8 @@ Value Machine::partial(const PartialPlan& plan, std::span<const Value> keys) {
       if (rule.is_set) row.push_back(read(*rule.code, regs, rule.key));
       values += row.size();
       rows.push_back(std::move(row));
-      if (values * 2 * sizeof(Value) > options_.limits.memory) stop(ErrorCode::too_large, "the evaluation needs more memory than its limit", rule.file, rule.line);
+      if (values * 2 * sizeof(Value) > options_.limits.memory)
+        stop(ErrorCode::too_large, "the evaluation needs more memory than its limit", rule.file, rule.line);
     }
     drop(run.base);
     trace(found ? TraceEvent::Kind::exit : TraceEvent::Kind::fail, rule.file, rule.line, set.path);
@@ -700,7 +694,9 @@ Value Machine::build(const RuleSet& set, std::vector<std::vector<Value>>& rows) 
   };
   std::stable_sort(rows.begin(), rows.end(), before);
   const auto conflict = [&]() -> Value { stop(ErrorCode::conflict, "object keys must be unique"); };
-  const auto path_size = [](const std::vector<Value>& row) { return row.size() >= 2 && !row[row.size() - 2].defined() ? row.size() - 2 : row.size() - 1; };
+  const auto path_size = [](const std::vector<Value>& row) {
+    return row.size() >= 2 && !row[row.size() - 2].defined() ? row.size() - 2 : row.size() - 1;
+  };
   // Groups rows by their first keys, level by level; recursion is bounded by the length of rule heads.
   const auto level = [&](auto&& self, std::size_t from, std::size_t to, std::size_t depth) -> Value {
     std::vector<Pair> pairs;
@@ -797,7 +793,8 @@ Value Machine::extent(const TreeNode& node, const Value& base) {
     pairs.emplace_back(odd != node.odd_keys.end() ? odd->second : arena().string(c->key), v);
   }
   const Value over = arena().object(pairs);
-  if (base.defined() && !base.is(Kind::object)) stop(ErrorCode::conflict, "base and virtual document keys must be disjoint");
+  if (base.defined() && !base.is(Kind::object))
+    stop(ErrorCode::conflict, "base and virtual document keys must be disjoint");
   return base.defined() ? merge(base, over) : over;
 }
 
@@ -819,7 +816,9 @@ Value Machine::node_keys(const Value& at) {
   std::vector<Value> keys;
   const auto from = [&](const Value& v) {
     for (std::size_t i = 0; v.is_collection() && i < v.size(); ++i)
-      keys.push_back(v.is(Kind::object) ? v.key(i) : v.is(Kind::set) ? v.items()[i] : Value::integer(static_cast<std::int64_t>(i)));
+      keys.push_back(v.is(Kind::object) ? v.key(i)
+                     : v.is(Kind::set)  ? v.items()[i]
+                                        : Value::integer(static_cast<std::int64_t>(i)));
   };
   if (!at.is(Kind::node)) {
     from(at);
@@ -832,7 +831,9 @@ Value Machine::node_keys(const Value& at) {
     for (const auto& [key, c] : d.node->children) {
       const auto odd = d.node->odd_keys.find(key);
       const Value k = odd != d.node->odd_keys.end() ? odd->second : arena().string(c->key);
-      if (std::none_of(keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(base), [&](const Value& x) { return equal(x, k); })) keys.push_back(k);
+      if (std::none_of(keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(base),
+                       [&](const Value& x) { return equal(x, k); }))
+        keys.push_back(k);
     }
   return arena().array(keys);
 }

@@ -41,7 +41,8 @@ class Machine {
   Machine& operator=(const Machine&) = delete;
 
   // Calls `each` with the registers of every solution until it returns false. Throws Stop.
-  void solutions(const Code& code, std::uint32_t start, std::uint32_t frame, const std::function<bool(const Value* regs)>& each);
+  void solutions(const Code& code, std::uint32_t start, std::uint32_t frame,
+                 const std::function<bool(const Value* regs)>& each);
   [[nodiscard]] Value read(const Code& code, const Value* regs, Operand o) const {
     return o >= 0 ? regs[o] : code.constants[static_cast<std::size_t>(~o)];
   }
@@ -124,7 +125,8 @@ class Machine {
   class Depth {
    public:
     explicit Depth(Machine& m) : m_(m), stack_chunk_(m.stack_chunk_), stack_used_(m.stack_used_) {
-      if (++m_.depth_ > m_.options_.limits.call_depth) m_.stop(ErrorCode::too_large, "rules and functions call each other deeper than the limit");
+      if (++m_.depth_ > m_.options_.limits.call_depth)
+        m_.stop(ErrorCode::too_large, "rules and functions call each other deeper than the limit");
     }
     Depth(const Depth&) = delete;
     Depth& operator=(const Depth&) = delete;

@@ -95,7 +95,9 @@ class Formatter {
     line = t_line(s, line);
   }
   // Raw strings go on over lines.
-  std::uint32_t t_line(std::string_view s, std::uint32_t line) const { return line + static_cast<std::uint32_t>(std::ranges::count(s, '\n')); }
+  std::uint32_t t_line(std::string_view s, std::uint32_t line) const {
+    return line + static_cast<std::uint32_t>(std::ranges::count(s, '\n'));
+  }
 
   // Is the minus at i a sign?
   bool sign(std::size_t i) const {
@@ -115,7 +117,8 @@ class Formatter {
     if (a.kind == Tok::minus && sign(i - 1)) return false;
     if (b.kind == Tok::rparen || b.kind == Tok::rbrack) return false;
     if (a.kind == Tok::lparen || a.kind == Tok::lbrack) return false;
-    if (a.kind == Tok::lbrace || b.kind == Tok::rbrace) return b.space_before && !(a.kind == Tok::lbrace && b.kind == Tok::rbrace);
+    if (a.kind == Tok::lbrace || b.kind == Tok::rbrace)
+      return b.space_before && !(a.kind == Tok::lbrace && b.kind == Tok::rbrace);
     if (infix(a.kind) || infix(b.kind)) return true;
     if (b.kind == Tok::lbrack || b.kind == Tok::lparen) return b.space_before;  // x[y] is not x [y]
     return b.space_before || b.kind == Tok::lbrace;
@@ -137,7 +140,8 @@ Result<std::string> format(const Source& source, Dialect dialect) {
     Diagnostic problem;
     const CompileLimits limits;
     bool parsed = false;
-    for (const Syntax& s : {Syntax{.v1 = true}, Syntax{.v1 = false, .keywords = true}, Syntax{.v1 = false, .keywords = false}}) {
+    for (const Syntax& s :
+         {Syntax{.v1 = true}, Syntax{.v1 = false, .keywords = true}, Syntax{.v1 = false, .keywords = false}}) {
       if ((dialect == Dialect::v1 && !s.v1) || (dialect == Dialect::v0 && (s.v1 || s.keywords))) continue;
       Diagnostic d;
       parsed = parse_module(source.text, 0, s, limits, pool, d).has_value();
@@ -146,12 +150,15 @@ Result<std::string> format(const Source& source, Dialect dialect) {
     }
     if (!parsed) {
       problem.file = source.name;
-      return fail(ErrorCode::malformed, source.name + ":" + std::to_string(problem.line) + ":" + std::to_string(problem.column), problem.message);
+      return fail(ErrorCode::malformed,
+                  source.name + ":" + std::to_string(problem.line) + ":" + std::to_string(problem.column),
+                  problem.message);
     }
     Lexed lexed;
     Location where;
     std::string message;
-    if (!lex(source.text, 0, limits.tokens, lexed, message, where)) return fail(ErrorCode::malformed, source.name, message);
+    if (!lex(source.text, 0, limits.tokens, lexed, message, where))
+      return fail(ErrorCode::malformed, source.name, message);
     return Formatter(source.text, lexed).run();
   } catch (Stop& s) {
     return std::unexpected(std::move(s.error));

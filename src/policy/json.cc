@@ -36,7 +36,8 @@ void escape_unit(std::string& out, unsigned c) {
 // One JSON text, read without recursion.
 class JsonReader {
  public:
-  JsonReader(std::string_view text, Arena& arena, std::string& problem) : text_(text), arena_(arena), problem_(problem) {}
+  JsonReader(std::string_view text, Arena& arena, std::string& problem)
+      : text_(text), arena_(arena), problem_(problem) {}
 
   Value read() {
     Value v;
@@ -61,7 +62,8 @@ class JsonReader {
     return false;
   }
   void space() {
-    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r')) ++at_;
+    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r'))
+      ++at_;
   }
   bool eat(char c) {
     space();
@@ -155,7 +157,8 @@ class JsonReader {
       ++end;
     const auto number = rest.substr(0, end);
     if (!is_number_text(number)) return refuse("unexpected character");
-    if (const auto e = number.find_first_of("eE"); e != std::string_view::npos && number.size() - e > 6) return refuse("number too big");
+    if (const auto e = number.find_first_of("eE"); e != std::string_view::npos && number.size() - e > 6)
+      return refuse("number too big");
     v = arena_.number(number);
     at_ += end;
     return true;
@@ -172,7 +175,9 @@ class JsonReader {
   bool escape(std::string& out) {
     if (at_ >= text_.size()) return refuse("unfinished string");
     switch (const char c = text_[at_++]) {
-      case '"': case '\\': case '/': out += c; return true;
+      case '"':
+      case '\\':
+      case '/': out += c; return true;
       case 'b': out += '\b'; return true;
       case 'f': out += '\f'; return true;
       case 'n': out += '\n'; return true;
@@ -201,7 +206,9 @@ class JsonReader {
   bool string(Value& v) {
     ++at_;  // the quote
     const std::size_t from = at_;
-    while (at_ < text_.size() && text_[at_] != '"' && text_[at_] != '\\' && static_cast<unsigned char>(text_[at_]) >= 0x20) ++at_;
+    while (at_ < text_.size() && text_[at_] != '"' && text_[at_] != '\\' &&
+           static_cast<unsigned char>(text_[at_]) >= 0x20)
+      ++at_;
     if (at_ < text_.size() && text_[at_] == '"') {  // nothing to unescape
       const auto plain = text_.substr(from, at_ - from);
       ++at_;

@@ -10,7 +10,8 @@ bool digit(char c) { return c >= '0' && c <= '9'; }
 
 class Lexer {
  public:
-  Lexer(std::string_view text, std::uint32_t file, std::size_t limit, Lexed& out) : text_(text), file_(file), limit_(limit), out_(out) {}
+  Lexer(std::string_view text, std::uint32_t file, std::size_t limit, Lexed& out)
+      : text_(text), file_(file), limit_(limit), out_(out) {}
 
   bool run() {
     for (;;) {
@@ -246,7 +247,8 @@ class Lexer {
 
 }  // namespace
 
-bool lex(std::string_view text, std::uint32_t file, std::size_t token_limit, Lexed& out, std::string& problem, Location& where) {
+bool lex(std::string_view text, std::uint32_t file, std::size_t token_limit, Lexed& out, std::string& problem,
+         Location& where) {
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   if (!is_utf8(text)) {
     problem = "the text is not UTF-8";

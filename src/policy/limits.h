@@ -7,10 +7,10 @@
 namespace cairn::policy {
 
 struct CompileLimits {
-  std::size_t source_bytes = 1U << 20;   // one text
-  std::size_t sources = 256;             // texts per compilation
-  std::size_t nesting = 128;             // brackets, terms and bodies inside each other
-  std::size_t tokens = 400'000;          // of all texts together
+  std::size_t source_bytes = 1U << 20;  // one text
+  std::size_t sources = 256;            // texts per compilation
+  std::size_t nesting = 128;            // brackets, terms and bodies inside each other
+  std::size_t tokens = 400'000;         // of all texts together
   std::size_t rules = 50'000;
 };
 

@@ -59,7 +59,8 @@ void Names::declared(const Body& b, VarSet& out) {
   for (const Expr* e : b) {
     if (is_call_of(e, "assign") && e->items.size() == 3) {
       collect_vars(e->items[1], {}, out);
-      if (is_root_ref(e->items[1], "input") || is_root_ref(e->items[1], "data")) out.insert(e->items[1]->items[0]->name);
+      if (is_root_ref(e->items[1], "input") || is_root_ref(e->items[1], "data"))
+        out.insert(e->items[1]->items[0]->name);
     } else if (e->kind == ExprKind::some) {
       for (const Term* t : e->items) {
         if (t->kind == TermKind::var) {
@@ -69,7 +70,8 @@ void Names::declared(const Body& b, VarSet& out) {
           if (t->items.size() == 4) collect_vars(t->items[2], {}, out);
         }
       }
-    } else if (e->kind == ExprKind::every || e->kind == ExprKind::not_ || e->kind == ExprKind::and_ || e->kind == ExprKind::or_) {
+    } else if (e->kind == ExprKind::every || e->kind == ExprKind::not_ || e->kind == ExprKind::and_ ||
+               e->kind == ExprKind::or_) {
       declared(e->body, out);
       declared(e->right, out);
     }
@@ -80,8 +82,10 @@ void Names::resolve(Rule* r) {
   VarSet args;
   for (const Term* a : r->args) {
     if (is_root_ref(a, "input") || is_root_ref(a, "data"))
-      c_.error(a->loc, "rego_compile_error", "args must not shadow " + *a->items[0]->name + " (use a different variable name)");
-    collect_vars(a, {.ref_heads = true, .call_heads = true, .object_keys = false, .sets = false, .closures = false}, args);
+      c_.error(a->loc, "rego_compile_error",
+               "args must not shadow " + *a->items[0]->name + " (use a different variable name)");
+    collect_vars(a, {.ref_heads = true, .call_heads = true, .object_keys = false, .sets = false, .closures = false},
+                 args);
   }
   VarSet body;
   declared(r->body, body);
@@ -106,7 +110,8 @@ void Names::resolve(Expr* e) {
       break;
     case ExprKind::some:
       if (e->items[0]->kind == TermKind::call)
-        for (std::size_t i = 1; i < e->items[0]->items.size(); ++i) e->items[0]->items[i] = resolve(e->items[0]->items[i]);
+        for (std::size_t i = 1; i < e->items[0]->items.size(); ++i)
+          e->items[0]->items[i] = resolve(e->items[0]->items[i]);
       break;
     case ExprKind::every: {
       VarSet own;
@@ -118,9 +123,7 @@ void Names::resolve(Expr* e) {
       ignore_.pop_back();
       break;
     }
-    default:
-      resolve(e->body);
-      resolve(e->right);
+    default: resolve(e->body); resolve(e->right);
   }
   for (auto& w : e->with) {
     w.target = resolve(w.target);
@@ -130,8 +133,7 @@ void Names::resolve(Expr* e) {
 
 Term* Names::resolve(Term* t) {
   switch (t->kind) {
-    case TermKind::scalar:
-      return t;
+    case TermKind::scalar: return t;
     case TermKind::var: {
       Term* g = global(t->name, t->loc);
       return g != nullptr ? g : t;
@@ -183,7 +185,8 @@ Names::Seen Names::occurrence(Symbol v) const {
 
 Symbol Names::declare(Symbol v, Seen how, Location loc) {
   const auto refuse = [&](std::string_view what) {
-    c_.error(loc, "rego_compile_error", std::string(what == "redeclared" ? "arg " : "var ") + *v + " " + std::string(what));
+    c_.error(loc, "rego_compile_error",
+             std::string(what == "redeclared" ? "arg " : "var ") + *v + " " + std::string(what));
     return v;
   };
   switch (occurrence(v)) {
@@ -261,9 +264,7 @@ void Names::rename_arguments(Term* t) {
       t->name = s;
       return;
     }
-    case TermKind::call:
-      c_.error(t->loc, "rego_compile_error", "rule arguments cannot contain calls");
-      return;
+    case TermKind::call: c_.error(t->loc, "rego_compile_error", "rule arguments cannot contain calls"); return;
     case TermKind::object:
       for (std::size_t i = 1; i < t->items.size(); i += 2) rename_arguments(t->items[i]);
       return;
@@ -273,14 +274,14 @@ void Names::rename_arguments(Term* t) {
     case TermKind::ref:
       for (std::size_t i = 1; i < t->items.size(); ++i) rename_arguments(t->items[i]);
       return;
-    default:
-      return;
+    default: return;
   }
 }
 
 // Renames what comprehensions inside a head declare.
 void Names::rename_head(Term* t) {
-  if (t->kind == TermKind::array_of || t->kind == TermKind::object_of || t->kind == TermKind::set_of || t->kind == TermKind::text) {
+  if (t->kind == TermKind::array_of || t->kind == TermKind::object_of || t->kind == TermKind::set_of ||
+      t->kind == TermKind::text) {
     rename(t);
     return;
   }
@@ -312,7 +313,8 @@ void Names::rename(Body& b) {
 void Names::check_unused() {
   for (const auto& [v, loc] : pending_)
     if (!uses_.contains(v))
-      c_.error(loc, "rego_compile_error", "declared var " + (c_.original(v) != nullptr ? *c_.original(v) : *v) + " unused");
+      c_.error(loc, "rego_compile_error",
+               "declared var " + (c_.original(v) != nullptr ? *c_.original(v) : *v) + " unused");
   pending_.clear();
 }
 
@@ -327,16 +329,11 @@ void Names::rename(Expr*& e) {
     case ExprKind::some:
       if (!rename_some(e)) e = nullptr;
       return;
-    case ExprKind::every:
-      rename_every(e);
-      return;
+    case ExprKind::every: rename_every(e); return;
     case ExprKind::not_:
     case ExprKind::and_:
-    case ExprKind::or_:
-      rename_logical(e);
-      return;
-    default:
-      break;
+    case ExprKind::or_: rename_logical(e); return;
+    default: break;
   }
   rename_terms(e);
 }
@@ -359,8 +356,7 @@ void Names::rename_terms(Expr* e) {
 
 void Names::rename(Term* t) {
   switch (t->kind) {
-    case TermKind::scalar:
-      return;
+    case TermKind::scalar: return;
     case TermKind::var:
       if (Symbol s = known(t->name); s != nullptr) {
         t->name = s;
@@ -434,9 +430,7 @@ void Names::rename_assignment(Expr* e) {
 
 void Names::rename_left(Term* t) {
   switch (t->kind) {
-    case TermKind::var:
-      t->name = declare(t->name, Seen::assigned, t->loc);
-      return;
+    case TermKind::var: t->name = declare(t->name, Seen::assigned, t->loc); return;
     case TermKind::array:
       for (Term* x : t->items) rename_left(x);
       return;
@@ -451,12 +445,22 @@ void Names::rename_left(Term* t) {
         return;
       }
       break;
-    default:
-      break;
+    default: break;
   }
-  static constexpr std::string_view names[] = {"", "var", "ref", "array", "object", "set", "arraycomprehension", "objectcomprehension", "setcomprehension", "call", "templatestring"};
+  static constexpr std::string_view names[] = {"",
+                                               "var",
+                                               "ref",
+                                               "array",
+                                               "object",
+                                               "set",
+                                               "arraycomprehension",
+                                               "objectcomprehension",
+                                               "setcomprehension",
+                                               "call",
+                                               "templatestring"};
   c_.error(t->loc, "rego_compile_error",
-           "cannot assign to " + std::string(t->kind == TermKind::scalar ? type_name(t->value.kind()) : names[static_cast<std::size_t>(t->kind)]));
+           "cannot assign to " + std::string(t->kind == TermKind::scalar ? type_name(t->value.kind())
+                                                                         : names[static_cast<std::size_t>(t->kind)]));
 }
 
 // some k, v in xs  becomes  v = xs[k] with k and v declared.
@@ -488,15 +492,16 @@ bool Names::rename_some(Expr* e) {
   VarSet declared_here;
   collect_vars(value, {.ref_heads = false, .object_keys = false, .sets = false, .closures = false}, declared_here);
   collect_vars(key, {.ref_heads = false, .object_keys = false, .sets = false, .closures = false}, declared_here);
-  const std::function<void(const Term*)> drop = [&](const Term* t) {  // variables inside references and calls are not patterns
-    if (t->kind == TermKind::call) {
-      VarSet inside;
-      collect_vars(t, {}, inside);
-      for (Symbol v : inside) declared_here.erase(v);
-      return;
-    }
-    for (const Term* x : t->items) drop(x);
-  };
+  const std::function<void(const Term*)> drop =
+      [&](const Term* t) {  // variables inside references and calls are not patterns
+        if (t->kind == TermKind::call) {
+          VarSet inside;
+          collect_vars(t, {}, inside);
+          for (Symbol v : inside) declared_here.erase(v);
+          return;
+        }
+        for (const Term* x : t->items) drop(x);
+      };
   drop(value);
   drop(key);
   for (Symbol v : declared_here) (void)declare(v, Seen::declared, e->loc);
@@ -538,7 +543,9 @@ void Names::rename_implicit(Body& b, std::string_view where) {
 }
 
 void Names::rename_logical(Expr* e) {
-  const std::string_view where = e->kind == ExprKind::not_ ? "negated expression" : e->kind == ExprKind::and_ ? "operand of `and`" : "operand of `or`";
+  const std::string_view where = e->kind == ExprKind::not_   ? "negated expression"
+                                 : e->kind == ExprKind::and_ ? "operand of `and`"
+                                                             : "operand of `or`";
   const auto side = [&](Body& b, bool braces) {
     if (!braces) {
       rename_implicit(b, where);

@@ -144,7 +144,9 @@ int compare_numbers(const Value& a, const Value& b) {
   return compare_decimals(decimal(ta), decimal(tb));
 }
 
-double to_double(const Value& v) { return v.is_small() ? static_cast<double>(v.integer()) : v.number_node()->approximate; }
+double to_double(const Value& v) {
+  return v.is_small() ? static_cast<double>(v.integer()) : v.number_node()->approximate;
+}
 
 long double to_long_double(const Value& v) {
   if (v.is_small()) return static_cast<long double>(v.integer());
@@ -307,15 +309,23 @@ Value bits(Bits op, const Value& a, const Value& b, Arena& arena, std::string& p
     r = px ^ py;
     if (nx != ny) r = inverse(r);
   } else if (op == Bits::conjunction) {
-    if (nx && ny) r = inverse(px | py);
-    else if (nx) r = without(py, px);
-    else if (ny) r = without(px, py);
-    else r = px & py;
+    if (nx && ny)
+      r = inverse(px | py);
+    else if (nx)
+      r = without(py, px);
+    else if (ny)
+      r = without(px, py);
+    else
+      r = px & py;
   } else {
-    if (nx && ny) r = inverse(px & py);
-    else if (nx) r = inverse(without(px, py));
-    else if (ny) r = inverse(without(py, px));
-    else r = px | py;
+    if (nx && ny)
+      r = inverse(px & py);
+    else if (nx)
+      r = inverse(without(px, py));
+    else if (ny)
+      r = inverse(without(py, px));
+    else
+      r = px | py;
   }
   return from_big(r, arena);
 }

@@ -1,5 +1,5 @@
-// Arithmetic on numbers of any size, as text and as 64-bit integers. Sums, products and remainders of integers are exact;
-// everything else is computed with a 64-bit mantissa and written with the fewest digits that read back the same.
+// Arithmetic on numbers of any size, as text and as 64-bit integers. Sums, products and remainders of integers are
+// exact; everything else is computed with a 64-bit mantissa and written with the fewest digits that read back the same.
 #pragma once
 
 #include <cstdint>

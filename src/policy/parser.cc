@@ -11,11 +11,24 @@
 namespace cairn::policy {
 
 namespace {
-constexpr std::array<std::pair<std::string_view, Word>, 18> words{{
-    {"as", Word::as}, {"default", Word::default_}, {"else", Word::else_}, {"false", Word::false_}, {"import", Word::import},
-    {"not", Word::not_}, {"null", Word::null}, {"package", Word::package}, {"some", Word::some}, {"true", Word::true_},
-    {"with", Word::with}, {"if", Word::if_}, {"in", Word::in}, {"every", Word::every}, {"contains", Word::contains},
-    {"and", Word::and_}, {"or", Word::or_}, {"", Word::none}}};
+constexpr std::array<std::pair<std::string_view, Word>, 18> words{{{"as", Word::as},
+                                                                   {"default", Word::default_},
+                                                                   {"else", Word::else_},
+                                                                   {"false", Word::false_},
+                                                                   {"import", Word::import},
+                                                                   {"not", Word::not_},
+                                                                   {"null", Word::null},
+                                                                   {"package", Word::package},
+                                                                   {"some", Word::some},
+                                                                   {"true", Word::true_},
+                                                                   {"with", Word::with},
+                                                                   {"if", Word::if_},
+                                                                   {"in", Word::in},
+                                                                   {"every", Word::every},
+                                                                   {"contains", Word::contains},
+                                                                   {"and", Word::and_},
+                                                                   {"or", Word::or_},
+                                                                   {"", Word::none}}};
 }  // namespace
 
 Parser::Parser(const Lexed& lexed, std::uint32_t file, Syntax syntax, const CompileLimits& limits, AstPool& pool)
@@ -53,8 +66,11 @@ bool Parser::error_at(std::size_t token, std::string message) {
 }
 
 bool Parser::illegal(std::string_view note) {
-  std::string message = "unexpected " + (tok().kind == Tok::name ? (word() == Word::none ? "identifier" : "'" + std::string(tok().text) + "' keyword")
-                                                               : std::string(token_name(tok().kind))) + " token";
+  std::string message =
+      "unexpected " +
+      (tok().kind == Tok::name ? (word() == Word::none ? "identifier" : "'" + std::string(tok().text) + "' keyword")
+                               : std::string(token_name(tok().kind))) +
+      " token";
   if (!note.empty()) message += ": " + std::string(note);
   return error_at(pos_, std::move(message));
 }
@@ -111,7 +127,8 @@ bool Parser::path(std::vector<std::string>& out) {
     } else if (tok().kind == Tok::lbrack) {
       ++pos_;
       std::string s;
-      if ((tok().kind != Tok::string && tok().kind != Tok::raw_string) || !unescape(tok(), s)) return illegal("expecting string");
+      if ((tok().kind != Tok::string && tok().kind != Tok::raw_string) || !unescape(tok(), s))
+        return illegal("expecting string");
       out.push_back(std::move(s));
       ++pos_;
       if (tok().kind != Tok::rbrack) return illegal("expected ]");
@@ -169,7 +186,8 @@ bool Parser::import(Module& module) {
   const std::size_t token = pos_;
   if (!path(imp.path)) return false;
   if (imp.path[0] != "data" && imp.path[0] != "input" && imp.path[0] != "future" && imp.path[0] != "rego")
-    return error_at(token, "unexpected import path, must begin with one of: {data, future, input, rego}, got: " + imp.path[0]);
+    return error_at(token,
+                    "unexpected import path, must begin with one of: {data, future, input, rego}, got: " + imp.path[0]);
   if (word() == Word::as && !tok().newline_before) {
     ++pos_;
     if (tok().kind != Tok::name || word() != Word::none) return illegal("expected var");
@@ -266,7 +284,11 @@ bool Parser::default_rule(Rule& rule, std::size_t start) {
     stack.pop_back();
     if (t->kind == TermKind::var || t->kind == TermKind::ref || t->kind == TermKind::call || t->kind == TermKind::text)
       return error_at(start, "illegal default rule (value cannot contain " +
-                                 std::string(t->kind == TermKind::var ? "var" : t->kind == TermKind::ref ? "ref" : t->kind == TermKind::call ? "call" : "template string") + ")");
+                                 std::string(t->kind == TermKind::var    ? "var"
+                                             : t->kind == TermKind::ref  ? "ref"
+                                             : t->kind == TermKind::call ? "call"
+                                                                         : "template string") +
+                                 ")");
     if (t->kind == TermKind::array || t->kind == TermKind::object || t->kind == TermKind::set)
       stack.insert(stack.end(), t->items.begin(), t->items.end());
   }
@@ -394,7 +416,8 @@ bool Parser::bare_rule(Module& module, Rule* rule, std::size_t start) {
     Term op;
     op.kind = TermKind::ref;
     op.items = rule->ref;
-    if (find_builtin(operator_name(&op)) != nullptr) return error_at(start, "rule name conflicts with built-in function");
+    if (find_builtin(operator_name(&op)) != nullptr)
+      return error_at(start, "rule name conflicts with built-in function");
   }
   return checked(*rule, start) && end_of_statement();
 }
@@ -404,8 +427,10 @@ bool Parser::checked(const Rule& rule, std::size_t start) {
   const std::string what = rule.function ? "function" : "rule";
   if (rule.generated_body && rule.implicit_value)
     return error_at(start, what + " must have value assignment and/or body declaration");
-  if (!rule.generated_body && !rule.uses_if) return error_at(start, "`if` keyword is required before " + what + " body");
-  if (rule.key != nullptr && !rule.uses_contains) return error_at(start, "`contains` keyword is required for partial set rules");
+  if (!rule.generated_body && !rule.uses_if)
+    return error_at(start, "`if` keyword is required before " + what + " body");
+  if (rule.key != nullptr && !rule.uses_contains)
+    return error_at(start, "`contains` keyword is required for partial set rules");
   for (const Rule* e = rule.otherwise; e != nullptr; e = e->otherwise)
     if (!e->generated_body && !e->uses_if) return error_at(start, "`if` keyword is required before " + what + " body");
   return true;
@@ -488,7 +513,8 @@ std::optional<Body> Parser::whole_query() {
 
 namespace {
 
-bool tokens_of(std::string_view text, std::uint32_t file, const CompileLimits& limits, Lexed& lexed, Diagnostic& problem) {
+bool tokens_of(std::string_view text, std::uint32_t file, const CompileLimits& limits, Lexed& lexed,
+               Diagnostic& problem) {
   problem.code = "rego_parse_error";
   problem.line = problem.column = 1;
   if (text.size() > limits.source_bytes) {
@@ -504,8 +530,8 @@ bool tokens_of(std::string_view text, std::uint32_t file, const CompileLimits& l
 
 }  // namespace
 
-std::optional<Module> parse_module(std::string_view text, std::uint32_t file, Syntax syntax, const CompileLimits& limits,
-                                   AstPool& pool, Diagnostic& problem) {
+std::optional<Module> parse_module(std::string_view text, std::uint32_t file, Syntax syntax,
+                                   const CompileLimits& limits, AstPool& pool, Diagnostic& problem) {
   Lexed lexed;
   if (!tokens_of(text, file, limits, lexed, problem)) return std::nullopt;
   Parser parser(lexed, file, syntax, limits, pool);

@@ -10,9 +10,9 @@
 namespace cairn::policy {
 
 struct Syntax {
-  bool v1 = true;               // v1 rules: `if` before bodies, `contains` for sets
-  bool keywords = true;         // if, in, every, contains
-  bool logical = false;         // and, or, and bodies after not (rego.v2)
+  bool v1 = true;        // v1 rules: `if` before bodies, `contains` for sets
+  bool keywords = true;  // if, in, every, contains
+  bool logical = false;  // and, or, and bodies after not (rego.v2)
 };
 
 // The module, or nullopt with one diagnostic. Nodes live in `pool`.

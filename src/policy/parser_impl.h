@@ -11,8 +11,23 @@
 namespace cairn::policy {
 
 enum class Word : std::uint8_t {
-  as, default_, else_, false_, import, not_, null, package, some, true_, with,
-  if_, in, every, contains, and_, or_,  // keywords only where enabled
+  as,
+  default_,
+  else_,
+  false_,
+  import,
+  not_,
+  null,
+  package,
+  some,
+  true_,
+  with,
+  if_,
+  in,
+  every,
+  contains,
+  and_,
+  or_,  // keywords only where enabled
   none,
 };
 

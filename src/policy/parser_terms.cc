@@ -265,7 +265,8 @@ bool Parser::operand(Operand& out, std::string_view op) {
     const std::size_t at_with = pos_;
     Expr probe;
     if (!with(probe)) return false;
-    if (at_logical()) return error_at(at_with, "`with` modifier is not allowed on operand of `" + std::string(op) + "`");
+    if (at_logical())
+      return error_at(at_with, "`with` modifier is not allowed on operand of `" + std::string(op) + "`");
     pos_ = at_with;
   }
   out.body = {e};
@@ -515,9 +516,7 @@ Term* Parser::primary() {
       return t;
     }
     case Tok::name: break;
-    default:
-      illegal({});
-      return nullptr;
+    default: illegal({}); return nullptr;
   }
   const bool call_follows = toks_[pos_ + 1].kind == Tok::lparen && !toks_[pos_ + 1].space_before;
   if (at_name() || (at_logical() && call_follows)) {
@@ -532,9 +531,7 @@ Term* Parser::primary() {
     case Word::true_: v = Value::boolean(true); break;
     case Word::false_: v = Value::boolean(false); break;
     case Word::null: v = Value::null(); break;
-    default:
-      illegal({});
-      return nullptr;
+    default: illegal({}); return nullptr;
   }
   ++pos_;
   return pool_.scalar(v, loc);
@@ -802,7 +799,8 @@ Term* Parser::ref_tail(Term* head, bool rule_head) {
       Term* c = pool_.term(TermKind::call, head->loc);
       c->items = {t};
       if (!list(Tok::rparen, c->items)) return nullptr;
-      if (c->items.size() == 1 && t->kind == TermKind::var && *t->name == "set") c = pool_.term(TermKind::set, head->loc);
+      if (c->items.size() == 1 && t->kind == TermKind::var && *t->name == "set")
+        c = pool_.term(TermKind::set, head->loc);
       t = c;
       head = t;
       if (rule_head) break;

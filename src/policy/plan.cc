@@ -102,14 +102,11 @@ class Planner {
 
 bool Planner::ground(const Term* t) const {
   switch (t->kind) {
-    case TermKind::var:
-      return bound_.contains(t->name);
+    case TermKind::var: return bound_.contains(t->name);
     case TermKind::array:
     case TermKind::object:
-    case TermKind::set:
-      return std::ranges::all_of(t->items, [&](const Term* x) { return ground(x); });
-    default:
-      return true;  // references and comprehensions are evaluated
+    case TermKind::set: return std::ranges::all_of(t->items, [&](const Term* x) { return ground(x); });
+    default: return true;  // references and comprehensions are evaluated
   }
 }
 
@@ -149,14 +146,11 @@ Operand Planner::value(const Term* t) {
     case TermKind::var:
       if (const auto it = bound_.find(t->name); it != bound_.end()) return it->second;
       throw Stop{{ErrorCode::internal, {}, "unbound variable " + *t->name + " at line " + std::to_string(t->loc.line)}};
-    case TermKind::ref:
-      return reference(t);
+    case TermKind::ref: return reference(t);
     case TermKind::array_of:
     case TermKind::object_of:
-    case TermKind::set_of:
-      return comprehension(t);
-    default:
-      return composite(t);
+    case TermKind::set_of: return comprehension(t);
+    default: return composite(t);
   }
 }
 
@@ -178,7 +172,9 @@ Operand Planner::comprehension(const Term* t) {
     if (t->kind == TermKind::object_of) second = value(t->items[1]);
   });
   const auto dst = fresh();
-  const Op op = t->kind == TermKind::array_of ? Op::collect_array : t->kind == TermKind::set_of ? Op::collect_set : Op::collect_object;
+  const Op op = t->kind == TermKind::array_of ? Op::collect_array
+                : t->kind == TermKind::set_of ? Op::collect_set
+                                              : Op::collect_object;
   emit(op, dst, static_cast<std::int32_t>(start), first, second);
   return dst;
 }
@@ -324,10 +320,12 @@ bool Planner::settle(Side& a, Side& b, std::vector<std::pair<Side, Side>>& more)
   for (Side* s : {&a, &b}) {
     if (s->term == nullptr) continue;
     const Term* t = s->term;
-    const bool evaluated = t->kind == TermKind::ref || t->kind == TermKind::array_of || t->kind == TermKind::object_of || t->kind == TermKind::set_of;
+    const bool evaluated = t->kind == TermKind::ref || t->kind == TermKind::array_of ||
+                           t->kind == TermKind::object_of || t->kind == TermKind::set_of;
     const Side& other = s == &a ? b : a;
     const bool pattern_waits = other.term != nullptr && !ground(other.term) && other.term->kind != TermKind::var;
-    const bool literal_match = !evaluated && pattern_waits && (t->kind == TermKind::array || t->kind == TermKind::object);
+    const bool literal_match =
+        !evaluated && pattern_waits && (t->kind == TermKind::array || t->kind == TermKind::object);
     if ((evaluated || ground(t)) && !literal_match) *s = {nullptr, value(t)};
   }
   if (a.term != nullptr && b.term == nullptr) std::swap(a, b);
@@ -335,7 +333,7 @@ bool Planner::settle(Side& a, Side& b, std::vector<std::pair<Side, Side>>& more)
     emit(Op::equal, 0, a.operand, b.operand);
     return true;
   }
-  if (a.term == nullptr) {  // a is known
+  if (a.term == nullptr) {                                               // a is known
     if (b.term->kind == TermKind::var && bound_.contains(b.term->name))  // evaluating the other side has bound it
       emit(Op::equal, 0, bound_[b.term->name], a.operand);
     else if (b.term->kind == TermKind::var)
@@ -355,7 +353,8 @@ bool Planner::settle(Side& a, Side& b, std::vector<std::pair<Side, Side>>& more)
       }
       return true;
     }
-    for (std::size_t i = 0; i < a.term->items.size(); ++i) more.push_back({{a.term->items[i], 0}, {b.term->items[i], 0}});
+    for (std::size_t i = 0; i < a.term->items.size(); ++i)
+      more.push_back({{a.term->items[i], 0}, {b.term->items[i], 0}});
     return true;
   }
   if (a.term->kind == TermKind::object && b.term->kind == TermKind::object) {
@@ -397,7 +396,8 @@ void Planner::unify(Side first, Side second) {
         later.emplace_back(a, b);
       later.insert(later.end(), more.begin(), more.end());
     }
-    if (!progress) throw Stop{{ErrorCode::internal, {}, "an equation binds nothing at line " + std::to_string(at_.line)}};
+    if (!progress)
+      throw Stop{{ErrorCode::internal, {}, "an equation binds nothing at line " + std::to_string(at_.line)}};
     open = std::move(later);
   }
 }
@@ -439,9 +439,7 @@ void Planner::plain_expr(const Expr* e) {
       if (t->kind == TermKind::var || t->kind == TermKind::ref) emit(Op::test, 0, o);
       return;
     }
-    case ExprKind::call:
-      call(e);
-      return;
+    case ExprKind::call: call(e); return;
     case ExprKind::every: {
       const Operand domain = value(e->items[2]);
       const auto key = fresh();
@@ -454,9 +452,7 @@ void Planner::plain_expr(const Expr* e) {
       emit(Op::every, v, domain, key, static_cast<std::int32_t>(start));
       return;
     }
-    case ExprKind::not_:
-      emit(Op::not_, 0, static_cast<std::int32_t>(sub_block([&] { body(e->body); })));
-      return;
+    case ExprKind::not_: emit(Op::not_, 0, static_cast<std::int32_t>(sub_block([&] { body(e->body); }))); return;
     case ExprKind::and_:
     case ExprKind::or_: {
       const auto left = static_cast<std::int32_t>(sub_block([&] { body(e->body); }));
@@ -469,8 +465,7 @@ void Planner::plain_expr(const Expr* e) {
       }
       return;
     }
-    case ExprKind::some:
-      return;
+    case ExprKind::some: return;
   }
 }
 
@@ -481,7 +476,8 @@ void Planner::call(const Expr* e) {
   }
   const Term* op = e->items[0];
   const Builtin* b = p_.compiler->builtin(op);
-  const auto arity = b != nullptr && (b->name == "internal.print") ? 1U : static_cast<std::size_t>(p_.compiler->arity(op));
+  const auto arity =
+      b != nullptr && (b->name == "internal.print") ? 1U : static_cast<std::size_t>(p_.compiler->arity(op));
   std::vector<Operand> ops;
   for (std::size_t i = 1; i <= arity && i < e->items.size(); ++i) ops.push_back(value(e->items[i]));
   auto dst = fresh();
@@ -526,7 +522,9 @@ void Planner::with(const Expr* e) {
     }
     const bool function_target = t.kind == WithTarget::Kind::function || t.kind == WithTarget::Kind::builtin;
     t.by_function = w.value->kind == TermKind::ref ? p_.compiler->function(w.value) : nullptr;
-    t.by_builtin = function_target && t.by_function == nullptr && w.value->kind == TermKind::ref ? p_.compiler->builtin(w.value) : nullptr;
+    t.by_builtin = function_target && t.by_function == nullptr && w.value->kind == TermKind::ref
+                       ? p_.compiler->builtin(w.value)
+                       : nullptr;
     if (t.by_function == nullptr && t.by_builtin == nullptr) t.value = value(w.value);
     plan.targets.push_back(std::move(t));
   }
@@ -569,7 +567,8 @@ RuleCode Planner::rule(const Rule* r, const RuleSet& set, std::uint32_t mask) {
     for (std::size_t i = 0; i < most_keys; ++i) {
       if ((mask & (1U << i)) == 0) continue;
       // Only variables and constants take part; composite keys are compared after the fact.
-      if (i < keys.size() && (keys[i]->kind == TermKind::var || literal(keys[i]) != nullptr)) unify({keys[i], 0}, {nullptr, given});
+      if (i < keys.size() && (keys[i]->kind == TermKind::var || literal(keys[i]) != nullptr))
+        unify({keys[i], 0}, {nullptr, given});
       ++given;
     }
   }
@@ -608,7 +607,9 @@ void Planner::rule_set(RuleSet& set) {
     else
       set.rules.push_back(std::move(c));
   }
-  const auto value_of = [&](const RuleCode& c) { return c.value < 0 ? &code_.constants[static_cast<std::size_t>(~c.value)] : nullptr; };
+  const auto value_of = [&](const RuleCode& c) {
+    return c.value < 0 ? &code_.constants[static_cast<std::size_t>(~c.value)] : nullptr;
+  };
   set.same_constant = !set.rules.empty();
   const Value* first = set.rules.empty() ? nullptr : value_of(set.rules[0]);
   for (const auto& r : set.rules) {

@@ -35,7 +35,8 @@ Error of(const std::vector<Diagnostic>& all) {
   return e;
 }
 
-std::optional<Module> parse_any(const Source& source, std::uint32_t file, const CompileOptions& options, AstPool& pool, Diagnostic& problem) {
+std::optional<Module> parse_any(const Source& source, std::uint32_t file, const CompileOptions& options, AstPool& pool,
+                                Diagnostic& problem) {
   const auto attempt = [&](bool v1, bool keywords, Diagnostic& d) {
     auto m = parse_module(source.text, file, {.v1 = v1, .keywords = keywords}, options.limits, pool, d);
     d.file = source.name;
@@ -77,16 +78,14 @@ std::string excerpt(const Diagnostic& d, std::string_view text) {
 
 Json to_json(const Value& v) {
   switch (v.kind()) {
-    case Kind::boolean:
-      return v.boolean();
+    case Kind::boolean: return v.boolean();
     case Kind::number: {
       if (v.is_small()) return v.integer();
       const auto text = v.number_node()->text();
       Json j = Json::parse(text, nullptr, false);
       return j.is_number() ? j : Json(v.number_node()->approximate);
     }
-    case Kind::string:
-      return std::string(v.text());
+    case Kind::string: return std::string(v.text());
     case Kind::array:
     case Kind::set: {
       Json out = Json::array();
@@ -105,8 +104,7 @@ Json to_json(const Value& v) {
       }
       return out;
     }
-    default:
-      return nullptr;
+    default: return nullptr;
   }
 }
 
@@ -115,10 +113,8 @@ namespace {
 Value from_json_at(const Json& j, Arena& arena, std::size_t depth) {
   if (depth > max_value_depth) throw Stop{{ErrorCode::too_large, {}, "a value is nested deeper than the limit"}};
   switch (j.type()) {
-    case Json::value_t::boolean:
-      return Value::boolean(j.get<bool>());
-    case Json::value_t::number_integer:
-      return Value::integer(j.get<std::int64_t>());
+    case Json::value_t::boolean: return Value::boolean(j.get<bool>());
+    case Json::value_t::number_integer: return Value::integer(j.get<std::int64_t>());
     case Json::value_t::number_unsigned: {
       const auto u = j.get<std::uint64_t>();
       return u <= INT64_MAX ? Value::integer(static_cast<std::int64_t>(u)) : arena.number(std::to_string(u));
@@ -128,8 +124,7 @@ Value from_json_at(const Json& j, Arena& arena, std::size_t depth) {
       if (!(d - d == 0)) throw Stop{{ErrorCode::invalid_argument, {}, "a number is not finite"}};
       return arena.number(j.dump());
     }
-    case Json::value_t::string:
-      return arena.string(j.get_ref<const std::string&>());
+    case Json::value_t::string: return arena.string(j.get_ref<const std::string&>());
     case Json::value_t::array: {
       std::vector<Value> items;
       items.reserve(j.size());
@@ -142,8 +137,7 @@ Value from_json_at(const Json& j, Arena& arena, std::size_t depth) {
       for (const auto& [k, x] : j.items()) pairs.emplace_back(arena.string(k), from_json_at(x, arena, depth + 1));
       return arena.object(pairs);
     }
-    default:
-      return Value::null();
+    default: return Value::null();
   }
 }
 
@@ -203,7 +197,8 @@ bool Document::operator==(const Document& o) const {
 
 // --- compiling
 
-Result<Policy> compile(const std::vector<Source>& sources, const CompileOptions& options, std::vector<Diagnostic>* diagnostics) {
+Result<Policy> compile(const std::vector<Source>& sources, const CompileOptions& options,
+                       std::vector<Diagnostic>* diagnostics) {
   std::vector<Diagnostic> problems;
   const auto refuse = [&]() -> Result<Policy> {
     if (diagnostics != nullptr) *diagnostics = problems;
@@ -246,7 +241,8 @@ std::vector<std::string> split_path(std::string_view text) {
   return out;
 }
 
-Result<std::shared_ptr<const QueryPlan>> compile_text(Program& p, std::string_view text, std::string_view package, bool single) {
+Result<std::shared_ptr<const QueryPlan>> compile_text(Program& p, std::string_view text, std::string_view package,
+                                                      bool single) {
   std::string key = std::string(single ? "1" : "n") + std::string(package) + "\n" + std::string(text);
   const std::scoped_lock lock(p.mutex);
   if (const auto it = p.queries.find(key); it != p.queries.end()) return it->second;
@@ -257,7 +253,8 @@ Result<std::shared_ptr<const QueryPlan>> compile_text(Program& p, std::string_vi
   auto path = split_path(package);
   if (!path.empty() && path[0] == "data") path.erase(path.begin());
   if (single) {
-    if (body->size() != 1 || body->front()->kind == ExprKind::some || body->front()->kind == ExprKind::every || !body->front()->with.empty())
+    if (body->size() != 1 || body->front()->kind == ExprKind::some || body->front()->kind == ExprKind::every ||
+        !body->front()->with.empty())
       return fail(ErrorCode::malformed, "the query must be a single term");
     Expr* e = body->front();
     Term* t = e->items[0];
@@ -272,7 +269,8 @@ Result<std::shared_ptr<const QueryPlan>> compile_text(Program& p, std::string_vi
   // A compiler that looks at the same tree but keeps its own errors.
   const std::size_t before = p.compiler->errors().size();
   if (!p.compiler->compile_query(*body, path)) {
-    std::vector<Diagnostic> all(p.compiler->errors().begin() + static_cast<std::ptrdiff_t>(before), p.compiler->errors().end());
+    std::vector<Diagnostic> all(p.compiler->errors().begin() + static_cast<std::ptrdiff_t>(before),
+                                p.compiler->errors().end());
     p.compiler->clear_errors();
     return std::unexpected(of(all));
   }
@@ -284,9 +282,11 @@ Result<std::shared_ptr<const QueryPlan>> compile_text(Program& p, std::string_vi
 
 Document document(const Value& v, const EvalOptions& options) {
   auto data = std::make_shared<DocumentData>();
-  if (v.nodes() * sizeof(Value) > options.limits.output_bytes * 4) throw Stop{{ErrorCode::too_large, {}, "the result is larger than the limit"}};
+  if (v.nodes() * sizeof(Value) > options.limits.output_bytes * 4)
+    throw Stop{{ErrorCode::too_large, {}, "the result is larger than the limit"}};
   data->root = data->arena.copy(v);
-  if (data->arena.used() > options.limits.output_bytes * 8 + (1U << 16)) throw Stop{{ErrorCode::too_large, {}, "the result is larger than the limit"}};
+  if (data->arena.used() > options.limits.output_bytes * 8 + (1U << 16))
+    throw Stop{{ErrorCode::too_large, {}, "the result is larger than the limit"}};
   return Document(std::move(data));
 }
 
@@ -309,10 +309,12 @@ Result<std::vector<Document>> Query::run(const EvalOptions& options) const {
     std::size_t total = 0;
     machine.solutions(plan_->code, plan_->start, plan_->frame, [&](const Value* regs) {
       std::vector<Pair> pairs;
-      for (const auto& [name, o] : plan_->variables) pairs.emplace_back(machine.arena().string(name), machine.read(plan_->code, regs, o));
+      for (const auto& [name, o] : plan_->variables)
+        pairs.emplace_back(machine.arena().string(name), machine.read(plan_->code, regs, o));
       const Value v = machine.arena().object(pairs);
       total += v.nodes() * sizeof(Value);
-      if (total > options.limits.output_bytes * 4) throw Stop{{ErrorCode::too_large, {}, "the result is larger than the limit"}};
+      if (total > options.limits.output_bytes * 4)
+        throw Stop{{ErrorCode::too_large, {}, "the result is larger than the limit"}};
       out.push_back(document(v, options));
       return true;
     });
@@ -355,7 +357,8 @@ Result<std::optional<Json>> Policy::evaluate(std::string_view reference, const E
   });
 }
 
-Result<std::optional<Document>> Policy::evaluate_document(std::string_view reference, const EvalOptions& options) const {
+Result<std::optional<Document>> Policy::evaluate_document(std::string_view reference,
+                                                          const EvalOptions& options) const {
   return guarded([&]() -> Result<std::optional<Document>> {
     CAIRN_TRY(const auto plan, compile_text(*program_, reference, {}, true));
     Machine machine(*program_, options);
@@ -400,7 +403,8 @@ bool Policy::refers_to(std::string_view reference) const {
   const auto path = split_path(reference);
   bool found = false;
   const auto look = [&](Term* t) {
-    if (t->kind != TermKind::ref || t->items[0]->kind != TermKind::var || path.empty() || *t->items[0]->name != path[0]) return;
+    if (t->kind != TermKind::ref || t->items[0]->kind != TermKind::var || path.empty() || *t->items[0]->name != path[0])
+      return;
     for (std::size_t i = 1; i < path.size(); ++i) {
       if (i >= t->items.size()) {
         found = true;  // the whole document above it

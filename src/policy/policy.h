@@ -85,7 +85,8 @@ struct Diagnostic {
   std::string file;
   std::uint32_t line = 0;    // from 1
   std::uint32_t column = 0;  // from 1, in bytes
-  std::string code;          // rego_parse_error, rego_compile_error, rego_type_error, rego_unsafe_var_error, rego_recursion_error
+  std::string
+      code;  // rego_parse_error, rego_compile_error, rego_type_error, rego_unsafe_var_error, rego_recursion_error
   std::string message;
   // "default.rego:3:7: rego_parse_error: …"
   [[nodiscard]] std::string text() const;

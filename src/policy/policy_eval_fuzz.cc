@@ -14,7 +14,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto input = Document::parse(zero == std::string_view::npos ? "{}" : all.substr(zero + 1));
   EvalOptions options{.input = input ? &*input : nullptr, .now_ns = 1'700'000'000'000'000'000, .seed = "fuzz"};
   options.limits = {.instructions = 200'000, .memory = 8U << 20, .call_depth = 128, .output_bytes = 1U << 20};
-  options.host["query_reference_value"] = [](std::span<const cairn::Json>) -> cairn::Result<cairn::Json> { return cairn::Json::array({"a"}); };
+  options.host["query_reference_value"] = [](std::span<const cairn::Json>) -> cairn::Result<cairn::Json> {
+    return cairn::Json::array({"a"});
+  };
   const auto once = policy->evaluate_document("data", options);
   const auto twice = policy->evaluate_document("data", options);
   if (once.has_value() != twice.has_value()) std::abort();

@@ -7,8 +7,9 @@
 namespace cairn::policy {
 namespace {
 
-Result<std::optional<Json>> value(const std::string& text, const std::string& ref = "data.p.x", const Json& input = Json::object(),
-                                  const Json& data = Json::object(), EvalLimits limits = {}) {
+Result<std::optional<Json>> value(const std::string& text, const std::string& ref = "data.p.x",
+                                  const Json& input = Json::object(), const Json& data = Json::object(),
+                                  EvalLimits limits = {}) {
   auto policy = compile({{"p.rego", text}});
   if (!policy) return std::unexpected(policy.error());
   const Document in = *Document::from_json(input);
@@ -94,28 +95,33 @@ TEST(Language, OldSyntax) {
   ASSERT_TRUE(v.has_value()) << v.error().text();
   EXPECT_EQ(*v, 5);
   EXPECT_EQ(value("package p\ns[1]\ns[2] { true }\nx = count(s)")->value(), 2);
-  EXPECT_EQ(value("package p\nallow { input.a == 1 } { input.b == 1 }\nx = allow", "data.p.x", {{"b", 1}})->value(), true);
+  EXPECT_EQ(value("package p\nallow { input.a == 1 } { input.b == 1 }\nx = allow", "data.p.x", {{"b", 1}})->value(),
+            true);
   EXPECT_EQ(value("package p\nimport future.keywords\nx { some i in [1]; i == 1 }")->value(), true);
   EXPECT_NE(refused("package p\nallow { true }", {.dialect = Dialect::v1}), "");
   EXPECT_EQ(refused("package p\nallow { true }", {.dialect = Dialect::v0}), "");
 }
 
 TEST(Language, Version2) {
-  EXPECT_EQ(value("package p\nimport rego.v2\nx if input.a or not (input.b and input.c)", "data.p.x", {{"b", true}})->value(), true);
-  EXPECT_FALSE(value("package p\nimport rego.v2\nx if input.a or not (input.b and input.c)", "data.p.x", {{"b", true}, {"c", true}})->has_value());
+  EXPECT_EQ(
+      value("package p\nimport rego.v2\nx if input.a or not (input.b and input.c)", "data.p.x", {{"b", true}})->value(),
+      true);
+  EXPECT_FALSE(value("package p\nimport rego.v2\nx if input.a or not (input.b and input.c)", "data.p.x",
+                     {{"b", true}, {"c", true}})
+                   ->has_value());
 }
 
 TEST(Refusals, NameThePlace) {
   EXPECT_EQ(refused("package p\nx := 1 +"), "p.rego:2:9");
-  EXPECT_EQ(refused("package p\nx := y"), "p.rego:2:1");                       // unsafe
-  EXPECT_EQ(refused("package p\nx if {\n  not y\n}"), "p.rego:3:3");            // unsafe in a negation
-  EXPECT_EQ(refused("package p\nx := f(1)"), "p.rego:2:6");                    // unknown function
-  EXPECT_EQ(refused("package p\nx := http.send({})"), "p.rego:2:6");           // not supported here
-  EXPECT_EQ(refused("package p\nx := count(1, 2)"), "p.rego:2:6");             // arity
-  EXPECT_EQ(refused("package p\nx := x"), "p.rego:2:1");                       // recursive
-  EXPECT_EQ(refused("package p\nx := 1\nx contains 1"), "p.rego:2:1");         // conflict
-  EXPECT_EQ(refused("package p\nx if { y := 1; y := 2 }"), "p.rego:2:16");     // assigned twice
-  EXPECT_EQ(refused("package p\nx if { some y; true }"), "p.rego:2:8");        // unused
+  EXPECT_EQ(refused("package p\nx := y"), "p.rego:2:1");                    // unsafe
+  EXPECT_EQ(refused("package p\nx if {\n  not y\n}"), "p.rego:3:3");        // unsafe in a negation
+  EXPECT_EQ(refused("package p\nx := f(1)"), "p.rego:2:6");                 // unknown function
+  EXPECT_EQ(refused("package p\nx := http.send({})"), "p.rego:2:6");        // not supported here
+  EXPECT_EQ(refused("package p\nx := count(1, 2)"), "p.rego:2:6");          // arity
+  EXPECT_EQ(refused("package p\nx := x"), "p.rego:2:1");                    // recursive
+  EXPECT_EQ(refused("package p\nx := 1\nx contains 1"), "p.rego:2:1");      // conflict
+  EXPECT_EQ(refused("package p\nx if { y := 1; y := 2 }"), "p.rego:2:16");  // assigned twice
+  EXPECT_EQ(refused("package p\nx if { some y; true }"), "p.rego:2:8");     // unused
   EXPECT_EQ(refused("package p\nimport nosuch.thing"), "p.rego:2:8");
   EXPECT_EQ(refused("package p\nimport future.keywords.nosuch"), "p.rego:2:8");
   EXPECT_EQ(refused("x := 1"), "p.rego:1:1");
@@ -144,7 +150,8 @@ TEST(Limits, AreErrors) {
   const auto few = value(loop, "data.p.x", Json::object(), Json::object(), {.instructions = 100'000});
   ASSERT_FALSE(few.has_value());
   EXPECT_EQ(few.error().code, ErrorCode::too_large);
-  const auto small = value("package p\nx := [y | y := numbers.range(1, 20000)]", "data.p.x", Json::object(), Json::object(), {.memory = 100'000});
+  const auto small = value("package p\nx := [y | y := numbers.range(1, 20000)]", "data.p.x", Json::object(),
+                           Json::object(), {.memory = 100'000});
   ASSERT_FALSE(small.has_value());
   EXPECT_EQ(small.error().code, ErrorCode::too_large);
   std::string chain = "package p\nr0 := 1\n";
@@ -156,17 +163,20 @@ TEST(Limits, AreErrors) {
   std::string nested = "package p\nx := ";
   for (int i = 0; i < 300; ++i) nested += "[";
   EXPECT_NE(refused(nested), "");
-  const auto large = value("package p\nx := numbers.range(1, 10000)", "data.p.x", Json::object(), Json::object(), {.output_bytes = 1000});
+  const auto large = value("package p\nx := numbers.range(1, 10000)", "data.p.x", Json::object(), Json::object(),
+                           {.output_bytes = 1000});
   ASSERT_FALSE(large.has_value());
   EXPECT_EQ(large.error().code, ErrorCode::too_large);
   // A small value of shared parts has a huge text.
   std::string doubled = "package p\na0 := [1, 1]\n";
-  for (int i = 1; i < 40; ++i) doubled += "a" + std::to_string(i) + " := [a" + std::to_string(i - 1) + ", a" + std::to_string(i - 1) + "]\n";
+  for (int i = 1; i < 40; ++i)
+    doubled += "a" + std::to_string(i) + " := [a" + std::to_string(i - 1) + ", a" + std::to_string(i - 1) + "]\n";
   EXPECT_FALSE(value(doubled, "data.p.a39").has_value());
 }
 
 TEST(Limits, Deadline) {
-  const auto p = compile({{"p.rego", "package p\nx := count([1 | numbers.range(1, 3000)[_]; numbers.range(1, 3000)[_]])"}});
+  const auto p =
+      compile({{"p.rego", "package p\nx := count([1 | numbers.range(1, 3000)[_]; numbers.range(1, 3000)[_]])"}});
   EvalOptions o;
   int polls = 0;
   o.expired = [&] { return ++polls > 3; };
@@ -176,7 +186,8 @@ TEST(Limits, Deadline) {
 }
 
 TEST(Policy, IsSharedBetweenThreads) {
-  const auto p = compile({{"p.rego", "package p\nx := sum([v | some v in input.l])\ny := regex.match(`^a+$`, input.s)"}});
+  const auto p =
+      compile({{"p.rego", "package p\nx := sum([v | some v in input.l])\ny := regex.match(`^a+$`, input.s)"}});
   std::vector<std::thread> threads;
   std::atomic<int> wrong = 0;
   for (int t = 0; t < 4; ++t)
@@ -215,7 +226,8 @@ TEST(Policy, Queries) {
 }
 
 TEST(Documents, KeepWhatTheyAreGiven) {
-  EXPECT_EQ(Document::parse("[1.50, 1e2, 12345678901234567890123]")->to_json_text(), "[1.50,1e2,12345678901234567890123]");
+  EXPECT_EQ(Document::parse("[1.50, 1e2, 12345678901234567890123]")->to_json_text(),
+            "[1.50,1e2,12345678901234567890123]");
   EXPECT_EQ(Document::parse_term("{1, [2]}")->to_rego(), "{1, [2]}");
   EXPECT_EQ(Document::parse_term("{[1]: \"x\"}")->to_json_text(), R"({"[1]":"x"})");
   EXPECT_FALSE(Document::parse("[1,]").has_value());
@@ -234,9 +246,11 @@ TEST(Builtins, Families) {
   EXPECT_EQ(x("x := net.cidr_contains(\"10.0.0.0/8\", \"10.1.2.3\")"), "true");
   EXPECT_EQ(x("x := semver.compare(\"1.2.3-rc1\", \"1.2.3\")"), "-1");
   EXPECT_EQ(x("x := crypto.sha256(\"\")"), R"("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")");
-  EXPECT_EQ(x("x := crypto.hmac.sha256(\"data\", \"key\")"), R"("5031fe3d989c6d1537a013fa6e739da23463fdaec3b70137d828e36ace221bd0")");
+  EXPECT_EQ(x("x := crypto.hmac.sha256(\"data\", \"key\")"),
+            R"("5031fe3d989c6d1537a013fa6e739da23463fdaec3b70137d828e36ace221bd0")");
   EXPECT_EQ(x("x := units.parse_bytes(\"1.5KiB\")"), "1536");
-  EXPECT_EQ(x("x := json.patch({\"a\": [1]}, [{\"op\": \"add\", \"path\": \"/a/-\", \"value\": 2}])"), R"({"a":[1,2]})");
+  EXPECT_EQ(x("x := json.patch({\"a\": [1]}, [{\"op\": \"add\", \"path\": \"/a/-\", \"value\": 2}])"),
+            R"({"a":[1,2]})");
   EXPECT_EQ(x("x := json.unmarshal(`{\"a\":[1,2.50]}`)"), R"({"a":[1,2.5]})");
   EXPECT_EQ(x("x := json.match_schema({\"a\": 1}, {\"properties\": {\"a\": {\"type\": \"string\"}}})[0]"), "false");
   EXPECT_EQ(x("x := object.union_n([{\"a\": {\"b\": 1}}, {\"a\": {\"c\": 2}}])"), R"({"a":{"b":1,"c":2}})");
@@ -250,7 +264,9 @@ TEST(Builtins, Families) {
 }
 
 TEST(Format, ChangesNothingButWhiteSpace) {
-  const std::string once = *format({"p.rego", "package p\nx:=f( 1,-2 ) if{a:=[ 1,2 ]\n\n\n# c\na[0]<3;true}\ny := {\n\"k\":1,\n}\nz := $\"a{x}b\"\nf(a,b):=a-b"});
+  const std::string once = *format({"p.rego",
+                                    "package p\nx:=f( 1,-2 ) if{a:=[ 1,2 ]\n\n\n# c\na[0]<3;true}\ny := "
+                                    "{\n\"k\":1,\n}\nz := $\"a{x}b\"\nf(a,b):=a-b"});
   EXPECT_EQ(*format({"p.rego", once}), once);
   EXPECT_NE(once.find("z := $\"a{x}b\""), std::string::npos) << once;
   EXPECT_NE(once.find("x := f(1, -2) if {"), std::string::npos) << once;

@@ -19,34 +19,38 @@ namespace cairn::policy {
 using Operand = std::int32_t;
 
 enum class Op : std::uint8_t {
-  yield,     // a solution of this block
-  fail,      // none (any more)
-  move,      // dst = a
-  input,     // dst = input; fails where it is undefined
-  data,      // dst = base data
-  get,       // dst = a[b]; fails where there is none
-  scan,      // each (b = key, dst = value) of a
-  equal,     // a and b are equal
-  test,      // a is not false
-  is_array,  // a is an array of b elements (b a number, not an operand)
-  is_object, // a is an object of b members
-  array, set, object,  // dst = of args[a, a+b)
-  call,      // dst = builtin a of args[b, b+c)
-  rule,      // dst = complete rule set a
-  function,  // dst = function a of args[b, b+c)
-  partial,   // dst = partial plan a for the keys args[b, b+c)
-  extent,    // dst = document of tree node a
-  node,      // dst = handle of tree node a
-  node_get,  // dst = handle or value at a[b]
-  node_scan, // each (b = key, dst = handle or value) of a
-  node_value,// dst = a as a value
-  not_,      // block a has no solution
-  exists,    // block a has one
-  either,    // block a or block b has one
-  every,     // for every (dst = value, b = key) of a, block c has a solution
-  collect_array, collect_set, collect_object,  // dst = of operands b (and c) of each solution of block a
-  with,      // with plan b, each solution of block a
-  mark,      // an expression held (traces only)
+  yield,      // a solution of this block
+  fail,       // none (any more)
+  move,       // dst = a
+  input,      // dst = input; fails where it is undefined
+  data,       // dst = base data
+  get,        // dst = a[b]; fails where there is none
+  scan,       // each (b = key, dst = value) of a
+  equal,      // a and b are equal
+  test,       // a is not false
+  is_array,   // a is an array of b elements (b a number, not an operand)
+  is_object,  // a is an object of b members
+  array,
+  set,
+  object,      // dst = of args[a, a+b)
+  call,        // dst = builtin a of args[b, b+c)
+  rule,        // dst = complete rule set a
+  function,    // dst = function a of args[b, b+c)
+  partial,     // dst = partial plan a for the keys args[b, b+c)
+  extent,      // dst = document of tree node a
+  node,        // dst = handle of tree node a
+  node_get,    // dst = handle or value at a[b]
+  node_scan,   // each (b = key, dst = handle or value) of a
+  node_value,  // dst = a as a value
+  not_,        // block a has no solution
+  exists,      // block a has one
+  either,      // block a or block b has one
+  every,       // for every (dst = value, b = key) of a, block c has a solution
+  collect_array,
+  collect_set,
+  collect_object,  // dst = of operands b (and c) of each solution of block a
+  with,            // with plan b, each solution of block a
+  mark,            // an expression held (traces only)
 };
 
 struct Inst {
@@ -61,8 +65,8 @@ struct Inst {
 
 struct WithTarget {
   enum class Kind : std::uint8_t { input, data, function, builtin } kind = Kind::input;
-  std::vector<Operand> path;              // below input or data
-  const TreeNode* node = nullptr;         // of a data path or function
+  std::vector<Operand> path;       // below input or data
+  const TreeNode* node = nullptr;  // of a data path or function
   const Builtin* builtin = nullptr;
   Operand value = 0;
   const TreeNode* by_function = nullptr;  // the replacement, where it is a function
@@ -81,10 +85,10 @@ struct RuleCode {
   std::uint32_t start = 0;
   std::uint32_t frame = 0;
   Operand value = 0;
-  Operand key = 0;             // of sets
+  Operand key = 0;  // of sets
   bool is_set = false;
-  bool constant = false;       // the value is one constant
-  std::vector<Operand> path;   // keys below the rule set's node
+  bool constant = false;      // the value is one constant
+  std::vector<Operand> path;  // keys below the rule set's node
   std::vector<RuleCode> otherwise;
   std::uint32_t file = 0;
   std::uint32_t line = 0;
@@ -92,8 +96,8 @@ struct RuleCode {
 
 // Which rules can match, by the value of one reference that they all compare with constants.
 struct RuleIndex {
-  std::int32_t argument = -1;      // of a function, or
-  std::vector<Value> path;         // below input
+  std::int32_t argument = -1;  // of a function, or
+  std::vector<Value> path;     // below input
   std::unordered_map<std::uint64_t, std::vector<std::pair<Value, std::vector<std::uint32_t>>>> by_value;
   std::vector<std::uint32_t> others;
 };
@@ -110,14 +114,14 @@ struct RuleSet {
   std::string path;
   const TreeNode* node = nullptr;
   std::vector<const Rule*> sources;
-  bool set = false;            // partial with only `contains` at the node itself
+  bool set = false;  // partial with only `contains` at the node itself
   std::size_t arity = 0;
-  std::size_t keys = 0;        // of the longest rule below the node
-  std::vector<RuleCode> rules; // complete and function
+  std::size_t keys = 0;              // of the longest rule below the node
+  std::vector<RuleCode> rules;       // complete and function
   std::optional<RuleCode> fallback;  // default
-  bool same_constant = false;  // every rule has the same constant value: the first success decides
+  bool same_constant = false;        // every rule has the same constant value: the first success decides
   std::optional<RuleIndex> index;
-  std::int32_t full = -1;      // partial plan without keys
+  std::int32_t full = -1;  // partial plan without keys
 };
 
 struct Code {

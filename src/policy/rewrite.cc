@@ -7,7 +7,8 @@ namespace {
 
 bool only_true(const Body& b) {
   return b.size() == 1 && b[0]->kind == ExprKind::term && b[0]->items[0]->kind == TermKind::scalar &&
-         b[0]->items[0]->value.is(Kind::boolean) && b[0]->items[0]->value.boolean() && b[0]->with.empty() && !b[0]->negated;
+         b[0]->items[0]->value.is(Kind::boolean) && b[0]->items[0]->value.boolean() && b[0]->with.empty() &&
+         !b[0]->negated;
 }
 
 }  // namespace
@@ -33,7 +34,8 @@ void Rewriter::template_call(Term* t, const VarSet& safe) {
     Term* value = nullptr;
     if (e->kind == ExprKind::call) {
       if (const Builtin* b = c_.builtin(e->items[0]); b != nullptr && b->relation) {
-        c_.error(e->loc, "rego_compile_error", "illegal call to relation built-in '" + b->name + "' that may cause multiple outputs");
+        c_.error(e->loc, "rego_compile_error",
+                 "illegal call to relation built-in '" + b->name + "' that may cause multiple outputs");
         return;
       }
       value = c_.pool_.term(TermKind::call, e->loc);
@@ -54,7 +56,8 @@ void Rewriter::template_call(Term* t, const VarSet& safe) {
     VarSet vars;
     collect_vars(value, safety_walk, vars);
     for (Symbol v : vars.minus(safe))
-      c_.error(e->loc, "rego_compile_error", "var " + (c_.original(v) != nullptr ? *c_.original(v) : *v) + " is undeclared");
+      c_.error(e->loc, "rego_compile_error",
+               "var " + (c_.original(v) != nullptr ? *c_.original(v) : *v) + " is undeclared");
     Term* set = c_.pool_.term(TermKind::set_of, e->loc);
     Expr* capture = equality(value);
     capture->with = e->with;
@@ -144,9 +147,10 @@ void Rewriter::prints(Body& b, const VarSet& safe) {
   const bool keep = c_.options_.prints;
   for (Expr* e : b) {
     for (Term* t : e->items)
-      if (t != nullptr) each_term(t, [&](Term* x) {
-        if (!x->body.empty() && x->kind != TermKind::text) prints(x->body, safe);
-      });
+      if (t != nullptr)
+        each_term(t, [&](Term* x) {
+          if (!x->body.empty() && x->kind != TermKind::text) prints(x->body, safe);
+        });
     if (!e->body.empty()) prints(e->body, safe);
     if (!e->right.empty()) prints(e->right, safe);
     if (!is_call_of(e, "print")) continue;
@@ -212,8 +216,7 @@ Term* Rewriter::expand(Term* t, Body& support) {
       expand(t->body);
       return t;
     }
-    default:
-      return t;
+    default: return t;
   }
 }
 
@@ -221,9 +224,7 @@ void Rewriter::expand(Expr* e, Body& out) {
   for (auto& w : e->with) w.value = expand(w.value, out);
   const std::size_t first = out.size();
   switch (e->kind) {
-    case ExprKind::term:
-      e->items[0] = expand(e->items[0], out);
-      break;
+    case ExprKind::term: e->items[0] = expand(e->items[0], out); break;
     case ExprKind::call:
       for (std::size_t i = 1; i < e->items.size(); ++i) e->items[i] = expand(e->items[i], out);
       break;
@@ -300,7 +301,8 @@ void Rewriter::heads(Rule* r) {
     t = c_.pool_.var(e->items[1]->name, t->loc);
     append_to_body(r->body, {e});
   };
-  for (std::size_t i = 1; i < r->ref.size(); ++i) lift(r->ref[i], r->ref[i]->kind != TermKind::var && !is_scalar(r->ref[i]));
+  for (std::size_t i = 1; i < r->ref.size(); ++i)
+    lift(r->ref[i], r->ref[i]->kind != TermKind::var && !is_scalar(r->ref[i]));
   lift(r->key, false);
   lift(r->value, false);
   for (auto& a : r->args) lift(a, false);
@@ -312,9 +314,11 @@ void Rewriter::with_values(Body& b) {
   Body out;
   for (Expr* e : b) {
     for (Term* t : e->items)
-      if (t != nullptr) each_term(t, [&](Term* x) {
-        if (x->kind == TermKind::array_of || x->kind == TermKind::object_of || x->kind == TermKind::set_of) with_values(x->body);
-      });
+      if (t != nullptr)
+        each_term(t, [&](Term* x) {
+          if (x->kind == TermKind::array_of || x->kind == TermKind::object_of || x->kind == TermKind::set_of)
+            with_values(x->body);
+        });
     if (!e->body.empty()) with_values(e->body);
     if (!e->right.empty()) with_values(e->right);
     for (auto& w : e->with) {
@@ -331,7 +335,8 @@ void Rewriter::with_values(Body& b) {
 
 void Rewriter::equals(Body& b) {
   each_expr(b, [&](Expr* e) {
-    if (is_call_of(e, "equal") && e->items.size() == 3) e->items[0] = c_.pool_.var(c_.pool_.symbol("eq"), e->items[0]->loc);
+    if (is_call_of(e, "equal") && e->items.size() == 3)
+      e->items[0] = c_.pool_.var(c_.pool_.symbol("eq"), e->items[0]->loc);
   });
 }
 
@@ -349,11 +354,8 @@ Term* Rewriter::dynamic_one(const Expr* original, Term* t, Body& out) {
       return t;
     case TermKind::array_of:
     case TermKind::object_of:
-    case TermKind::set_of:
-      dynamics(t->body);
-      break;
-    default:
-      return t;
+    case TermKind::set_of: dynamics(t->body); break;
+    default: return t;
   }
   Expr* e = equality(t);
   e->with = original->with;
@@ -368,11 +370,8 @@ Term* Rewriter::dynamic_in(const Expr* original, Term* t, Body& out) {
       return t;
     case TermKind::array_of:
     case TermKind::object_of:
-    case TermKind::set_of:
-      dynamics(t->body);
-      return t;
-    default:
-      return dynamic_one(original, t, out);
+    case TermKind::set_of: dynamics(t->body); return t;
+    default: return dynamic_one(original, t, out);
   }
 }
 
@@ -392,9 +391,7 @@ void Rewriter::dynamics(Body& b) {
         e->items[2] = dynamic_one(e, e->items[2], out);
         dynamics(e->body);
         break;
-      case ExprKind::term:
-        e->items[0] = dynamic_in(e, e->items[0], out);
-        break;
+      case ExprKind::term: e->items[0] = dynamic_in(e, e->items[0], out); break;
       default:
         dynamics(e->body);
         if (!e->right.empty()) dynamics(e->right);

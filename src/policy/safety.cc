@@ -27,9 +27,7 @@ class Unifier {
 
   void unify(const Term* a, const Term* b) {
     switch (a->kind) {
-      case TermKind::var:
-        with_var(a, b);
-        break;
+      case TermKind::var: with_var(a, b); break;
       case TermKind::ref:
         if (ref_safe(a, safe_)) spread(b);
         break;
@@ -43,9 +41,7 @@ class Unifier {
         if (b->kind == TermKind::var || b->kind == TermKind::object) spread(b);
         break;
       case TermKind::array:
-      case TermKind::object:
-        with_composite(a, b);
-        break;
+      case TermKind::object: with_composite(a, b); break;
       default:
         if (b->kind == TermKind::var) mark(b->name);
     }
@@ -67,25 +63,20 @@ class Unifier {
         }
         break;
       case TermKind::array:
-      case TermKind::object:
-        all(a->name, b);
-        break;
+      case TermKind::object: all(a->name, b); break;
       case TermKind::ref:
         if (ref_safe(b, safe_)) mark(a->name);
         break;
       case TermKind::call:
         if (all_safe(b, safe_)) mark(a->name);
         break;
-      default:
-        mark(a->name);
+      default: mark(a->name);
     }
   }
 
   void with_composite(const Term* a, const Term* b) {
     switch (b->kind) {
-      case TermKind::var:
-        all(b->name, a);
-        break;
+      case TermKind::var: all(b->name, a); break;
       case TermKind::array_of:
       case TermKind::object_of:
       case TermKind::set_of:
@@ -107,8 +98,7 @@ class Unifier {
           for (std::size_t j = 0; j < b->items.size(); j += 2)
             if (to_text(a->items[i]) == to_text(b->items[j])) unify(a->items[i + 1], b->items[j + 1]);
         break;
-      default:
-        break;
+      default: break;
     }
   }
 
@@ -165,14 +155,12 @@ void Safety::outputs_terms(const Term* t, const VarSet& safe, VarSet& out) const
     case TermKind::set_of:
     case TermKind::text:
     case TermKind::scalar:
-    case TermKind::var:
-      return;
+    case TermKind::var: return;
     case TermKind::ref:
       if (!ref_safe(t, safe)) return;
       collect_vars(t, {.ref_heads = false}, out);
       break;
-    default:
-      break;
+    default: break;
   }
   for (const Term* x : t->items) outputs_terms(x, safe, out);
 }
@@ -215,12 +203,8 @@ VarSet Safety::outputs(const Expr* e, const VarSet& safe) const {
     if (!safe.contains_all(vars)) return {};
   }
   switch (e->kind) {
-    case ExprKind::term:
-      outputs_terms(e, safe, out);
-      return out;
-    case ExprKind::every:
-      outputs_terms(e->items[2], safe, out);
-      return out;
+    case ExprKind::term: outputs_terms(e, safe, out); return out;
+    case ExprKind::every: outputs_terms(e->items[2], safe, out); return out;
     case ExprKind::call: {
       if (is_call_of(e, "eq")) return outputs_eq(e, safe);
       const int arity = c_.arity(e->items[0]);
@@ -236,8 +220,7 @@ VarSet Safety::outputs(const Expr* e, const VarSet& safe) const {
       for (std::size_t i = inputs; i < e->items.size(); ++i) collect_vars(e->items[i], o, out);
       return out;
     }
-    default:
-      return {};
+    default: return {};
   }
 }
 
@@ -251,7 +234,8 @@ VarSet Safety::outputs(const Body& b, const VarSet& safe) const {
   return o.minus(safe);
 }
 
-// Variables inside operands without braces belong to the body around them, unless the operand binds and uses them itself.
+// Variables inside operands without braces belong to the body around them, unless the operand binds and uses them
+// itself.
 void Safety::implicit(const Body& b, VarSet& out) const {
   std::map<Symbol, std::size_t> uses;
   for (const Expr* e : b) {
@@ -288,7 +272,8 @@ void Safety::implicit(const Body& b, VarSet& out) const {
     WalkOptions o = patterns;
     o.sets = false;
     if (arity >= 0)
-      for (std::size_t i = static_cast<std::size_t>(arity) + 1; i < e->items.size(); ++i) collect_vars(e->items[i], o, bound);
+      for (std::size_t i = static_cast<std::size_t>(arity) + 1; i < e->items.size(); ++i)
+        collect_vars(e->items[i], o, bound);
   }
   for (const auto& [v, n] : uses)
     if (!bound.contains(v) || n == 1) out.insert(v);
@@ -406,7 +391,9 @@ void Safety::report(const std::vector<Unsafe>& unsafe) {
       const bool generated = name->starts_with("~") || name->starts_with("$");
       if (generated && unsafe.size() > 1 && name->starts_with("~")) continue;
       if (!told.insert(v)) continue;
-      c_.error(u.expr->loc, "rego_unsafe_var_error", generated ? (name->starts_with("$") ? "var _ is unsafe" : "expression is unsafe") : "var " + *name + " is unsafe");
+      c_.error(u.expr->loc, "rego_unsafe_var_error",
+               generated ? (name->starts_with("$") ? "var _ is unsafe" : "expression is unsafe")
+                         : "var " + *name + " is unsafe");
     }
   if (c_.ok() && !unsafe.empty()) c_.error(unsafe[0].expr->loc, "rego_unsafe_var_error", "expression is unsafe");
 }
@@ -423,7 +410,8 @@ void Safety::rule(Rule* r) {
   collect_vars(r->value, {}, head);
   for (Symbol v : head.minus(bound)) {
     Symbol name = c_.original(v) != nullptr ? c_.original(v) : v;
-    c_.error(r->loc, "rego_unsafe_var_error", "var " + (name->starts_with("$") ? std::string("_") : *name) + " is unsafe");
+    c_.error(r->loc, "rego_unsafe_var_error",
+             "var " + (name->starts_with("$") ? std::string("_") : *name) + " is unsafe");
   }
   std::vector<Unsafe> unsafe;
   Body ordered = reorder(r->body, args, unsafe);

@@ -109,11 +109,13 @@ void Compiler::check_imports() {
         error(i.loc, "rego_compile_error", "import must not shadow import " + path_text(i.path));
     for (const Rule* r : m.rules) {
       if (*r->ref[0]->name == "input" || *r->ref[0]->name == "data")
-        error(r->loc, "rego_compile_error", "rules must not shadow " + *r->ref[0]->name + " (use a different rule name)");
+        error(r->loc, "rego_compile_error",
+              "rules must not shadow " + *r->ref[0]->name + " (use a different rule name)");
       each_expr(r->body, [&](Expr* e) {
-        if (is_call_of(e, "assign") && e->items.size() == 3 && (is_root_ref(e->items[1], "input") || is_root_ref(e->items[1], "data")) &&
-            e->items[1]->items.size() == 1)
-          error(e->loc, "rego_compile_error", "variables must not shadow " + *e->items[1]->items[0]->name + " (use a different variable name)");
+        if (is_call_of(e, "assign") && e->items.size() == 3 &&
+            (is_root_ref(e->items[1], "input") || is_root_ref(e->items[1], "data")) && e->items[1]->items.size() == 1)
+          error(e->loc, "rego_compile_error",
+                "variables must not shadow " + *e->items[1]->items[0]->name + " (use a different variable name)");
       });
     }
   }
@@ -171,12 +173,14 @@ void Compiler::check_conflicts() {
     const Rule* first = n->rules[0];
     std::set<std::size_t> arities;
     int defaults = 0;
-    bool complete = false, partial = false, single = false, multi = false, set = false, sets = false, ground = false, dynamic = false;
+    bool complete = false, partial = false, single = false, multi = false, set = false, sets = false, ground = false,
+         dynamic = false;
     for (const Rule* r : n->rules) {
       arities.insert(r->args.size() + (r->function ? 1000 : 0));
       defaults += r->is_default ? 1 : 0;
       const bool is_multi = r->key != nullptr;
-      const bool is_ground = std::all_of(r->ref.begin() + 1, r->ref.end(), [](const Term* t) { return t->kind == TermKind::scalar; });
+      const bool is_ground =
+          std::all_of(r->ref.begin() + 1, r->ref.end(), [](const Term* t) { return t->kind == TermKind::scalar; });
       (is_multi ? multi : single) = true;
       (!is_multi && is_ground ? complete : partial) = true;
       if (is_multi) (is_ground ? set : sets) = true;
@@ -192,7 +196,8 @@ void Compiler::check_conflicts() {
       error(first->loc, "rego_type_error", "multiple default rules " + name + " found");
     else if (ground && n->package)
       error(first->loc, "rego_type_error", "package " + name + " conflicts with rule " + name);
-    else if (ground && !n->children.empty() && std::ranges::any_of(n->children, [](const auto& c) { return c.second->package; }))
+    else if (ground && !n->children.empty() &&
+             std::ranges::any_of(n->children, [](const auto& c) { return c.second->package; }))
       error(first->loc, "rego_type_error", "package " + name + " conflicts with rule " + name);
   }
 }
@@ -214,8 +219,9 @@ void Compiler::check_functions(const Body& body) {
     const bool out = !nested && operands == static_cast<std::size_t>(arity) + 1;
     const bool fine = operands == static_cast<std::size_t>(arity) || out;
     if (!fine || ((name == "eq" || name == "assign") && operands != 2))
-      error(loc, "rego_type_error", "function " + name + " has arity " + std::to_string(arity) + ", got " + std::to_string(operands) +
-                                        (operands == 1 ? " argument" : " arguments"));
+      error(loc, "rego_type_error",
+            "function " + name + " has arity " + std::to_string(arity) + ", got " + std::to_string(operands) +
+                (operands == 1 ? " argument" : " arguments"));
   };
   each_expr(body, [&](Expr* e) {
     if (e->kind == ExprKind::call) one(e->items[0], e->items.size() - 1, e->loc, false);
@@ -233,7 +239,8 @@ void Compiler::check_with(Body& body) {
         op->items = {w.value};
         w.value = op;
       }
-      if (const Builtin* by = builtin(w.value); w.value->kind == TermKind::ref && by != nullptr && !by->host && by->fn == nullptr) {
+      if (const Builtin* by = builtin(w.value);
+          w.value->kind == TermKind::ref && by != nullptr && !by->host && by->fn == nullptr) {
         error(w.value->loc, "rego_type_error", "built-in function " + by->name + " is not supported here");
         continue;
       }
@@ -249,21 +256,24 @@ void Compiler::check_with(Body& body) {
           n = w.target->items[i]->kind == TermKind::scalar ? n->child(w.target->items[i]->value) : nullptr;
         }
         if (n != nullptr && n->is_function() && w.value->kind == TermKind::ref && is_root_ref(w.value, "data")) {
-          if (const TreeNode* g = function(w.value); g != nullptr && g->rules[0]->args.size() != n->rules[0]->args.size())
+          if (const TreeNode* g = function(w.value);
+              g != nullptr && g->rules[0]->args.size() != n->rules[0]->args.size())
             error(w.target->loc, "rego_type_error", "with: the replacement of a function must take as many arguments");
         }
         continue;
       }
       const Builtin* b = builtin(w.target);
       if (b == nullptr) {
-        error(w.target->loc, "rego_type_error", "with keyword target must reference existing input, data, or a function");
+        error(w.target->loc, "rego_type_error",
+              "with keyword target must reference existing input, data, or a function");
         continue;
       }
       const std::string prefix = "with keyword replacing built-in function: ";
       if (b->name == "eq" || b->name.starts_with("rego.metadata."))
         error(w.target->loc, "rego_compile_error", prefix + "replacement of \"" + b->name + "\" invalid");
       else if (b->name.starts_with("internal."))
-        error(w.target->loc, "rego_compile_error", prefix + "replacement of internal function \"" + b->name + "\" invalid");
+        error(w.target->loc, "rego_compile_error",
+              prefix + "replacement of internal function \"" + b->name + "\" invalid");
       else if (b->relation)
         error(w.target->loc, "rego_compile_error", prefix + "target must not be a relation");
       else if (b->is_void)

@@ -9,7 +9,8 @@ namespace {
 
 using Kinds = std::uint16_t;  // one bit per Kind
 constexpr Kinds bit(Kind k) { return static_cast<Kinds>(1U << static_cast<unsigned>(k)); }
-constexpr Kinds any = bit(Kind::null) | bit(Kind::boolean) | bit(Kind::number) | bit(Kind::string) | bit(Kind::array) | bit(Kind::object) | bit(Kind::set);
+constexpr Kinds any = bit(Kind::null) | bit(Kind::boolean) | bit(Kind::number) | bit(Kind::string) | bit(Kind::array) |
+                      bit(Kind::object) | bit(Kind::set);
 
 std::string text(Kinds k) {
   if ((k & any) == any) return "any";
@@ -85,9 +86,12 @@ class Checker {
         env_.clear();
         body(x->body);
         Kinds& t = values_[node_of(x)];
-        if (x->key != nullptr && x->ref.size() == below(x)) t |= bit(Kind::set);
-        else if (x->ref.size() > below(x)) t |= bit(Kind::object);
-        else if (x->value != nullptr) t |= term(x->value);
+        if (x->key != nullptr && x->ref.size() == below(x))
+          t |= bit(Kind::set);
+        else if (x->ref.size() > below(x))
+          t |= bit(Kind::object);
+        else if (x->value != nullptr)
+          t |= term(x->value);
       }
   }
   void query(const Body& b) {
@@ -149,21 +153,14 @@ class Checker {
   void expr(const Expr* e) {
     for (const auto& w : e->with) (void)term(w.value);
     switch (e->kind) {
-      case ExprKind::term:
-        (void)term(e->items[0]);
-        break;
-      case ExprKind::call:
-        call(e);
-        break;
+      case ExprKind::term: (void)term(e->items[0]); break;
+      case ExprKind::call: call(e); break;
       case ExprKind::every:
         (void)term(e->items[2]);
         nested(e->body);
         break;
-      case ExprKind::some:
-        break;
-      default:
-        nested(e->body);
-        nested(e->right);
+      case ExprKind::some: break;
+      default: nested(e->body); nested(e->right);
     }
   }
 
@@ -185,7 +182,8 @@ class Checker {
     for (std::size_t i = 1; i < e->items.size() && i <= arity; ++i) {
       const Kinds given = term(e->items[i]);
       if (i <= s.arguments.size() && (given & s.arguments[i - 1]) == 0)
-        error(e->loc, operator_name(e->items[0]) + ": argument " + std::to_string(i) + " is " + text(given) + ", wanted " + text(s.arguments[i - 1]));
+        error(e->loc, operator_name(e->items[0]) + ": argument " + std::to_string(i) + " is " + text(given) +
+                          ", wanted " + text(s.arguments[i - 1]));
     }
     if (e->items.size() == arity + 2) {
       const Kinds out = term(e->items.back());
@@ -221,15 +219,9 @@ class Checker {
       case TermKind::set:
         for (const Term* x : t->items) (void)term(x);
         return bit(Kind::set);
-      case TermKind::array_of:
-        nested(t->body);
-        return bit(Kind::array);
-      case TermKind::object_of:
-        nested(t->body);
-        return bit(Kind::object);
-      case TermKind::set_of:
-        nested(t->body);
-        return bit(Kind::set);
+      case TermKind::array_of: nested(t->body); return bit(Kind::array);
+      case TermKind::object_of: nested(t->body); return bit(Kind::object);
+      case TermKind::set_of: nested(t->body); return bit(Kind::set);
       default: return any;
     }
   }

@@ -77,7 +77,8 @@ void Arena::reset(std::size_t limit) {
 
 Value Arena::string(std::string_view text) {
   if (text.size() > max_json_bytes) too_large("a string is longer than the limit");
-  auto* node = new (allocate(sizeof(StringNode) + text.size())) StringNode{static_cast<std::uint32_t>(text.size()), string_hash(text)};
+  auto* node = new (allocate(sizeof(StringNode) + text.size()))
+      StringNode{static_cast<std::uint32_t>(text.size()), string_hash(text)};
   if (!text.empty()) std::memcpy(node + 1, text.data(), text.size());
   return Value(node);
 }
@@ -116,7 +117,8 @@ Value Arena::collection(Kind kind, std::span<const Value> items, std::size_t siz
   if (nodes > max_value_nodes) too_large("a value has more parts than the limit");
   const std::size_t slots = kind != Kind::array && size >= indexed_from ? std::bit_ceil(size * 2) : 0;
   auto* node = new (allocate(sizeof(ItemsNode) + items.size() * sizeof(Value) + slots * sizeof(std::uint32_t)))
-      ItemsNode{static_cast<std::uint32_t>(size), static_cast<std::uint32_t>(nodes), depth + 1, static_cast<std::uint32_t>(slots)};
+      ItemsNode{static_cast<std::uint32_t>(size), static_cast<std::uint32_t>(nodes), depth + 1,
+                static_cast<std::uint32_t>(slots)};
   auto* to = reinterpret_cast<Value*>(node + 1);
   std::uninitialized_copy(items.begin(), items.end(), to);
   if (slots != 0) {
@@ -166,10 +168,8 @@ bool Arena::unique_object(std::span<Pair> pairs, Value& out) {
 
 Value Arena::copy(const Value& v) {
   switch (v.kind()) {
-    case Kind::string:
-      return string(v.text());
-    case Kind::number:
-      return v.is_small() ? v : number(v.number_node()->text());
+    case Kind::string: return string(v.text());
+    case Kind::number: return v.is_small() ? v : number(v.number_node()->text());
     case Kind::array:
     case Kind::object:
     case Kind::set: {
@@ -177,8 +177,7 @@ Value Arena::copy(const Value& v) {
       for (std::size_t i = 0; i < items.size(); ++i) items[i] = copy(v.items()[i]);  // depth is bounded
       return collection(v.kind(), items, v.size());
     }
-    default:
-      return v;
+    default: return v;
   }
 }
 
@@ -186,10 +185,8 @@ int compare(const Value& a, const Value& b) {
   if (a.kind() != b.kind()) return a.kind() < b.kind() ? -1 : 1;
   if (a.same(b)) return 0;
   switch (a.kind()) {
-    case Kind::boolean:
-      return static_cast<int>(a.boolean()) - static_cast<int>(b.boolean());
-    case Kind::number:
-      return compare_numbers(a, b);
+    case Kind::boolean: return static_cast<int>(a.boolean()) - static_cast<int>(b.boolean());
+    case Kind::number: return compare_numbers(a, b);
     case Kind::string: {
       const int c = a.text().compare(b.text());
       return c < 0 ? -1 : (c > 0 ? 1 : 0);
@@ -203,8 +200,7 @@ int compare(const Value& a, const Value& b) {
         if (const int c = compare(x[i], y[i]); c != 0) return c;
       return x.size() == y.size() ? 0 : (x.size() < y.size() ? -1 : 1);
     }
-    default:
-      return 0;
+    default: return 0;
   }
 }
 
@@ -212,12 +208,9 @@ bool equal(const Value& a, const Value& b) {
   if (a.kind() != b.kind()) return false;
   if (a.same(b)) return true;
   switch (a.kind()) {
-    case Kind::boolean:
-      return a.boolean() == b.boolean();
-    case Kind::number:
-      return !(a.is_small() && b.is_small()) && compare_numbers(a, b) == 0;
-    case Kind::string:
-      return a.text() == b.text();
+    case Kind::boolean: return a.boolean() == b.boolean();
+    case Kind::number: return !(a.is_small() && b.is_small()) && compare_numbers(a, b) == 0;
+    case Kind::string: return a.text() == b.text();
     case Kind::array:
     case Kind::object:
     case Kind::set: {
@@ -228,15 +221,13 @@ bool equal(const Value& a, const Value& b) {
         if (!equal(x[i], y[i])) return false;
       return true;
     }
-    default:
-      return true;
+    default: return true;
   }
 }
 
 std::uint64_t hash(const Value& v) {
   switch (v.kind()) {
-    case Kind::boolean:
-      return v.boolean() ? 0x51ULL : 0x52ULL;
+    case Kind::boolean: return v.boolean() ? 0x51ULL : 0x52ULL;
     case Kind::number: {
       const double d = v.is_small() ? static_cast<double>(v.integer()) : v.number_node()->approximate;
       return mix(std::bit_cast<std::uint64_t>(d == 0 ? 0.0 : d));
@@ -252,8 +243,7 @@ std::uint64_t hash(const Value& v) {
       for (const Value& item : v.items()) h = mix(h * 31 + hash(item));
       return h;
     }
-    default:
-      return static_cast<std::uint64_t>(v.kind());
+    default: return static_cast<std::uint64_t>(v.kind());
   }
 }
 
@@ -291,7 +281,8 @@ const Value* find(const Value& c, const Value& key) {
     case Kind::array: {
       if (!key.is(Kind::number)) return nullptr;
       const auto i = to_int(key);
-      return i && *i >= 0 && static_cast<std::size_t>(*i) < c.size() ? &c.items()[static_cast<std::size_t>(*i)] : nullptr;
+      return i && *i >= 0 && static_cast<std::size_t>(*i) < c.size() ? &c.items()[static_cast<std::size_t>(*i)]
+                                                                     : nullptr;
     }
     case Kind::object: {
       const std::size_t at = position(c, key);
@@ -301,8 +292,7 @@ const Value* find(const Value& c, const Value& key) {
       const std::size_t at = position(c, key);
       return at == c.size() ? nullptr : &c.items()[at];
     }
-    default:
-      return nullptr;
+    default: return nullptr;
   }
 }
 

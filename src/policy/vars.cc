@@ -19,7 +19,9 @@ void VarSet::erase(Symbol v) {
 
 bool VarSet::contains(Symbol v) const { return std::binary_search(all_.begin(), all_.end(), v); }
 
-bool VarSet::contains_all(const VarSet& o) const { return std::includes(all_.begin(), all_.end(), o.all_.begin(), o.all_.end()); }
+bool VarSet::contains_all(const VarSet& o) const {
+  return std::includes(all_.begin(), all_.end(), o.all_.begin(), o.all_.end());
+}
 
 VarSet VarSet::minus(const VarSet& o) const {
   VarSet out;
@@ -41,8 +43,7 @@ void collect_vars(const Term* t, const WalkOptions& o, VarSet& out) {
   if (t == nullptr) return;
   std::size_t from = 0;
   switch (t->kind) {
-    case TermKind::scalar:
-      return;
+    case TermKind::scalar: return;
     case TermKind::var:
       if (!reserved(t->name)) out.insert(t->name);
       return;
@@ -71,8 +72,7 @@ void collect_vars(const Term* t, const WalkOptions& o, VarSet& out) {
     case TermKind::text:
       if (!o.closures) return;
       break;
-    default:
-      break;
+    default: break;
   }
   for (std::size_t i = from; i < t->items.size(); ++i) collect_vars(t->items[i], o, out);
   collect_vars(t->body, o, out);
@@ -133,14 +133,11 @@ bool is_scalar(const Term* t) { return t->kind == TermKind::scalar; }
 
 bool is_ground(const Term* t) {
   switch (t->kind) {
-    case TermKind::scalar:
-      return true;
+    case TermKind::scalar: return true;
     case TermKind::array:
     case TermKind::object:
-    case TermKind::set:
-      return std::ranges::all_of(t->items, is_ground);
-    default:
-      return false;
+    case TermKind::set: return std::ranges::all_of(t->items, is_ground);
+    default: return false;
   }
 }
 
@@ -157,14 +154,11 @@ bool needs_evaluation(const Term* t) {
     case TermKind::ref:
     case TermKind::array_of:
     case TermKind::object_of:
-    case TermKind::set_of:
-      return true;
+    case TermKind::set_of: return true;
     case TermKind::scalar:
     case TermKind::var:
-    case TermKind::text:
-      return false;
-    default:
-      return std::ranges::any_of(t->items, needs_evaluation);
+    case TermKind::text: return false;
+    default: return std::ranges::any_of(t->items, needs_evaluation);
   }
 }
 

@@ -14,7 +14,8 @@ net::Task<> on_loop(net::Executor loop, net::Task<> task) {
 
 Acceptor::Acceptor(net::Runtime& runtime, BlockStatusPtr status, Serve serve)
     : runtime_(runtime), status_(std::move(status)), serve_(std::move(serve)) {
-  for (std::size_t i = 0; i < runtime_.loops(); ++i) shards_.push_back(std::make_unique<net::TaskGroup>(runtime_.loop(i)));
+  for (std::size_t i = 0; i < runtime_.loops(); ++i)
+    shards_.push_back(std::make_unique<net::TaskGroup>(runtime_.loop(i)));
   accepting_ = std::make_unique<net::TaskGroup>(runtime_.loop(0));
 }
 Acceptor::~Acceptor() = default;
@@ -49,7 +50,8 @@ net::Task<> Acceptor::accept_all(net::Listener& listener) {
     ++status_->active;
     // std::function must be copyable, a stream is not.
     auto holder = std::make_shared<net::StreamPtr>(*std::move(stream));
-    net::post(runtime_.loop(shard), [this, holder, shard] { shards_[shard]->spawn(guarded(std::move(*holder), shard)); });
+    net::post(runtime_.loop(shard),
+              [this, holder, shard] { shards_[shard]->spawn(guarded(std::move(*holder), shard)); });
   }
 }
 

@@ -59,17 +59,21 @@ void ConfigLoader::load(const Json& json) {
 
 void ConfigLoader::control(Fields&& f) {
   refuse(f, "ttrpc", "the control interface speaks HTTP only: use restful");
-  if (f.has("restful")) config_.control = endpoint(f.object("restful"), true);
-  else if (!f.has("ttrpc")) f.problem("", "needs restful");
+  if (f.has("restful"))
+    config_.control = endpoint(f.object("restful"), true);
+  else if (!f.has("ttrpc"))
+    f.problem("", "needs restful");
   finish(f);
 }
 
 void ConfigLoader::observability(Fields& top) {
-  static constexpr std::string_view instead = "pushing exporters are not available; scrape /metrics of control_interface.restful";
+  static constexpr std::string_view instead =
+      "pushing exporters are not available; scrape /metrics of control_interface.restful";
   for (const char* key : {"metric", "trace"}) {
     if (!top.has(key)) continue;
     Fields f = top.object(key);
-    if (const Json* exporters = f.raw("exporters"); exporters != nullptr && !(exporters->is_array() && exporters->empty()))
+    if (const Json* exporters = f.raw("exporters");
+        exporters != nullptr && !(exporters->is_array() && exporters->empty()))
       f.problem("exporters", std::string(instead));
     finish(f);
   }
@@ -102,8 +106,10 @@ void ConfigLoader::refuse(Fields& f, std::string_view key, std::string_view why)
 }
 
 void ConfigLoader::weak(const Fields& f, std::string message) {
-  if (options_.strict) problems_.add(f.path(), "strict: " + message);
-  else config_.warnings.push_back(f.path() + ": " + std::move(message));
+  if (options_.strict)
+    problems_.add(f.path(), "strict: " + message);
+  else
+    config_.warnings.push_back(f.path() + ": " + std::move(message));
 }
 
 RemoteAttestation ConfigLoader::remote_attestation(Fields& entry, bool is_ingress) {
@@ -115,8 +121,10 @@ RemoteAttestation ConfigLoader::remote_attestation(Fields& entry, bool is_ingres
     entry.problem("", "says neither attest nor verify; write \"no_ra\": true to run without attestation");
   if (has_attest) out.attest = attest(entry.object("attest"));
   if (has_verify) out.verify = verify(entry.object("verify"));
-  if (no_ra) weak(entry, "no_ra: nobody proves anything, whoever is on the path can read everything");
-  else if (is_ingress && !has_verify) weak(entry, "attest without verify: the server proves nothing, an impostor on the path can read everything");
+  if (no_ra)
+    weak(entry, "no_ra: nobody proves anything, whoever is on the path can read everything");
+  else if (is_ingress && !has_verify)
+    weak(entry, "attest without verify: the server proves nothing, an impostor on the path can read everything");
   return out;
 }
 
@@ -131,7 +139,8 @@ Attest ConfigLoader::attest(Fields f) {
   const auto address = f.required<std::string>("aa_addr");
   if (address.starts_with(unix_scheme) && address.size() > unix_scheme.size() && address[unix_scheme.size()] == '/')
     out.aa_socket = address.substr(unix_scheme.size());
-  else if (!address.empty()) f.problem("aa_addr", "must be unix:///absolute/path");
+  else if (!address.empty())
+    f.problem("aa_addr", "must be unix:///absolute/path");
   if (out.aa_socket.size() > 107) f.problem("aa_addr", "is longer than a socket path may be (107 bytes)");
   const auto refresh = f.value_or<std::uint32_t>("refresh_interval", 600);
   if (refresh > 24 * 3600) f.problem("refresh_interval", "must be at most 86400 seconds");
@@ -148,18 +157,22 @@ Verify ConfigLoader::verify(Fields f) {
     f.problem("model", "is not available: \"" + printable(model, 32) + "\"; use background_check");
   const bool grpc = f.value_or("as_is_grpc", false);
   const auto type = f.value_or<std::string>("as_type", grpc ? "grpc" : "restful");
-  if (type != "restful") f.problem(grpc ? "as_is_grpc" : "as_type", "is not available: use a RESTful attestation service");
+  if (type != "restful")
+    f.problem(grpc ? "as_is_grpc" : "as_type", "is not available: use a RESTful attestation service");
   out.as_addr = without_trailing_slashes(f.required<std::string>("as_addr"));
   if (!out.as_addr.empty() && !out.as_addr.starts_with("http://") && !out.as_addr.starts_with("https://"))
     f.problem("as_addr", "must be an http:// or https:// URL");
   if (const Json* headers = f.raw("as_headers")) {
-    if (!headers->is_object()) f.problem("as_headers", "must be an object of strings");
+    if (!headers->is_object())
+      f.problem("as_headers", "must be an object of strings");
     else
       for (const auto& [name, value] : headers->items()) {
         const auto* text = value.get_ptr<const std::string*>();
-        if (text == nullptr || text->find_first_of("\r\n") != std::string::npos || name.find_first_of(" :\r\n\t") != std::string::npos || name.empty())
+        if (text == nullptr || text->find_first_of("\r\n") != std::string::npos ||
+            name.find_first_of(" :\r\n\t") != std::string::npos || name.empty())
           f.problem("as_headers." + name, "must be a header name with a string value of one line");
-        else out.as_headers.emplace_back(name, *text);
+        else
+          out.as_headers.emplace_back(name, *text);
       }
   }
   if (!f.has("policy_ids")) f.problem("policy_ids", "is required");
@@ -168,14 +181,18 @@ Verify ConfigLoader::verify(Fields f) {
   out.max_evidence_age = std::chrono::seconds(f.value_or<std::uint32_t>("max_evidence_age", 24 * 3600));
   out.max_session_age = std::chrono::seconds(f.value_or<std::uint32_t>("max_session_age", 3600));
   if (out.max_session_age.count() == 0 || out.max_session_age > limits::session_age)
-    f.problem("max_session_age", "must be 1 to " + std::to_string(std::chrono::seconds(limits::session_age).count()) + " seconds");
+    f.problem("max_session_age",
+              "must be 1 to " + std::to_string(std::chrono::seconds(limits::session_age).count()) + " seconds");
   out.allow_simulated = f.value_or("allow_simulated", false);
   if (out.allow_simulated) weak(f, "allow_simulated: a simulator proves nothing about hardware");
-  if (f.has("policy_ids") && out.policy_ids.empty()) weak(f, "policy_ids is empty: any token of the attestation service is accepted");
+  if (f.has("policy_ids") && out.policy_ids.empty())
+    weak(f, "policy_ids is empty: any token of the attestation service is accepted");
   if (out.trusted_certs_paths.empty())
-    weak(f, "no trusted_certs_paths: the signer of attestation tokens is not checked, whoever answers at as_addr is believed");
-  for (const char* key : {"verify_signer_transparency", "skip_as_token_cert_verify", "attestation_policy", "reference_values",
-                          "ita_jwks_addr", "as_provider"})
+    weak(f,
+         "no trusted_certs_paths: the signer of attestation tokens is not checked, whoever answers at as_addr is "
+         "believed");
+  for (const char* key : {"verify_signer_transparency", "skip_as_token_cert_verify", "attestation_policy",
+                          "reference_values", "ita_jwks_addr", "as_provider"})
     refuse(f, key, "peers are verified by a RESTful attestation service");
   finish(f);
   return out;

@@ -39,12 +39,12 @@ struct DecapFromHttp {
 };
 
 struct Attest {
-  std::string aa_socket;                        // file name, without unix://
-  std::chrono::seconds refresh_interval{600};   // 0: fresh evidence for every handshake
+  std::string aa_socket;                       // file name, without unix://
+  std::chrono::seconds refresh_interval{600};  // 0: fresh evidence for every handshake
 };
 
 struct Verify {
-  std::string as_addr;                          // URL without a trailing slash
+  std::string as_addr;  // URL without a trailing slash
   std::vector<std::pair<std::string, std::string>> as_headers;
   std::vector<std::string> policy_ids;
   std::vector<std::string> trusted_certs_paths;  // empty: the token's signer is whoever answers at as_addr
@@ -126,8 +126,8 @@ struct Config {
 
 struct ConfigOptions {
   std::optional<Compat> compat = {};  // overrides the file's
-  bool strict = false;           // weakening choices are errors
-  bool lenient = false;          // unknown keys are warnings
+  bool strict = false;                // weakening choices are errors
+  bool lenient = false;               // unknown keys are warnings
 };
 
 // All problems at once, each with the path of its key.

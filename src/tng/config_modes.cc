@@ -4,7 +4,8 @@
 
 namespace cairn::tng {
 
-std::string ConfigLoader::only_mode(Fields& entry, const std::vector<std::string>& known, const std::vector<std::string>& refused) {
+std::string ConfigLoader::only_mode(Fields& entry, const std::vector<std::string>& known,
+                                    const std::vector<std::string>& refused) {
   std::vector<std::string> present;
   for (const auto& mode : known)
     if (entry.has(mode)) present.push_back(mode);
@@ -71,18 +72,24 @@ void ConfigLoader::egress(Fields& entry) {
 MappingIngress ConfigLoader::mapping(Fields f) {
   MappingIngress out;
   refuse(f, "rules", "write one block for each pair of in and out");
-  if (!f.has("in")) f.problem("in", "is required");
-  else out.in = endpoint(f.object("in"), true);
-  if (!f.has("out")) f.problem("out", "is required");
-  else out.out = endpoint(f.object("out"), false);
+  if (!f.has("in"))
+    f.problem("in", "is required");
+  else
+    out.in = endpoint(f.object("in"), true);
+  if (!f.has("out"))
+    f.problem("out", "is required");
+  else
+    out.out = endpoint(f.object("out"), false);
   finish(f);
   return out;
 }
 
 HttpProxyIngress ConfigLoader::http_proxy(Fields f) {
   HttpProxyIngress out;
-  if (!f.has("proxy_listen")) f.problem("proxy_listen", "is required");
-  else out.listen = endpoint(f.object("proxy_listen"), true);
+  if (!f.has("proxy_listen"))
+    f.problem("proxy_listen", "is required");
+  else
+    out.listen = endpoint(f.object("proxy_listen"), true);
   out.dst_filters = filters(f, f.has("dst_filter") && !f.has("dst_filters") ? "dst_filter" : "dst_filters");
   out.unmatched_direct = unmatched_direct(f, !out.dst_filters.empty());
   out.auth = proxy_auth(f, "proxy_auth");
@@ -97,8 +104,10 @@ HttpProxyIngress ConfigLoader::http_proxy(Fields f) {
 
 Socks5Ingress ConfigLoader::socks5(Fields f) {
   Socks5Ingress out;
-  if (!f.has("proxy_listen")) f.problem("proxy_listen", "is required");
-  else out.listen = endpoint(f.object("proxy_listen"), true);
+  if (!f.has("proxy_listen"))
+    f.problem("proxy_listen", "is required");
+  else
+    out.listen = endpoint(f.object("proxy_listen"), true);
   out.dst_filters = filters(f, "dst_filters");
   out.unmatched_direct = unmatched_direct(f, !out.dst_filters.empty());
   out.auth = proxy_auth(f, "auth");
@@ -110,7 +119,10 @@ bool ConfigLoader::unmatched_direct(Fields& f, bool has_filters) {
   const auto unmatched = f.value_or<std::string>("unmatched", config_.compat == Compat::v2_2_4 ? "direct" : "reject");
   if (unmatched != "direct" && unmatched != "reject") f.problem("unmatched", "must be \"direct\" or \"reject\"");
   const bool direct = unmatched == "direct";
-  if (direct && has_filters) weak(f, "destinations that no dst_filters entry matches are reached in plaintext; \"unmatched\": \"reject\" refuses them");
+  if (direct && has_filters)
+    weak(f,
+         "destinations that no dst_filters entry matches are reached in plaintext; \"unmatched\": \"reject\" refuses "
+         "them");
   return direct;
 }
 
@@ -130,7 +142,8 @@ void ConfigLoader::one_or_many(Fields& f, std::string_view key, const std::funct
   if (value == nullptr || value->is_null()) return;
   const std::string path = f.path() + "." + std::string(key);
   if (!value->is_array()) return each(Fields(*value, path, problems_));
-  if (value->size() > limits::rules_per_block) f.problem(key, "has more than " + std::to_string(limits::rules_per_block) + " entries");
+  if (value->size() > limits::rules_per_block)
+    f.problem(key, "has more than " + std::to_string(limits::rules_per_block) + " entries");
   for (std::size_t i = 0; i < std::min(value->size(), limits::rules_per_block); ++i)
     each(Fields((*value)[i], path + "[" + std::to_string(i) + "]", problems_));
 }
@@ -146,7 +159,8 @@ HostFilter ConfigLoader::filter(Fields f) {
   const bool legacy = config_.compat == Compat::v2_2_4;
   out.star_matches_addresses = legacy;
   out.domain = f.optional<std::string>("domain");
-  const auto regex = f.optional<std::string>("domain_regex"), ip = f.optional<std::string>("ip"), cidr = f.optional<std::string>("ip_cidr");
+  const auto regex = f.optional<std::string>("domain_regex"), ip = f.optional<std::string>("ip"),
+             cidr = f.optional<std::string>("ip_cidr");
   if (out.domain.has_value() + regex.has_value() + ip.has_value() + cidr.has_value() > 1)
     f.problem("", "has more than one of domain, domain_regex, ip and ip_cidr");
   if (out.domain) check(f, "domain", HostFilter::check_domain(*out.domain));
@@ -181,7 +195,8 @@ CaptureDst ConfigLoader::capture(Fields f) {
   }
   out.ipset = f.optional<std::string>("ipset");
   if (out.ipset && (out.ipset->empty() || out.ipset->size() > 31 ||
-                    out.ipset->find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") != std::string::npos))
+                    out.ipset->find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") !=
+                        std::string::npos))
     f.problem("ipset", "must be 1 to 31 letters, digits, '_', '.' or '-'");
   if (f.has("host") && out.ipset) f.problem("", "has both host and ipset");
   out.ports = ports(f);
@@ -205,7 +220,8 @@ NetfilterIngress ConfigLoader::ingress_netfilter(Fields f) {
   for (const auto* list : {&out.capture_cgroup, &out.nocapture_cgroup})
     for (const auto& path : *list)
       if (path.empty() || path.size() > 4096 || path.find_first_of("\"\n\\") != std::string::npos)
-        f.problem(list == &out.capture_cgroup ? "capture_cgroup" : "nocapture_cgroup", "holds a path that is empty, too long or quoted");
+        f.problem(list == &out.capture_cgroup ? "capture_cgroup" : "nocapture_cgroup",
+                  "holds a path that is empty, too long or quoted");
   if (out.capture_dst.empty() && out.capture_cgroup.empty() && !f.has("capture_dst"))
     f.problem("", "needs capture_dst or capture_cgroup");
   netfilter_common(f, out.listen_port, out.so_mark);
@@ -218,7 +234,8 @@ NetfilterEgress ConfigLoader::egress_netfilter(Fields f) {
   if (!f.has("capture_dst")) f.problem("capture_dst", "is required");
   out.capture_dst = captures(f, "capture_dst");
   for (const auto& dst : out.capture_dst)
-    if (!dst.ports && f.has("capture_dst")) f.problem("capture_dst", "needs port in every entry: the gateway serves ports, not hosts");
+    if (!dst.ports && f.has("capture_dst"))
+      f.problem("capture_dst", "needs port in every entry: the gateway serves ports, not hosts");
   refuse(f, "capture_cgroup", "egress captures by destination");
   refuse(f, "nocapture_cgroup", "egress captures by destination");
   out.capture_local_traffic = f.value_or("capture_local_traffic", false);
@@ -236,20 +253,26 @@ std::optional<EncapInHttp> ConfigLoader::encap(Fields& entry) {
   EncapInHttp out;
   const bool later = named_ohttp || config_.compat == Compat::latest;
   const auto protocol = f.value_or<std::string>("protocol", later ? "ohttp" : "legacy");
-  if (protocol == "ohttp") out.protocol = HttpProtocol::ohttp;
-  else if (protocol != "legacy") f.problem("protocol", "must be \"legacy\" or \"ohttp\"");
+  if (protocol == "ohttp")
+    out.protocol = HttpProtocol::ohttp;
+  else if (protocol != "legacy")
+    f.problem("protocol", "must be \"legacy\" or \"ohttp\"");
   if (out.protocol == HttpProtocol::ohttp)
-    f.problem("protocol", "is not available: Oblivious HTTP on the client side; use \"legacy\" (RA-TLS in HTTP) or no wrapping");
+    f.problem("protocol",
+              "is not available: Oblivious HTTP on the client side; use \"legacy\" (RA-TLS in HTTP) or no wrapping");
   std::size_t count = 0;
   f.objects("path_rewrites", [&](Fields& rule) {
-    if (++count == limits::rules_per_block + 1) rule.problem("", "is past the limit of " + std::to_string(limits::rules_per_block) + " rules");
+    if (++count == limits::rules_per_block + 1)
+      rule.problem("", "is past the limit of " + std::to_string(limits::rules_per_block) + " rules");
     if (count > limits::rules_per_block) return;
-    const auto match = rule.required<std::string>("match_regex"), substitution = rule.required<std::string>("substitution");
+    const auto match = rule.required<std::string>("match_regex"),
+               substitution = rule.required<std::string>("substitution");
     check(rule, "match_regex", out.path_rewrites.add(match, substitution));
     finish(rule);
   });
   const auto path_default = f.value_or<std::string>("path_default", "root");
-  if (path_default != "root" && path_default != "original") f.problem("path_default", "must be \"root\" or \"original\"");
+  if (path_default != "root" && path_default != "original")
+    f.problem("path_default", "must be \"root\" or \"original\"");
   out.path_rewrites.keep_original = path_default == "original";
   for (const char* key : {"header_passthrough", "tls", "tls_ca_certs"}) refuse(f, key, "it belongs to Oblivious HTTP");
   finish(f);
@@ -257,7 +280,8 @@ std::optional<EncapInHttp> ConfigLoader::encap(Fields& entry) {
 }
 
 std::optional<DecapFromHttp> ConfigLoader::decap(Fields& entry, Egress& egress) {
-  if (entry.has("decap_from_http") && entry.has("ohttp")) entry.problem("ohttp", "is the later name of decap_from_http: write one of them");
+  if (entry.has("decap_from_http") && entry.has("ohttp"))
+    entry.problem("ohttp", "is the later name of decap_from_http: write one of them");
   if (!entry.has("decap_from_http") && !entry.has("ohttp")) return std::nullopt;
   const bool named_ohttp = entry.has("ohttp");
   Fields f = entry.object(named_ohttp ? "ohttp" : "decap_from_http");
@@ -284,7 +308,9 @@ void ConfigLoader::plaintext_rules(Fields& entry, Egress& egress) {
     });
   }
   if (!anchored) {
-    weak(entry, "allow_non_tng_traffic_anchor is false: a pattern that occurs anywhere in a path lets the request pass in plaintext");
+    weak(entry,
+         "allow_non_tng_traffic_anchor is false: a pattern that occurs anywhere in a path lets the request pass in "
+         "plaintext");
     if (egress.plaintext) egress.plaintext->anchored = false;
   }
 }

@@ -22,12 +22,8 @@ std::string problems(std::string_view json, ConfigOptions options = {}) {
   return config ? "" : config.error().text();
 }
 // One ingress block with `entry` beside no_ra.
-std::string ingress(std::string_view entry) {
-  return R"({"add_ingress":[{"no_ra":true,)" + std::string(entry) + "}]}";
-}
-std::string egress(std::string_view entry) {
-  return R"({"add_egress":[{"no_ra":true,)" + std::string(entry) + "}]}";
-}
+std::string ingress(std::string_view entry) { return R"({"add_ingress":[{"no_ra":true,)" + std::string(entry) + "}]}"; }
+std::string egress(std::string_view entry) { return R"({"add_egress":[{"no_ra":true,)" + std::string(entry) + "}]}"; }
 
 TEST(TngConfig, ProductClient) {
   const auto config = parse_config(client);
@@ -52,18 +48,23 @@ TEST(TngConfig, ProductServer) {
 }
 
 TEST(TngConfig, UnknownKeysAreNamedWithTheirPathAndTheNearestKey) {
-  const auto text = problems(R"({"add_ingress":[{"mapping":{"in":{"port":1},"out":{"host":"h","prot":2,"port":2}},"no_raa":true,"no_ra":true}]})");
+  const auto text = problems(
+      R"({"add_ingress":[{"mapping":{"in":{"port":1},"out":{"host":"h","prot":2,"port":2}},"no_raa":true,"no_ra":true}]})");
   EXPECT_THAT(text, HasSubstr("$.add_ingress[0].mapping.out.prot"));
   EXPECT_THAT(text, HasSubstr("\"port\""));
   EXPECT_THAT(text, HasSubstr("$.add_ingress[0].no_raa"));
-  EXPECT_EQ(problems(R"({"add_ingress":[{"mapping":{"in":{"port":1},"out":{"host":"h","prot":2,"port":2}},"no_ra":true}]})", {.lenient = true}), "");
+  EXPECT_EQ(
+      problems(R"({"add_ingress":[{"mapping":{"in":{"port":1},"out":{"host":"h","prot":2,"port":2}},"no_ra":true}]})",
+               {.lenient = true}),
+      "");
 }
 
 TEST(TngConfig, AllProblemsAtOnce) {
-  const auto text = problems(R"({"add_ingress":[{"mapping":{"in":{},"out":{"port":0}},"verify":{"as_addr":"ftp://x","policy_ids":[]}},
+  const auto text =
+      problems(R"({"add_ingress":[{"mapping":{"in":{},"out":{"port":0}},"verify":{"as_addr":"ftp://x","policy_ids":[]}},
     {"http_proxy":{"proxy_listen":{"port":70000}},"no_ra":true,"attest":{"aa_addr":"relative"}}],"metric":{"exporters":[{}]},"compat":"3"})");
-  for (const char* part : {"mapping.in.port", "mapping.out.host", "verify.as_addr", "proxy_listen.port", "[1].no_ra", "attest.aa_addr",
-                           "metric.exporters", "$.compat"})
+  for (const char* part : {"mapping.in.port", "mapping.out.host", "verify.as_addr", "proxy_listen.port", "[1].no_ra",
+                           "attest.aa_addr", "metric.exporters", "$.compat"})
     EXPECT_THAT(text, HasSubstr(part));
 }
 
@@ -73,7 +74,8 @@ TEST(TngConfig, AttestationTable) {
     std::string text = mapping;
     return problems(text.replace(text.find('%'), 1, ra));
   };
-  const std::string attest = R"("attest":{"aa_addr":"unix:///s"})", verify = R"("verify":{"as_addr":"http://a","policy_ids":["p"]})";
+  const std::string attest = R"("attest":{"aa_addr":"unix:///s"})",
+                    verify = R"("verify":{"as_addr":"http://a","policy_ids":["p"]})";
   EXPECT_NE(with(""), "");
   EXPECT_EQ(with(R"(,"no_ra":true)"), "");
   EXPECT_NE(with(R"(,"no_ra":true,)" + attest), "");
@@ -96,12 +98,15 @@ TEST(TngConfig, FiltersDifferByCompat) {
   EXPECT_FALSE(g.matches("1.2.3.4", 80));
   EXPECT_TRUE(g.matches("host", 443));
   EXPECT_FALSE(std::get<HttpProxyIngress>(latest->ingress[0].mode).unmatched_direct);
-  EXPECT_NE(problems(ingress(R"("http_proxy":{"proxy_listen":{"port":1},"dst_filters":[{"domain":"a","domain_regex":"b"}]})")), "");
+  EXPECT_NE(problems(ingress(
+                R"("http_proxy":{"proxy_listen":{"port":1},"dst_filters":[{"domain":"a","domain_regex":"b"}]})")),
+            "");
   EXPECT_NE(problems(ingress(R"("http_proxy":{"proxy_listen":{"port":1},"dst_filters":[{"domian":"a"}]})")), "");
 }
 
 TEST(TngConfig, ModesExcludeEachOther) {
-  EXPECT_THAT(problems(ingress(R"("mapping":{"in":{"port":1},"out":{"host":"h","port":2}},"socks5":{"proxy_listen":{"port":3}})")),
+  EXPECT_THAT(problems(ingress(
+                  R"("mapping":{"in":{"port":1},"out":{"host":"h","port":2}},"socks5":{"proxy_listen":{"port":3}})")),
               HasSubstr("more than one"));
   EXPECT_THAT(problems(R"({"add_ingress":[{"no_ra":true}]})"), HasSubstr("needs one of"));
   EXPECT_THAT(problems(ingress(R"("hook":{})")), HasSubstr("not available"));
@@ -123,14 +128,17 @@ TEST(TngConfig, NetfilterRules) {
 
 TEST(TngConfig, PlaintextRulesExcludeEachOther) {
   const std::string m = R"("mapping":{"in":{"port":1},"out":{"host":"h","port":2}})";
-  EXPECT_THAT(problems(egress(m + R"(,"decap_from_http":{"allow_non_tng_traffic_regexes":["/a"]},"direct_forward":[{"http_path":"/b"}])")),
-              HasSubstr("excludes"));
+  EXPECT_THAT(
+      problems(egress(
+          m + R"(,"decap_from_http":{"allow_non_tng_traffic_regexes":["/a"]},"direct_forward":[{"http_path":"/b"}])")),
+      HasSubstr("excludes"));
   const auto config = parse_config(egress(m + R"(,"direct_forward":[{"http_path":"/b"}])"));
   ASSERT_TRUE(config);
   EXPECT_TRUE(config->egress[0].plaintext->allows("/b"));
   EXPECT_FALSE(config->egress[0].decap_from_http);
   EXPECT_NE(problems(egress(m + R"(,"direct_forward":[{"http_path":"("}])")), "");
-  EXPECT_TRUE(parse_config(egress(m + R"(,"decap_from_http":{"allow_non_tng_traffic_regexes":[]})"))->egress[0].plaintext);
+  EXPECT_TRUE(
+      parse_config(egress(m + R"(,"decap_from_http":{"allow_non_tng_traffic_regexes":[]})"))->egress[0].plaintext);
   EXPECT_FALSE(parse_config(egress(m + R"(,"decap_from_http":{})"))->egress[0].plaintext);
 }
 
@@ -140,14 +148,16 @@ TEST(TngConfig, WhatIsNotThereIsRefusedByName) {
   EXPECT_THAT(problems(ingress(m + R"(,"encap_in_http":{})"), {.compat = Compat::latest}), HasSubstr("Oblivious HTTP"));
   EXPECT_THAT(problems(ingress(m + R"(,"web_page_inject":true)")), HasSubstr("not implemented"));
   EXPECT_EQ(problems(ingress(m + R"(,"web_page_inject":false)")), "");
-  EXPECT_THAT(problems(R"({"control_interface":{"ttrpc":{"path":"/x"}},)" + ingress(m).substr(1)), HasSubstr("restful"));
+  EXPECT_THAT(problems(R"({"control_interface":{"ttrpc":{"path":"/x"}},)" + ingress(m).substr(1)),
+              HasSubstr("restful"));
   EXPECT_EQ(problems(R"({"admin_bind":{"port":1},)" + ingress(m).substr(1)), "");
 }
 
 TEST(TngConfig, LimitsHoldAtTheirEdge) {
   const auto blocks = [](std::size_t n) {
     std::string text = R"({"add_ingress":[)";
-    for (std::size_t i = 0; i < n; ++i) text += R"({"no_ra":true,"mapping":{"in":{"port":1},"out":{"host":"h","port":2}}},)";
+    for (std::size_t i = 0; i < n; ++i)
+      text += R"({"no_ra":true,"mapping":{"in":{"port":1},"out":{"host":"h","port":2}}},)";
     text.back() = ']';
     return text + "}";
   };

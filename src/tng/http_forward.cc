@@ -12,7 +12,9 @@ namespace {
 constexpr std::size_t read_ahead_limit = 256U << 10;
 constexpr std::size_t body_buffer = 64U << 10;
 
-bool wants_upgrade(const net::Headers& headers) { return headers.has("Upgrade") && headers.has_token("Connection", "upgrade"); }
+bool wants_upgrade(const net::Headers& headers) {
+  return headers.has("Upgrade") && headers.has_token("Connection", "upgrade");
+}
 
 // Lets the exchange's on_gone, which may outlive the upstream exchange, end it while it lasts.
 class Cord {
@@ -45,13 +47,15 @@ net::Task<> upload(net::Exchange& exchange, net::ClientExchange& up, const Cord&
   co_return Result<>{};
 }
 
-net::Task<> switch_protocols(net::Exchange& exchange, net::ClientExchange& up, net::ResponseHead head, BlockStatus& status) {
+net::Task<> switch_protocols(net::Exchange& exchange, net::ClientExchange& up, net::ResponseHead head,
+                             BlockStatus& status) {
   CAIRN_CO_TRY(auto upstream, co_await up.tunnel());
   CAIRN_CO_TRY(auto downstream, co_await exchange.tunnel(std::move(head)));
   co_return co_await counted_relay(*downstream, *upstream, status);
 }
 
-net::Task<> download(net::Exchange& exchange, net::ClientExchange& up, const std::vector<net::ResponseHead>& interim, BlockStatus& status) {
+net::Task<> download(net::Exchange& exchange, net::ClientExchange& up, const std::vector<net::ResponseHead>& interim,
+                     BlockStatus& status) {
   const auto begin = std::chrono::steady_clock::now();
   CAIRN_CO_TRY(net::ResponseHead head, co_await up.head());
   status.first_byte.observe(std::chrono::steady_clock::now() - begin);
@@ -74,9 +78,11 @@ net::Task<> download(net::Exchange& exchange, net::ClientExchange& up, const std
 
 net::RequestHead upstream_head(const net::RequestHead& received) {
   net::RequestHead head = received;
-  const std::optional<std::string> upgrade = wants_upgrade(head.headers) ? std::optional<std::string>(*head.headers.get("Upgrade")) : std::nullopt;
+  const std::optional<std::string> upgrade =
+      wants_upgrade(head.headers) ? std::optional<std::string>(*head.headers.get("Upgrade")) : std::nullopt;
   head.headers.remove_hop_by_hop();
-  for (const char* name : {"Proxy-Authorization", "Proxy-Connection", "Proxy-Authenticate", "Expect"}) head.headers.remove(name);
+  for (const char* name : {"Proxy-Authorization", "Proxy-Connection", "Proxy-Authenticate", "Expect"})
+    head.headers.remove(name);
   if (upgrade) {
     head.headers.set("Connection", "Upgrade");
     head.headers.set("Upgrade", *upgrade);
@@ -93,8 +99,10 @@ net::Task<Forwardable> read_ahead(net::Exchange& exchange, net::RequestHead head
   Forwardable out;
   out.head = std::move(head);
   const auto length = received.headers.get("Content-Length");
-  if (length && *length != "0") out.body = net::BodyKind::sized;
-  else if (received.headers.has("Transfer-Encoding")) out.body = net::BodyKind::chunked;
+  if (length && *length != "0")
+    out.body = net::BodyKind::sized;
+  else if (received.headers.has("Transfer-Encoding"))
+    out.body = net::BodyKind::chunked;
   else if (received.version == net::HttpVersion::http2 && !length &&
            (received.method == "POST" || received.method == "PUT" || received.method == "PATCH"))
     out.body = net::BodyKind::chunked;
@@ -107,9 +115,11 @@ net::Task<Forwardable> read_ahead(net::Exchange& exchange, net::RequestHead head
   co_return out;
 }
 
-net::Task<> forward(net::Exchange& exchange, net::Http1Connection& upstream, const Forwardable& request, BlockStatus& status) {
+net::Task<> forward(net::Exchange& exchange, net::Http1Connection& upstream, const Forwardable& request,
+                    BlockStatus& status) {
   std::vector<net::ResponseHead> interim;
-  CAIRN_CO_TRY(const auto up, co_await upstream.start(request.head, request.body, [&](const net::ResponseHead& head) { interim.push_back(head); }));
+  CAIRN_CO_TRY(const auto up, co_await upstream.start(request.head, request.body,
+                                                      [&](const net::ResponseHead& head) { interim.push_back(head); }));
   const Cord cord(*up);
   if (request.body == net::BodyKind::none || request.buffered) {
     if (request.buffered) {

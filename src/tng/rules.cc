@@ -72,7 +72,8 @@ std::pair<std::string_view, std::size_t> group_reference(std::string_view text, 
 }  // namespace
 
 Result<Pattern> Pattern::compile(std::string_view text) {
-  if (text.size() > limits::regex) return fail(ErrorCode::too_large, "a pattern is longer than " + std::to_string(limits::regex) + " bytes");
+  if (text.size() > limits::regex)
+    return fail(ErrorCode::too_large, "a pattern is longer than " + std::to_string(limits::regex) + " bytes");
   re2::RE2::Options options;
   options.set_log_errors(false);
   options.set_max_mem(static_cast<std::int64_t>(limits::regex_memory));
@@ -82,13 +83,18 @@ Result<Pattern> Pattern::compile(std::string_view text) {
   out.regex_ = std::move(regex);
   return out;
 }
-bool Pattern::full_match(std::string_view text) const { return re2::RE2::FullMatch({text.data(), text.size()}, *regex_); }
-bool Pattern::search(std::string_view text) const { return re2::RE2::PartialMatch({text.data(), text.size()}, *regex_); }
+bool Pattern::full_match(std::string_view text) const {
+  return re2::RE2::FullMatch({text.data(), text.size()}, *regex_);
+}
+bool Pattern::search(std::string_view text) const {
+  return re2::RE2::PartialMatch({text.data(), text.size()}, *regex_);
+}
 const std::string& Pattern::text() const { return regex_->pattern(); }
 
 std::optional<std::string> Pattern::substitute(std::string_view text, std::string_view replacement) const {
   std::vector<absl::string_view> groups(static_cast<std::size_t>(regex_->NumberOfCapturingGroups()) + 1);
-  if (!regex_->Match({text.data(), text.size()}, 0, text.size(), re2::RE2::ANCHOR_BOTH, groups.data(), static_cast<int>(groups.size())))
+  if (!regex_->Match({text.data(), text.size()}, 0, text.size(), re2::RE2::ANCHOR_BOTH, groups.data(),
+                     static_cast<int>(groups.size())))
     return std::nullopt;
   const auto group = [&](std::string_view name) -> std::string_view {
     std::size_t index = groups.size();
@@ -98,8 +104,9 @@ std::optional<std::string> Pattern::substitute(std::string_view text, std::strin
       const auto it = named.find(std::string(name));
       index = it == named.end() ? groups.size() : static_cast<std::size_t>(it->second);
     }
-    return index < groups.size() && groups[index].data() != nullptr ? std::string_view(groups[index].data(), groups[index].size())
-                                                                    : std::string_view{};
+    return index < groups.size() && groups[index].data() != nullptr
+               ? std::string_view(groups[index].data(), groups[index].size())
+               : std::string_view{};
   };
   std::string out;
   for (std::size_t i = 0; i < replacement.size();) {
@@ -146,7 +153,8 @@ Result<IpNetwork> IpNetwork::parse(std::string_view text) {
 }
 
 bool IpNetwork::contains(std::string_view address) const {
-  if (address.size() > 2 && address.front() == '[' && address.back() == ']') address = address.substr(1, address.size() - 2);
+  if (address.size() > 2 && address.front() == '[' && address.back() == ']')
+    address = address.substr(1, address.size() - 2);
   const auto bytes = address_bytes(address);
   return bytes && prefix_equal(*bytes, address_, bits_);
 }
@@ -225,7 +233,8 @@ bool PlaintextRules::allows(std::string_view target) const {
   if (!decoded || !is_utf8(*decoded)) return false;
   // A slash that only decoding reveals splits the path for some servers and not for others.
   if (std::ranges::count(*decoded, '/') != std::ranges::count(raw, '/')) return false;
-  if (std::ranges::any_of(*decoded, [](char c) { return c == '\\' || static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }))
+  if (std::ranges::any_of(*decoded,
+                          [](char c) { return c == '\\' || static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }))
     return false;
   const std::string normal = remove_dot_segments(*decoded);
   return std::ranges::any_of(patterns_, [&](const Pattern& p) {

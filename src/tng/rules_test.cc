@@ -44,7 +44,8 @@ TEST(IpNetwork, HostBitsAndFamilies) {
   EXPECT_FALSE(IpNetwork::parse("10.1.1.0/33"));
   EXPECT_FALSE(IpNetwork::parse("host"));
   EXPECT_FALSE(IpNetwork::parse("10.1.1.0/"));
-  const auto v4 = *IpNetwork::parse("10.1.1.0/24"), v6 = *IpNetwork::parse("fd00::/8"), one = *IpNetwork::parse("127.0.0.1");
+  const auto v4 = *IpNetwork::parse("10.1.1.0/24"), v6 = *IpNetwork::parse("fd00::/8"),
+             one = *IpNetwork::parse("127.0.0.1");
   EXPECT_TRUE(v4.contains("10.1.1.255"));
   EXPECT_FALSE(v4.contains("10.1.2.0"));
   EXPECT_TRUE(v6.contains("[fdff::1]"));
@@ -75,8 +76,9 @@ TEST(PlaintextRules, WholePathOnlyBothAsSentAndNormalised) {
   ASSERT_TRUE(r.add("/livez"));
   for (const char* yes : {"/public/", "/public/a/b", "/public/a?x=/v1", "/livez", "/public/a%20b", "/public/a/../b"})
     EXPECT_TRUE(r.allows(yes)) << yes;
-  for (const char* no : {"/public", "/v1/public/x", "/livez/x", "/public/../v1/completions", "/public/%2e%2e/v1", "/v1/../public/x",
-                         "/public/%2fx", "/public/a%5cb", "/public/%00", "/public/%zz", "/public/a\tb", "", "*", "public/x", "/public/#x"})
+  for (const char* no : {"/public", "/v1/public/x", "/livez/x", "/public/../v1/completions", "/public/%2e%2e/v1",
+                         "/v1/../public/x", "/public/%2fx", "/public/a%5cb", "/public/%00", "/public/%zz",
+                         "/public/a\tb", "", "*", "public/x", "/public/#x"})
     EXPECT_FALSE(r.allows(no)) << no;
   r.anchored = false;
   EXPECT_TRUE(r.allows("/v1/public/x"));

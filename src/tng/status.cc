@@ -11,8 +11,10 @@ std::string escaped(std::string_view value) {
   std::string out;
   for (const char c : value) {
     if (c == '\\' || c == '"') out.push_back('\\');
-    if (c == '\n') out += "\\n";
-    else out.push_back(c);
+    if (c == '\n')
+      out += "\\n";
+    else
+      out.push_back(c);
   }
   return out;
 }
@@ -27,7 +29,8 @@ std::string number(double v) {
 
 void Histogram::observe(std::chrono::nanoseconds duration) {
   const double seconds = std::chrono::duration<double>(duration).count();
-  const auto bucket = static_cast<std::size_t>(std::lower_bound(bounds.begin(), bounds.end(), seconds) - bounds.begin());
+  const auto bucket =
+      static_cast<std::size_t>(std::lower_bound(bounds.begin(), bounds.end(), seconds) - bounds.begin());
   ++buckets_[bucket];
   sum_ns_ += static_cast<std::uint64_t>(duration.count());
 }
@@ -44,7 +47,8 @@ void Histogram::write(std::string& out, std::string_view name, std::string_view 
   out += stem + "_count{" + inside + "} " + std::to_string(total) + "\n";
 }
 
-BlockStatus::BlockStatus(std::string direction, std::size_t id, std::string type, std::map<std::string, std::string> labels)
+BlockStatus::BlockStatus(std::string direction, std::size_t id, std::string type,
+                         std::map<std::string, std::string> labels)
     : direction_(std::move(direction)), type_(std::move(type)), id_(id), labels_(std::move(labels)) {
   name_ = direction_ + " " + std::to_string(id_) + " (" + type_ + ")";
 }
@@ -52,8 +56,9 @@ BlockStatus::BlockStatus(std::string direction, std::size_t id, std::string type
 void BlockStatus::session(SessionFacts facts) {
   ++sessions;
   const std::scoped_lock lock(mutex_);
-  session_ = {{"protocol", facts.protocol}, {"tls", facts.tls_version},  {"group", facts.group},
-              {"cipher", facts.cipher},     {"alpn", facts.alpn},        {"peer", facts.peer},
+  session_ = {{"protocol", facts.protocol}, {"tls", facts.tls_version},
+              {"group", facts.group},       {"cipher", facts.cipher},
+              {"alpn", facts.alpn},         {"peer", facts.peer},
               {"at", rfc3339(now())},       {"certificate_compressed", facts.certificate_compressed}};
 }
 
@@ -68,8 +73,11 @@ void BlockStatus::verified(Json facts) {
 void BlockStatus::verification_failed(const Error& error) {
   ++attestation_failures;
   const std::scoped_lock lock(mutex_);
-  verification_ = {{"ok", false}, {"at", rfc3339(now())}, {"code", std::string(cairn::name(error.code))},
-                   {"where", error.where}, {"error", error.message}};
+  verification_ = {{"ok", false},
+                   {"at", rfc3339(now())},
+                   {"code", std::string(cairn::name(error.code))},
+                   {"where", error.where},
+                   {"error", error.message}};
 }
 
 void BlockStatus::listening(const std::string& address) {
@@ -107,7 +115,9 @@ std::string BlockStatus::label_text() const {
 
 void BlockStatus::write_metrics(std::string& out) const {
   const std::string labels = label_text();
-  const auto line = [&](const char* name, auto value) { out += std::string(name) + "{" + labels + "} " + std::to_string(value) + "\n"; };
+  const auto line = [&](const char* name, auto value) {
+    out += std::string(name) + "{" + labels + "} " + std::to_string(value) + "\n";
+  };
   line("cx_total", accepted.load());
   line("cx_active", active.load());
   line("cx_failed", failed.load());
@@ -124,7 +134,8 @@ void BlockStatus::write_metrics(std::string& out) const {
   first_byte.write(out, "cairn_tng_first_byte_seconds", labels);
 }
 
-BlockStatusPtr Status::add(std::string direction, std::size_t id, std::string type, std::map<std::string, std::string> labels) {
+BlockStatusPtr Status::add(std::string direction, std::size_t id, std::string type,
+                           std::map<std::string, std::string> labels) {
   blocks_.push_back(std::make_shared<BlockStatus>(std::move(direction), id, std::move(type), std::move(labels)));
   return blocks_.back();
 }
@@ -135,7 +146,8 @@ bool Status::ready() const {
 
 Json Status::json() const {
   Json out = {{"ready", ready()}, {"warnings", warnings_}, {"ingress", Json::array()}, {"egress", Json::array()}};
-  for (const auto& block : blocks_) out[block->name().starts_with("ingress") ? "ingress" : "egress"].push_back(block->json());
+  for (const auto& block : blocks_)
+    out[block->name().starts_with("ingress") ? "ingress" : "egress"].push_back(block->json());
   return out;
 }
 

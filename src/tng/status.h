@@ -43,10 +43,11 @@ class BlockStatus {
 
   std::atomic<std::uint64_t> accepted{0}, failed{0}, to_downstream{0}, from_downstream{0};
   std::atomic<std::int64_t> active{0};
-  std::atomic<std::int64_t> busy{0};                 // exchanges and tunnels under way: what a drain waits for
-  std::atomic<std::uint64_t> sessions{0}, attestations{0}, attestation_failures{0}, plaintext_refused{0}, plaintext_allowed{0};
+  std::atomic<std::int64_t> busy{0};  // exchanges and tunnels under way: what a drain waits for
+  std::atomic<std::uint64_t> sessions{0}, attestations{0}, attestation_failures{0}, plaintext_refused{0},
+      plaintext_allowed{0};
   std::atomic<bool> ready{false};
-  std::atomic<std::int64_t> own_evidence_at{0};      // seconds since the epoch; 0: none
+  std::atomic<std::int64_t> own_evidence_at{0};  // seconds since the epoch; 0: none
   Histogram handshake, attestation, first_byte;
 
   void session(SessionFacts facts);
@@ -87,7 +88,8 @@ class Busy {
 // All blocks of a process. Blocks are added before anything runs; afterwards any thread reads.
 class Status {
  public:
-  BlockStatusPtr add(std::string direction, std::size_t id, std::string type, std::map<std::string, std::string> labels);
+  BlockStatusPtr add(std::string direction, std::size_t id, std::string type,
+                     std::map<std::string, std::string> labels);
   void warn(std::vector<std::string> warnings) { warnings_ = std::move(warnings); }
   [[nodiscard]] bool ready() const;
   [[nodiscard]] Json json() const;

@@ -42,13 +42,15 @@ std::string_view bearer(const net::RequestHead& head) {
 Result<void> Admin::check(const net::RequestHead& head, Time now) const {
   const auto token = bearer(head);
   if (token.empty())
-    return fail(ErrorCode::unauthenticated, "Failed to parse HTTP Auth Bearer header: an administrator's token is needed");
+    return fail(ErrorCode::unauthenticated,
+                "Failed to parse HTTP Auth Bearer header: an administrator's token is needed");
   const auto refused = [](const Error& error) {
     return fail(ErrorCode::unauthenticated, "Admin Token verification failed: " + error.message);
   };
   const auto jws = crypto::parse_jws(token);
   if (!jws) return refused(jws.error());
-  if (auto verified = crypto::verify_jws(*jws, key_, crypto::JwsAlg::eddsa); !verified) return refused(verified.error());
+  if (auto verified = crypto::verify_jws(*jws, key_, crypto::JwsAlg::eddsa); !verified)
+    return refused(verified.error());
   const auto claims = jws->claims();
   if (!claims) return refused(claims.error());
   if (auto timely = crypto::check_times(*claims, now, {.check_iat = true}); !timely) return refused(timely.error());

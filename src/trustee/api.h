@@ -46,6 +46,7 @@ class Admin {
 // 401 in the key broker's error form, which administrators' tools know from every part.
 [[nodiscard]] net::Response admin_refused(const Error& error);
 // A token for Admin::check, as kbs-client makes them.
-[[nodiscard]] Result<std::string> admin_token(const crypto::PrivateKey& key, Time now, std::int64_t life_seconds = 7200);
+[[nodiscard]] Result<std::string> admin_token(const crypto::PrivateKey& key, Time now,
+                                              std::int64_t life_seconds = 7200);
 
 }  // namespace cairn::trustee

@@ -23,7 +23,8 @@ void parse_tls(Fields f, Config& out) {
   out.tls_certificate = f.value_or<std::string>("certificate", "");
   out.tls_private_key = f.value_or<std::string>("private_key", "");
   if (out.tls_certificate.empty() != out.tls_private_key.empty())
-    f.problem(out.tls_certificate.empty() ? "certificate" : "private_key", "certificate and private_key are given together");
+    f.problem(out.tls_certificate.empty() ? "certificate" : "private_key",
+              "certificate and private_key are given together");
   f.done();
 }
 
@@ -40,12 +41,17 @@ void parse_kbs(Fields f, Config& out) {
 
 void parse_token(Fields f, Config& out) {
   const auto type = f.value_or<std::string>("type", "auto");
-  if (type == "Simple") out.token_kind = as::TokenKind::simple;
-  else if (type == "Ear") out.token_kind = as::TokenKind::ear;
-  else if (type != "auto") f.problem("type", "must be \"auto\", \"Simple\" or \"Ear\"");
+  if (type == "Simple")
+    out.token_kind = as::TokenKind::simple;
+  else if (type == "Ear")
+    out.token_kind = as::TokenKind::ear;
+  else if (type != "auto")
+    f.problem("type", "must be \"auto\", \"Simple\" or \"Ear\"");
   const auto x5c = f.value_or<std::string>("x5c", "base64url");
-  if (x5c == "base64") out.token.x5c = crypto::X5cForm::base64;
-  else if (x5c != "base64url") f.problem("x5c", "must be \"base64url\" or \"base64\"");
+  if (x5c == "base64")
+    out.token.x5c = crypto::X5cForm::base64;
+  else if (x5c != "base64url")
+    f.problem("x5c", "must be \"base64url\" or \"base64\"");
   out.token.duration_seconds = 60 * ranged(f, "duration_min", 5, 1, 1440);
   out.token.issuer = f.value_or("issuer_name", out.token.issuer);
   out.token.developer = f.value_or("developer_name", out.token.developer);

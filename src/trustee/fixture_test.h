@@ -69,7 +69,8 @@ class TrusteeTest : public testing::Test {
     const auto response = ask("POST", "/api/kbs/v0/auth", cairn::kbs::auth_body(profile, tee));
     EXPECT_EQ(response.status, 200) << response.body;
     const std::string cookie(response.headers.get("Set-Cookie").value_or(""));
-    return {{{"Cookie", cookie.substr(0, cookie.find(';'))}}, cairn::kbs::parse_challenge(profile, response.body).value()};
+    return {{{"Cookie", cookie.substr(0, cookie.find(';'))}},
+            cairn::kbs::parse_challenge(profile, response.body).value()};
   }
 
   Folder folder;

@@ -27,7 +27,8 @@ Result<trustee::Config> config_of(const Flags& flags) {
 }
 
 Result<void> run(const Flags& flags) {
-  CAIRN_CHECK(start_logging("cairn-trustee", flags.log_level, flags.log_format == "json" ? LogFormat::json : LogFormat::text));
+  CAIRN_CHECK(
+      start_logging("cairn-trustee", flags.log_level, flags.log_format == "json" ? LogFormat::json : LogFormat::text));
   CAIRN_TRY(const auto config, config_of(flags));
   net::Runtime runtime;
   return runtime.run([&](net::Runtime& r) { return trustee::serve(r, config); });
@@ -37,9 +38,11 @@ Result<void> run(const Flags& flags) {
 
 int main(int argc, char** argv) {
   harden_process();
-  CLI::App app{"Trustee of Cairn: gateway, key broker, attestation service and reference values behind one port.", "cairn-trustee"};
+  CLI::App app{"Trustee of Cairn: gateway, key broker, attestation service and reference values behind one port.",
+               "cairn-trustee"};
   Flags flags;
-  app.add_option("--data", flags.data, "Folder of keys, resources, policies and reference values (default /opt/trustee)");
+  app.add_option("--data", flags.data,
+                 "Folder of keys, resources, policies and reference values (default /opt/trustee)");
   app.add_option("--listen", flags.listen, "Address of the gateway, HOST:PORT (default 0.0.0.0:8081)");
   app.add_option("-c,--config", flags.config, "Configuration file (TOML)")->check(CLI::ExistingFile);
   app.add_option("--log-level", flags.log_level, "trace, debug, info, warn or error");

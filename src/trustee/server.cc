@@ -67,9 +67,11 @@ net::Task<> serve(net::Runtime& runtime, Config config, Ready ready) {
     listeners.push_back(std::move(listener));
     return {};
   };
-  auto listening = add(config.listen, "gateway", [parts](const Call& call, const std::string& ip) { return parts->gateway(call, ip); });
+  auto listening = add(config.listen, "gateway",
+                       [parts](const Call& call, const std::string& ip) { return parts->gateway(call, ip); });
   if (listening)
-    listening = add(config.kbs_listen, "key broker", [parts](const Call& call, const std::string&) { return parts->kbs(call); });
+    listening = add(config.kbs_listen, "key broker",
+                    [parts](const Call& call, const std::string&) { return parts->kbs(call); });
   if (listening)
     listening = add(config.as_listen, "attestation service",
                     [parts](const Call& call, const std::string&) { return parts->attestation_service(call); });

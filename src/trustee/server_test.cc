@@ -28,19 +28,24 @@ void with_server(Config config, std::function<net::Task<>(const std::vector<net:
   net::Runtime runtime({.loops = 2, .workers = 2, .signals = false});
   const auto ended = runtime.run([&](net::Runtime& r) -> net::Task<> {
     auto ready = [&](const std::vector<net::Endpoint>& endpoints) {
-      net::spawn(r.loop(1), [](net::Runtime& inner, auto& run, std::vector<net::Endpoint> at) -> net::Task<> {
-        const auto done = co_await run(at);
-        EXPECT_TRUE(done) << done.error().text();
-        inner.request_stop();
-        co_return Result<>{};
-      }(r, client, endpoints), "client");
+      net::spawn(
+          r.loop(1),
+          [](net::Runtime& inner, auto& run, std::vector<net::Endpoint> at) -> net::Task<> {
+            const auto done = co_await run(at);
+            EXPECT_TRUE(done) << done.error().text();
+            inner.request_stop();
+            co_return Result<>{};
+          }(r, client, endpoints),
+          "client");
     };
     co_return co_await serve(r, config, ready);
   });
   EXPECT_TRUE(ended) << ended.error().text();
 }
 
-std::string url(const net::Endpoint& endpoint, std::string_view path) { return "http://" + endpoint.text() + std::string(path); }
+std::string url(const net::Endpoint& endpoint, std::string_view path) {
+  return "http://" + endpoint.text() + std::string(path);
+}
 
 TEST(Server, AdministratorAndBothProtocols) {
   const Folder folder;
@@ -64,14 +69,16 @@ TEST(Server, AdministratorAndBothProtocols) {
       options.profile = profile;
       options.handshake_pause = net::Milliseconds(1);
       const auto make = [&] {
-        return cairn::kbs::Client::create(options, evidence, TeeKey::generate(cairn::kbs::default_tee_key(profile)).value());
+        return cairn::kbs::Client::create(options, evidence,
+                                          TeeKey::generate(cairn::kbs::default_tee_key(profile)).value());
       };
       CAIRN_CO_TRY(auto client, make());
       CAIRN_CO_TRY(auto uri, cairn::kbs::ResourceUri::parse("kbs:///default/aliyun/key"));
       const auto refused = co_await client->resource(uri);
       EXPECT_FALSE(refused);
       EXPECT_NE(refused.error().text().find("is not registered"), std::string::npos) << refused.error().text();
-      CAIRN_CO_CHECK(co_await admin.register_reference_values({{"sample.svn", {"1"}}, {"sample.launch_digest", {"abcde"}}}, true));
+      CAIRN_CO_CHECK(
+          co_await admin.register_reference_values({{"sample.svn", {"1"}}, {"sample.launch_digest", {"abcde"}}}, true));
       CAIRN_CO_TRY(client, make());  // a session keeps its verdict: a new one asks anew
       const auto released = co_await client->resource(uri);
       EXPECT_TRUE(released) << released.error().text();
@@ -99,14 +106,18 @@ TEST(Server, OwnPortsAndBodyLimit) {
     CAIRN_CO_TRY(const auto certificate, co_await http.get(url(at[2], "/certificate")));
     EXPECT_EQ(certificate.status, 200);
     const std::string body = R"({"version":"0.1.0","tee":"tdx","extra-params":""})";
-    CAIRN_CO_TRY(const auto auth, co_await http.send({.method = "POST", .url = url(at[1], "/kbs/v0/auth"), .body = body}));
+    CAIRN_CO_TRY(const auto auth,
+                 co_await http.send({.method = "POST", .url = url(at[1], "/kbs/v0/auth"), .body = body}));
     EXPECT_EQ(auth.status, 200);
     CAIRN_CO_TRY(const auto outside, co_await http.get(url(at[1], "/api/health")));
     EXPECT_EQ(outside.status, 404);
     const std::string path = "/api/as/attestation";
-    CAIRN_CO_TRY(const auto fits, co_await http.send({.method = "POST", .url = url(at[0], path), .body = std::string(1 << 20, ' ')}));
+    CAIRN_CO_TRY(const auto fits,
+                 co_await http.send({.method = "POST", .url = url(at[0], path), .body = std::string(1 << 20, ' ')}));
     EXPECT_EQ(fits.status, 400);
-    CAIRN_CO_TRY(const auto large, co_await http.send({.method = "POST", .url = url(at[0], path), .body = std::string((1 << 20) + 1, ' ')}));
+    CAIRN_CO_TRY(
+        const auto large,
+        co_await http.send({.method = "POST", .url = url(at[0], path), .body = std::string((1 << 20) + 1, ' ')}));
     EXPECT_EQ(large.status, 413);
     co_return Result<>{};
   });

@@ -37,8 +37,12 @@ class Machine {
     const auto quote = td->quote(data);
     EXPECT_TRUE(quote) << quote.error().text();
     if (profile_ == Profile::p1)
-      return {{"quote", base64(*quote)}, {"cc_eventlog", base64(td->ccel().value())}, {"aa_eventlog", text_}, {"gpu_evidence", nullptr}};
-    return {{"quote", base64(*quote)}, {"cc_eventlog", base64(eventlog::evidence_log(td->ccel().value(), records_).value())}};
+      return {{"quote", base64(*quote)},
+              {"cc_eventlog", base64(td->ccel().value())},
+              {"aa_eventlog", text_},
+              {"gpu_evidence", nullptr}};
+    return {{"quote", base64(*quote)},
+            {"cc_eventlog", base64(eventlog::evidence_log(td->ccel().value(), records_).value())}};
   }
 
   std::unique_ptr<Simulator> td;
@@ -73,8 +77,10 @@ class Tdx : public TrusteeTest, public testing::WithParamInterface<Profile> {
       return eventlog::Measurement{kind, name, digest};
     };
     Json out = {{"tdx.quote.body.mr_td", {hex(machine->td->mr_td()->view())}}};
-    for (unsigned i = 0; i < 3; ++i) out["tdx.quote.body.rtmr_" + std::to_string(i)] = {hex(machine->td->read_rtmr(i)->view())};
-    for (const auto& m : {measured(eventlog::Kind::engine, "llama-server", engine), measured(eventlog::Kind::model, "smol", model)})
+    for (unsigned i = 0; i < 3; ++i)
+      out["tdx.quote.body.rtmr_" + std::to_string(i)] = {hex(machine->td->read_rtmr(i)->view())};
+    for (const auto& m :
+         {measured(eventlog::Kind::engine, "llama-server", engine), measured(eventlog::Kind::model, "smol", model)})
       out[m.reference_key()] = {m.content()};
     return out;
   }
@@ -91,7 +97,9 @@ class Tdx : public TrusteeTest, public testing::WithParamInterface<Profile> {
     const auto bound = cairn::kbs::runtime_data(GetParam(), session.challenge, tee.public_jwk(), "").value();
     Json evidence = machine->evidence(crypto::digest(crypto::Hash::sha384, as_bytes(bound)));
     if (change) change(evidence);
-    const auto body = cairn::kbs::attest_body(GetParam(), session.challenge, tee.public_jwk(), {compact_json(evidence), "", {}}).value();
+    const auto body =
+        cairn::kbs::attest_body(GetParam(), session.challenge, tee.public_jwk(), {compact_json(evidence), "", {}})
+            .value();
     const auto attested = ask("POST", "/api/kbs/v0/attest", body, session.cookie);
     const auto resource = ask("GET", kResource, {}, session.cookie);
     EXPECT_TRUE(resource.status != 200 || as_text(tee.open(resource.body)->view()) == "model key");
@@ -128,7 +136,9 @@ TEST_P(Tdx, EachRegisterAndMeasurementCounts) {
     const bool subject = name.starts_with("measurement.");
     ASSERT_EQ(as_admin("DELETE", "/api/rvps/delete/" + name).status, 200);
     register_values({{name, {subject ? "sha384:" + std::string(96, '0') : std::string(96, '0')}}});
-    const auto cause = subject ? "measurement_not_registered" : name.ends_with("mr_td") ? "mr_td_not_registered" : "rtmr_not_registered";
+    const auto cause = subject                   ? "measurement_not_registered"
+                       : name.ends_with("mr_td") ? "mr_td_not_registered"
+                                                 : "rtmr_not_registered";
     expect_refused(fetch(), cause);
     register_values({{name, value}});
     EXPECT_TRUE(fetch().released()) << name;
@@ -195,15 +205,24 @@ TEST_P(Tdx, BrokenEvidenceIsNamed) {
 
 TEST_P(Tdx, ScenariosAreNamed) {
   const std::vector<std::pair<Scenario, std::string>> cases = {
-      {Scenario::tcb_out_of_date, "tcb_status"},       {Scenario::tcb_revoked, "tcb_revoked"},
-      {Scenario::tcb_sw_hardening, "tcb_status"},      {Scenario::tcb_unsupported, "tdx.TcbNotSupported"},
-      {Scenario::pck_revoked, "tdx.PckRevoked"},       {Scenario::pck_expired, "tdx.CertExpired"},
-      {Scenario::ca_revoked, "tdx.IntermediateRevoked"}, {Scenario::collateral_expired, "Expired"},
-      {Scenario::wrong_fmspc, "tdx.FmspcMismatch"},    {Scenario::tcb_info_signature, "tdx.TcbInfoSignature"},
-      {Scenario::other_root, "tdx.Untrusted"},         {Scenario::td_debug, "debug"},
-      {Scenario::td_sept_ve_clear, "td_attributes"},   {Scenario::quote_flip, "tdx.QuoteSignature"},
-      {Scenario::quote_signature, "tdx.QuoteSignature"}, {Scenario::qe_report_data, "tdx.QeReportData"},
-      {Scenario::quote_replay, "AS.EVIDENCE.BINDING_MISMATCH"}, {Scenario::quote_truncated, "AS.EVIDENCE.INVALID_QUOTE"}};
+      {Scenario::tcb_out_of_date, "tcb_status"},
+      {Scenario::tcb_revoked, "tcb_revoked"},
+      {Scenario::tcb_sw_hardening, "tcb_status"},
+      {Scenario::tcb_unsupported, "tdx.TcbNotSupported"},
+      {Scenario::pck_revoked, "tdx.PckRevoked"},
+      {Scenario::pck_expired, "tdx.CertExpired"},
+      {Scenario::ca_revoked, "tdx.IntermediateRevoked"},
+      {Scenario::collateral_expired, "Expired"},
+      {Scenario::wrong_fmspc, "tdx.FmspcMismatch"},
+      {Scenario::tcb_info_signature, "tdx.TcbInfoSignature"},
+      {Scenario::other_root, "tdx.Untrusted"},
+      {Scenario::td_debug, "debug"},
+      {Scenario::td_sept_ve_clear, "td_attributes"},
+      {Scenario::quote_flip, "tdx.QuoteSignature"},
+      {Scenario::quote_signature, "tdx.QuoteSignature"},
+      {Scenario::qe_report_data, "tdx.QeReportData"},
+      {Scenario::quote_replay, "AS.EVIDENCE.BINDING_MISMATCH"},
+      {Scenario::quote_truncated, "AS.EVIDENCE.INVALID_QUOTE"}};
   register_values(values());
   for (const auto& [scenario, cause] : cases) {
     ASSERT_TRUE(machine->td->set_scenario(scenario));

@@ -19,7 +19,8 @@ Result<Fd> lock_folder(const std::filesystem::path& folder) {
   Fd fd(open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!fd) return fail(errno_error(errno, file, "open the lock"));
   if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
-  return fail(ErrorCode::conflict, folder, "another process uses this data folder; stop it, or choose another folder with --data");
+  return fail(ErrorCode::conflict, folder,
+              "another process uses this data folder; stop it, or choose another folder with --data");
 }
 
 Result<std::vector<crypto::Certificate>> certificates(const std::vector<std::filesystem::path>& files) {
@@ -42,7 +43,8 @@ Result<std::unique_ptr<as::TeeVerifier>> tdx(const Config& config) {
                  hex(root.key_id().view()).substr(0, 16), file.string());
     options.roots.push_back(std::move(root));
   }
-  if (config.bundles.empty()) spdlog::warn("no collateral is configured (verifier.tdx.bundles): TDX quotes cannot be judged");
+  if (config.bundles.empty())
+    spdlog::warn("no collateral is configured (verifier.tdx.bundles): TDX quotes cannot be judged");
   if (config.accept_expired_collateral) spdlog::warn("EXPIRED collateral is accepted and becomes a claim");
   options.collateral = as::collateral_files(config.bundles);
   options.accept_expired_collateral = config.accept_expired_collateral;
@@ -67,7 +69,8 @@ Result<void> Trustee::open_admin(const Config& config) {
   }
   CAIRN_TRY(const std::string pem, read_text(file, 1U << 16));
   CAIRN_TRY(auto key, crypto::PublicKey::from_pem(pem));
-  if (key.type() != crypto::KeyType::ed25519) return fail(ErrorCode::invalid_argument, file, "the administrator's key is not an Ed25519 key");
+  if (key.type() != crypto::KeyType::ed25519)
+    return fail(ErrorCode::invalid_argument, file, "the administrator's key is not an Ed25519 key");
   admin_ = std::make_unique<Admin>(std::move(key));
   return {};
 }
@@ -82,7 +85,8 @@ Result<void> Trustee::open_service(const Config& config, Time now) {
     verifiers.push_back(as::sample_device_verifier());
   }
   const auto folder = config.data / "attestation-service";
-  CAIRN_TRY(service_, as::AttestationService::open({folder, config.token_kind, config.token}, std::move(verifiers), *references_, now));
+  CAIRN_TRY(service_, as::AttestationService::open({folder, config.token_kind, config.token}, std::move(verifiers),
+                                                   *references_, now));
   service_api_ = std::make_unique<as::Api>(*service_, *admin_);
   return {};
 }
@@ -96,7 +100,8 @@ Result<void> Trustee::open_broker(const Config& config) {
   options.extra_teekey_paths = config.extra_teekey_paths;
   CAIRN_TRY(options.tokens.roots, certificates(config.trusted_certs));
   options.tokens.roots.push_back(service_->authority().ca());
-  broker_ = std::make_unique<kbs::Api>(std::move(options), *service_, *references_api_, *admin_, *resources_, *resource_policy_);
+  broker_ = std::make_unique<kbs::Api>(std::move(options), *service_, *references_api_, *admin_, *resources_,
+                                       *resource_policy_);
   return {};
 }
 
@@ -120,7 +125,9 @@ Result<std::unique_ptr<Trustee>> Trustee::open(const Config& config, Time now) {
   return out;
 }
 
-net::Response Trustee::gateway(const Call& call, const std::string& client_ip) { return gateway_->handle(call, client_ip); }
+net::Response Trustee::gateway(const Call& call, const std::string& client_ip) {
+  return gateway_->handle(call, client_ip);
+}
 
 net::Response Trustee::kbs(const Call& call) {
   std::string_view path = call.path;

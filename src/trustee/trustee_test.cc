@@ -30,7 +30,9 @@ class Handshake : public TrusteeTest, public testing::WithParamInterface<Profile
       const auto bound = cairn::kbs::device_runtime_data(session.challenge, tee.public_jwk()).value();
       attestation.additional_evidence = compact_json({{"sampledevice", sample_evidence("2", bound)}});
     }
-    const auto bound = cairn::kbs::runtime_data(GetParam(), session.challenge, tee.public_jwk(), attestation.additional_evidence).value();
+    const auto bound =
+        cairn::kbs::runtime_data(GetParam(), session.challenge, tee.public_jwk(), attestation.additional_evidence)
+            .value();
     attestation.evidence = compact_json(sample_evidence("1", bound));
     return cairn::kbs::attest_body(GetParam(), session.challenge, tee.public_jwk(), attestation).value();
   }
@@ -53,7 +55,8 @@ TEST_P(Handshake, ReleasesTheKeyOnlyAfterRegistration) {
     const auto refused = ask("GET", kResource, {}, session.cookie);
     EXPECT_EQ(refused.status, 403);
     EXPECT_NE(refused.body.find("PolicyDeny"), std::string::npos);
-    EXPECT_NE(json_of(refused)["detail"].get<std::string>().find("is not registered"), std::string::npos) << refused.body;
+    EXPECT_NE(json_of(refused)["detail"].get<std::string>().find("is not registered"), std::string::npos)
+        << refused.body;
   }
 
   register_values(kSampleValues);
@@ -72,7 +75,9 @@ TEST_P(Handshake, ReleasesTheKeyOnlyAfterRegistration) {
   // Passport mode: the token alone, in either header.
   const std::string jwt = json_of(attested)["token"].get<std::string>();
   EXPECT_EQ(as_text(tee.open(ask("GET", kResource, {}, {{"Authorization", "Bearer " + jwt}}).body)->view()), kSecret);
-  EXPECT_EQ(as_text(tee.open(ask("GET", kResource, {}, {{"Attestation", jwt}, {"Authorization", "Basic x"}}).body)->view()), kSecret);
+  EXPECT_EQ(
+      as_text(tee.open(ask("GET", kResource, {}, {{"Attestation", jwt}, {"Authorization", "Basic x"}}).body)->view()),
+      kSecret);
   EXPECT_EQ(ask("GET", kResource).status, 401);
 
   // The file is read at each request, byte for byte.
@@ -111,9 +116,10 @@ TEST_P(Handshake, RefusesOtherBindings) {
   const auto other_key = TeeKey::generate(cairn::kbs::default_tee_key(GetParam())).value();
   Json body = parse_json(attest_body(session)).value();
   (GetParam() == Profile::p1 ? body : body["runtime-data"])["tee-pubkey"] = other_key.public_jwk();
-  EXPECT_EQ(json_of(ask("POST", "/api/kbs/v0/attest", compact_json(body), session.cookie))["code"], "AS.EVIDENCE.BINDING_MISMATCH");
-  for (const char* bad : {"", "[]", "{}", R"({"tee-pubkey":{},"tee-evidence":"{}"})", R"({"tee-pubkey":1,"tee-evidence":1})",
-                          R"({"runtime-data":{},"tee-evidence":{}})"})
+  EXPECT_EQ(json_of(ask("POST", "/api/kbs/v0/attest", compact_json(body), session.cookie))["code"],
+            "AS.EVIDENCE.BINDING_MISMATCH");
+  for (const char* bad : {"", "[]", "{}", R"({"tee-pubkey":{},"tee-evidence":"{}"})",
+                          R"({"tee-pubkey":1,"tee-evidence":1})", R"({"runtime-data":{},"tee-evidence":{}})"})
     EXPECT_EQ(ask("POST", "/api/kbs/v0/attest", bad, session.cookie).status, failed) << bad;
   EXPECT_EQ(ask("POST", "/api/kbs/v0/attest", attest_body(session)).status, 401) << "no cookie";
   at = at.plus(301);
@@ -129,13 +135,15 @@ TEST_F(Broker, RefusesTokensThatSignThemselves) {
   store("default/aliyun/model-decryption-key", kSecret);
   const auto forger = crypto::PrivateKey::generate(crypto::KeyType::ec_p256).value();
   const auto tee = TeeKey::generate(TeeKeyKind::ecdh_p256).value();
-  const Json module = {{"ear.status", "affirming"},
-                       {"ear.appraisal-policy-id", "default"},
-                       {"ear.trustworthiness-vector", {{"hardware", 2}, {"executables", 3}, {"configuration", 2}, {"file-system", 2}}},
-                       {"ear.veraison.annotated-evidence", {{"runtime_data_claims", {{"tee-pubkey", tee.public_jwk()}}}}}};
+  const Json module = {
+      {"ear.status", "affirming"},
+      {"ear.appraisal-policy-id", "default"},
+      {"ear.trustworthiness-vector", {{"hardware", 2}, {"executables", 3}, {"configuration", 2}, {"file-system", 2}}},
+      {"ear.veraison.annotated-evidence", {{"runtime_data_claims", {{"tee-pubkey", tee.public_jwk()}}}}}};
   const Json claims = {{"eat_profile", "x"}, {"exp", at.seconds + 300}, {"submods", {{"cpu0", module}}}};
-  const auto jwt = crypto::sign_jws({{"jwk", crypto::emit_jwk(forger.public_key(), "ES256")}}, as_bytes(compact_json(claims)), forger,
-                                    crypto::JwsAlg::es256).value();
+  const auto jwt = crypto::sign_jws({{"jwk", crypto::emit_jwk(forger.public_key(), "ES256")}},
+                                    as_bytes(compact_json(claims)), forger, crypto::JwsAlg::es256)
+                       .value();
   const auto response = ask("GET", kResource, {}, {{"Authorization", "Bearer " + jwt}});
   EXPECT_EQ(response.status, 401);
   EXPECT_NE(response.body.find("TokenVerifierError"), std::string::npos);
@@ -155,18 +163,32 @@ TEST_F(Broker, AuthIsStrict) {
 }
 
 TEST_F(Broker, AdministrationNeedsTheKey) {
-  const std::vector<std::pair<std::string, std::string>> guarded = {
-      {"POST", "/api/kbs/v0/resource/a/b/c"}, {"DELETE", "/api/kbs/v0/resource/a/b/c"}, {"GET", "/api/kbs/v0/resources"},
-      {"GET", "/api/kbs/v0/resource-policy"}, {"POST", "/api/kbs/v0/resource-policy"}, {"POST", "/api/kbs/v0/attestation-policy"},
-      {"GET", "/api/kbs/v0/attestation-policy/default"}, {"DELETE", "/api/kbs/v0/attestation-policy/x"},
-      {"GET", "/api/kbs/v0/attestation-policies"}, {"POST", "/api/attestation-service/policy"}, {"GET", "/api/as/policy"},
-      {"GET", "/api/as/policies"}, {"GET", "/api/as/policy/default"}, {"DELETE", "/api/as/policy/x"}, {"POST", "/api/rvps/register"},
-      {"DELETE", "/api/rvps/delete/x"}, {"GET", "/api/kbs/v0/rvps/query"}, {"POST", "/api/kbs/v0/reference-value"}};
+  const std::vector<std::pair<std::string, std::string>> guarded = {{"POST", "/api/kbs/v0/resource/a/b/c"},
+                                                                    {"DELETE", "/api/kbs/v0/resource/a/b/c"},
+                                                                    {"GET", "/api/kbs/v0/resources"},
+                                                                    {"GET", "/api/kbs/v0/resource-policy"},
+                                                                    {"POST", "/api/kbs/v0/resource-policy"},
+                                                                    {"POST", "/api/kbs/v0/attestation-policy"},
+                                                                    {"GET", "/api/kbs/v0/attestation-policy/default"},
+                                                                    {"DELETE", "/api/kbs/v0/attestation-policy/x"},
+                                                                    {"GET", "/api/kbs/v0/attestation-policies"},
+                                                                    {"POST", "/api/attestation-service/policy"},
+                                                                    {"GET", "/api/as/policy"},
+                                                                    {"GET", "/api/as/policies"},
+                                                                    {"GET", "/api/as/policy/default"},
+                                                                    {"DELETE", "/api/as/policy/x"},
+                                                                    {"POST", "/api/rvps/register"},
+                                                                    {"DELETE", "/api/rvps/delete/x"},
+                                                                    {"GET", "/api/kbs/v0/rvps/query"},
+                                                                    {"POST", "/api/kbs/v0/reference-value"}};
   const auto other = crypto::PrivateKey::generate(crypto::KeyType::ed25519).value();
   for (const auto& [method, path] : guarded) {
     EXPECT_EQ(ask(method, path, "{}").status, 401) << method << path;
-    EXPECT_EQ(ask(method, path, "{}", {{"Authorization", "Bearer " + admin_token(other, at).value()}}).status, 401) << method << path;
-    EXPECT_EQ(ask(method, path, "{}", {{"Authorization", "Bearer " + admin_token(key, at.plus(-8000)).value()}}).status, 401) << path;
+    EXPECT_EQ(ask(method, path, "{}", {{"Authorization", "Bearer " + admin_token(other, at).value()}}).status, 401)
+        << method << path;
+    EXPECT_EQ(ask(method, path, "{}", {{"Authorization", "Bearer " + admin_token(key, at.plus(-8000)).value()}}).status,
+              401)
+        << path;
     EXPECT_NE(as_admin(method, path, "{}").status, 401) << method << path;
   }
 }
@@ -176,7 +198,8 @@ TEST_F(Broker, ResourceNames) {
     store(good, "x");
     EXPECT_TRUE(std::filesystem::exists(config.data / "kbs/repository" / good)) << good;
   }
-  for (const char* bad : {"/1/2", "1/2", ".1.ok/2ok./3...", "a/b/c/d", "a/..%2f/c", "a%20b/c/d", "../b/c", "..", "a//b/c"})
+  for (const char* bad :
+       {"/1/2", "1/2", ".1.ok/2ok./3...", "a/b/c/d", "a/..%2f/c", "a%20b/c/d", "../b/c", "..", "a//b/c"})
     EXPECT_NE(as_admin("POST", std::string("/api/kbs/v0/resource/") + bad, "x").status, 200) << bad;
   const auto all = json_of(as_admin("GET", "/api/kbs/v0/resources"));
   EXPECT_EQ(all.size(), 3U);
@@ -188,7 +211,9 @@ TEST_F(Broker, ResourceNames) {
 
 TEST_F(Broker, PoliciesAreCompiledBeforeTheyAreKept) {
   const auto encoded = [](std::string_view text) { return base64url(as_bytes(text)); };
-  const auto body = [&](std::string_view text) { return compact_json({{"policy_id", "p"}, {"policy", encoded(text)}}); };
+  const auto body = [&](std::string_view text) {
+    return compact_json({{"policy_id", "p"}, {"policy", encoded(text)}});
+  };
   constexpr std::string_view open_to_all = "package policy\n\ndefault allow := true\n";
   EXPECT_EQ(as_admin("POST", "/api/kbs/v0/attestation-policy", body("package policy\nallow {")).status, 400);
   EXPECT_EQ(as_admin("GET", "/api/kbs/v0/attestation-policy/p").status, 500);
@@ -201,9 +226,13 @@ TEST_F(Broker, PoliciesAreCompiledBeforeTheyAreKept) {
   EXPECT_EQ(as_admin("DELETE", "/api/kbs/v0/attestation-policy/p").status, 200);
   EXPECT_NE(as_admin("DELETE", "/api/kbs/v0/attestation-policy/default").status, 200);
   for (const char* id : {"../x", "a.b", "", "a/b"})
-    EXPECT_NE(as_admin("POST", "/api/as/policy", compact_json({{"policy_id", id}, {"policy", encoded(open_to_all)}})).status, 200) << id;
+    EXPECT_NE(
+        as_admin("POST", "/api/as/policy", compact_json({{"policy_id", id}, {"policy", encoded(open_to_all)}})).status,
+        200)
+        << id;
   EXPECT_EQ(as_admin("POST", "/api/kbs/v0/resource-policy", compact_json({{"policy", "!"}})).status, 400);
-  EXPECT_EQ(as_admin("POST", "/api/kbs/v0/resource-policy", compact_json({{"policy", encoded(open_to_all)}})).status, 200);
+  EXPECT_EQ(as_admin("POST", "/api/kbs/v0/resource-policy", compact_json({{"policy", encoded(open_to_all)}})).status,
+            200);
   EXPECT_EQ(as_admin("GET", "/api/kbs/v0/resource-policy").body, encoded(open_to_all));
 }
 
@@ -245,7 +274,8 @@ TEST_F(Gateway, Routes) {
 
 TEST_F(Gateway, AuditsWithoutSecrets) {
   store("a/b/c", "the very secret");
-  (void)ask("POST", "/api/kbs/v0/attest", "{}", {{"AAInstanceInfo", R"({"instance_id":"i-1"})"}, {"Cookie", "kbs-session-id=abc"}});
+  (void)ask("POST", "/api/kbs/v0/attest", "{}",
+            {{"AAInstanceInfo", R"({"instance_id":"i-1"})"}, {"Cookie", "kbs-session-id=abc"}});
   (void)ask("POST", "/api/attestation-service/attestation", "{}");
   (void)ask("GET", "/api/kbs/v0/resource/a/b/c");
   trustee->audit().flush();
@@ -266,10 +296,13 @@ TEST_F(Gateway, AuditsWithoutSecrets) {
 
 TEST_F(Gateway, Heartbeats) {
   EXPECT_EQ(json_of(ask("POST", "/api/aa-instance/heartbeat"))["error"], "Missing AAInstanceInfo header");
-  EXPECT_EQ(json_of(ask("POST", "/api/aa-instance/heartbeat", {}, {{"AAInstanceInfo", "{"}}))["error"], "Invalid AAInstanceInfo format");
+  EXPECT_EQ(json_of(ask("POST", "/api/aa-instance/heartbeat", {}, {{"AAInstanceInfo", "{"}}))["error"],
+            "Invalid AAInstanceInfo format");
   EXPECT_EQ(json_of(ask("POST", "/api/aa-instance/heartbeat", {}, {{"AAInstanceInfo", "{}"}}))["error"],
             "Missing instance_id in AAInstanceInfo");
-  EXPECT_EQ(ask("POST", "/api/aa-instance/heartbeat", {}, {{"AAInstanceInfo", R"({"instance_id":"i","image_id":"m"})"}}).status, 200);
+  EXPECT_EQ(ask("POST", "/api/aa-instance/heartbeat", {}, {{"AAInstanceInfo", R"({"instance_id":"i","image_id":"m"})"}})
+                .status,
+            200);
   at = at.plus(599);
   EXPECT_EQ(json_of(ask("GET", "/api/aa-instance/list"))["count"], 1);
   at = at.plus(1);
@@ -282,8 +315,11 @@ TEST_F(Service, BothRequestForms) {
   register_values(kSampleValues);
   const Json runtime = {{"nonce", "n"}, {"extra", {1, 2}}};
   const std::string evidence = base64url(as_bytes(compact_json(sample_evidence("1", canonical_json(runtime).value()))));
-  const Json one = {{"tee", "sample"}, {"evidence", evidence}, {"runtime_data", {{"structured", runtime}}},
-                    {"runtime_data_hash_algorithm", "sha384"}, {"init_data", nullptr}};
+  const Json one = {{"tee", "sample"},
+                    {"evidence", evidence},
+                    {"runtime_data", {{"structured", runtime}}},
+                    {"runtime_data_hash_algorithm", "sha384"},
+                    {"init_data", nullptr}};
   Json old_form = one;
   old_form["policy_ids"] = {"default"};
   const auto roots = crypto::Certificate::from_pem(ask("GET", "/api/attestation-service/certificate").body).value();
@@ -293,7 +329,8 @@ TEST_F(Service, BothRequestForms) {
   ASSERT_TRUE(token) << token.error().text();
   EXPECT_EQ(token->kind, token::Kind::simple);
   EXPECT_EQ(token->runtime_data, runtime);
-  const auto ear = ask("POST", "/api/as/attestation", compact_json({{"verification_requests", {one}}, {"policy_ids", Json::array()}}));
+  const auto ear = ask("POST", "/api/as/attestation",
+                       compact_json({{"verification_requests", {one}}, {"policy_ids", Json::array()}}));
   ASSERT_EQ(ear.status, 200) << ear.body;
   token = token::verify(ear.body, {.roots = roots}, at);
   ASSERT_TRUE(token) << token.error().text();
@@ -302,15 +339,24 @@ TEST_F(Service, BothRequestForms) {
 }
 
 TEST_F(Service, Refusals) {
-  const auto refused = [&](const Json& body) { return json_of(ask("POST", "/api/as/attestation", compact_json(body))); };
+  const auto refused = [&](const Json& body) {
+    return json_of(ask("POST", "/api/as/attestation", compact_json(body)));
+  };
   const std::string evidence = base64url(as_bytes(R"({"svn":"1","report_data":""})"));
   EXPECT_EQ(json_of(ask("POST", "/api/as/attestation", "{"))["code"], "AS.REQUEST.INVALID_JSON");
-  EXPECT_EQ(refused({{"tee", "snp"}, {"evidence", evidence}, {"policy_ids", Json::array()}})["code"], "AS.REQUEST.UNSUPPORTED_TEE");
-  EXPECT_EQ(refused({{"tee", "sample"}, {"evidence", "e30="}, {"policy_ids", Json::array()}})["code"], "AS.EVIDENCE.INVALID_ENCODING");
-  EXPECT_EQ(refused({{"tee", "sample"}, {"evidence", "e30"}, {"policy_ids", Json::array()}})["code"], "AS.EVIDENCE.INVALID_FORMAT");
-  EXPECT_EQ(refused({{"tee", "sample"}, {"evidence", evidence}, {"policy_ids", {"nosuch"}}})["reason"], "policy_not_found");
-  EXPECT_EQ(refused({{"tee", "sample"}, {"evidence", evidence}, {"policy_ids", {"../default"}}})["code"], "AS.REQUEST.INVALID_ARGUMENT");
-  const auto unbound = refused({{"tee", "sample"}, {"evidence", evidence}, {"policy_ids", Json::array()},
+  EXPECT_EQ(refused({{"tee", "snp"}, {"evidence", evidence}, {"policy_ids", Json::array()}})["code"],
+            "AS.REQUEST.UNSUPPORTED_TEE");
+  EXPECT_EQ(refused({{"tee", "sample"}, {"evidence", "e30="}, {"policy_ids", Json::array()}})["code"],
+            "AS.EVIDENCE.INVALID_ENCODING");
+  EXPECT_EQ(refused({{"tee", "sample"}, {"evidence", "e30"}, {"policy_ids", Json::array()}})["code"],
+            "AS.EVIDENCE.INVALID_FORMAT");
+  EXPECT_EQ(refused({{"tee", "sample"}, {"evidence", evidence}, {"policy_ids", {"nosuch"}}})["reason"],
+            "policy_not_found");
+  EXPECT_EQ(refused({{"tee", "sample"}, {"evidence", evidence}, {"policy_ids", {"../default"}}})["code"],
+            "AS.REQUEST.INVALID_ARGUMENT");
+  const auto unbound = refused({{"tee", "sample"},
+                                {"evidence", evidence},
+                                {"policy_ids", Json::array()},
                                 {"runtime_data", {{"structured", {{"nonce", "x"}}}}}});
   EXPECT_EQ(unbound["code"], "AS.EVIDENCE.BINDING_MISMATCH");
   EXPECT_EQ(unbound["status"], 422);
@@ -324,11 +370,13 @@ TEST_F(Service, ChallengeTokensAreChecked) {
   const auto challenge = json_of(ask("POST", "/api/as/challenge", "{}"));
   const auto attest = [&](const Json& jwt) {
     const Json runtime = {{"challenge_token", jwt}};
-    return ask("POST", "/api/as/attestation",
-               compact_json({{"verification_requests",
-                              {{{"tee", "sample"},
-                                {"evidence", base64url(as_bytes(compact_json(sample_evidence("1", canonical_json(runtime).value()))))},
-                                {"runtime_data", {{"structured", runtime}}}}}}}));
+    return ask(
+        "POST", "/api/as/attestation",
+        compact_json(
+            {{"verification_requests",
+              {{{"tee", "sample"},
+                {"evidence", base64url(as_bytes(compact_json(sample_evidence("1", canonical_json(runtime).value()))))},
+                {"runtime_data", {{"structured", runtime}}}}}}}));
   };
   EXPECT_EQ(attest(challenge["extra-params"]["jwt"]).status, 200);
   std::string broken = challenge["extra-params"]["jwt"].get<std::string>();
@@ -349,7 +397,10 @@ TEST_F(Service, SampleIsOffByDefault) {
 
 TEST_F(Service, KeysAndPoliciesPersist) {
   const auto before = ask("GET", "/api/as/certificate").body;
-  ASSERT_EQ(as_admin("POST", "/api/as/policy", compact_json({{"policy_id", "mine"}, {"policy", base64url(as_bytes("package policy\n"))}})).status, 200);
+  ASSERT_EQ(as_admin("POST", "/api/as/policy",
+                     compact_json({{"policy_id", "mine"}, {"policy", base64url(as_bytes("package policy\n"))}}))
+                .status,
+            200);
   register_values({{"x", {"1"}}});
   EXPECT_EQ(Trustee::open(config, at).error().code, ErrorCode::conflict) << "one process per folder";
   open();
@@ -375,7 +426,8 @@ TEST_F(Service, SharedRequests) {
 
 TEST(Config, ReportsEveryProblemAtOnce) {
   const auto bad = parse_config(parse_json(R"({"lisen":"x","tls":{"certificate":"c"},"attestation_token":{"type":"JWT"},
-      "verifier":{"tdx":{"extra_roots":[{"path":"r","simulated":false}],"pccs_url":"u"}},"audit":{"max_records":0}})").value());
+      "verifier":{"tdx":{"extra_roots":[{"path":"r","simulated":false}],"pccs_url":"u"}},"audit":{"max_records":0}})")
+                                    .value());
   ASSERT_FALSE(bad);
   for (const char* where : {"lisen", "listen", "private_key", "type", "simulated", "pccs_url", "max_records"})
     EXPECT_NE(bad.error().message.find(where), std::string::npos) << where << "\n" << bad.error().message;
@@ -389,7 +441,8 @@ TEST(Config, ReadsEveryKey) {
       "attestation_token":{"type":"Ear","x5c":"base64","duration_min":9,"issuer_name":"i","developer_name":"d","build_name":"b","profile_name":"p"},
       "verifier":{"tdx":{"extra_roots":[{"path":"r","simulated":true}],"bundles":["b"],"accept_expired_collateral":true,
       "min_tcb_eval_num":4},"sample":{"enabled":true}},
-      "audit":{"max_records":1,"retention_days":2,"cleanup_interval_hours":3,"heartbeat_timeout_minutes":4}})").value());
+      "audit":{"max_records":1,"retention_days":2,"cleanup_interval_hours":3,"heartbeat_timeout_minutes":4}})")
+                                     .value());
   ASSERT_TRUE(good) << good.error().text();
   EXPECT_EQ(good->token.duration_seconds, 540);
   EXPECT_EQ(good->token.x5c, crypto::X5cForm::base64);

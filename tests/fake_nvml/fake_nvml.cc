@@ -51,8 +51,12 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, Device* out) {
   *out = reinterpret_cast<Device>(static_cast<std::uintptr_t>(index + 1));
   return kOk;
 }
-int nvmlDeviceGetUUID(Device device, char* out, unsigned size) { return put(out, size, "GPU-" + std::to_string(index_of(device))); }
-int nvmlDeviceGetName(Device, char* out, unsigned size) { return put(out, size, std::string(number("long-name", 0), 'N') + "NVIDIA H100"); }
+int nvmlDeviceGetUUID(Device device, char* out, unsigned size) {
+  return put(out, size, "GPU-" + std::to_string(index_of(device)));
+}
+int nvmlDeviceGetName(Device, char* out, unsigned size) {
+  return put(out, size, std::string(number("long-name", 0), 'N') + "NVIDIA H100");
+}
 int nvmlDeviceGetVbiosVersion(Device, char* out, unsigned size) { return put(out, size, "96.00.9F.00.01"); }
 int nvmlDeviceGetArchitecture(Device, unsigned* out) {
   *out = 9;

@@ -78,6 +78,14 @@ def test_no_file_is_over_one_mebibyte():
     assert [str(p) for p in tracked() if p.stat().st_size > 1 << 20] == []
 
 
+def test_sources_are_formatted():
+    """Layout and include order are .clang-format's; `clang-format-19 -i FILE` in the root folder puts a file right."""
+    files = [str(p) for p in tracked() if p.suffix in (".cc", ".h")]
+    out = subprocess.run(["clang-format-19", "--dry-run", "-Werror", "--ferror-limit=1", *files], cwd=ROOT,
+                         capture_output=True, text=True)
+    assert out.returncode == 0, out.stderr
+
+
 def test_every_source_has_a_test_beside_it_or_in_its_folder():
     wrong = [str(p.relative_to(ROOT)) for p in sources()
              if p.suffix == ".cc" and not re.search(r"(_test|_fuzz|/main)\.cc$", str(p))

@@ -112,8 +112,8 @@ struct ToDigest {
 };
 
 // The digests of these files, in their order.
-Result<std::vector<ContentDigest>> digest_files(const LocalVolume& v, const std::vector<ToDigest>& files, unsigned threads,
-                                                const ProgressFn& progress, const ReadFn& read) {
+Result<std::vector<ContentDigest>> digest_files(const LocalVolume& v, const std::vector<ToDigest>& files,
+                                                unsigned threads, const ProgressFn& progress, const ReadFn& read) {
   std::vector<WorkFile> work;
   std::deque<FileDigest> digests;
   std::uint64_t total = 0;
@@ -174,7 +174,8 @@ Result<CheckReport> check_volume(const LocalVolume& volume, Holes holes, unsigne
   return Checker(volume, holes, progress).run(threads);
 }
 
-Result<Manifest> manifest_of_volume(const LocalVolume& volume, std::string_view name, unsigned threads, const ProgressFn& progress) {
+Result<Manifest> manifest_of_volume(const LocalVolume& volume, std::string_view name, unsigned threads,
+                                    const ProgressFn& progress) {
   CAIRN_TRY(const auto listed, listed_files(volume.tree));
   std::vector<ToDigest> files;
   for (const auto& [path, id] : listed)
@@ -193,7 +194,8 @@ Result<std::string> stored_manifest(const LocalVolume& volume) {
   const auto id = volume.tree.child(0, kManifestName);
   if (!id || volume.tree.at(*id).type != NodeType::file)
     return fail(ErrorCode::not_found, std::string(kManifestName), "this volume has no manifest");
-  if (volume.tree.at(*id).size > kManifestMax) return fail(ErrorCode::too_large, std::string(kManifestName), "is too large");
+  if (volume.tree.at(*id).size > kManifestMax)
+    return fail(ErrorCode::too_large, std::string(kManifestName), "is too large");
   CAIRN_TRY(const CipherFile file, CipherFile::open(volume.root.get(), volume.tree, *id, volume.volume));
   Bytes text(file.size());
   auto got = file.read(0, text, Holes::deny);
@@ -214,7 +216,8 @@ Result<void> verify_names(const LocalVolume& volume, const Manifest& manifest) {
       return differs(manifest.files[i].path, "the manifest lists this file, the volume lacks it");
     const std::uint64_t size = volume.tree.at(listed[i].second).size;
     if (size != manifest.files[i].size)
-      return differs(listed[i].first, "has " + std::to_string(size) + " bytes, the manifest says " + std::to_string(manifest.files[i].size));
+      return differs(listed[i].first, "has " + std::to_string(size) + " bytes, the manifest says " +
+                                          std::to_string(manifest.files[i].size));
   }
   return {};
 }
@@ -230,8 +233,8 @@ Result<void> pin_files(LocalVolume& volume) {
   return {};
 }
 
-Result<void> verify_volume(const LocalVolume& volume, const Manifest& manifest, unsigned threads, const ProgressFn& progress,
-                           const ReadFn& read) {
+Result<void> verify_volume(const LocalVolume& volume, const Manifest& manifest, unsigned threads,
+                           const ProgressFn& progress, const ReadFn& read) {
   CAIRN_CHECK(verify_names(volume, manifest));
   CAIRN_TRY(const auto listed, listed_files(volume.tree));
   std::vector<ToDigest> files;

@@ -10,7 +10,7 @@ namespace cairn::cachefs {
 
 struct CheckReport {
   std::uint64_t files = 0, bytes = 0;
-  std::uint64_t damaged = 0;             // places; the list below is cut at kDamageListMax
+  std::uint64_t damaged = 0;  // places; the list below is cut at kDamageListMax
   std::vector<Damage> damage;
   [[nodiscard]] bool clean() const { return damaged == 0; }
 };
@@ -19,8 +19,8 @@ struct CheckReport {
                                                const ProgressFn& progress = {});
 
 // The manifest of a volume's plaintext, computed by decrypting it.
-[[nodiscard]] Result<Manifest> manifest_of_volume(const LocalVolume& volume, std::string_view name, unsigned threads = 0,
-                                                  const ProgressFn& progress = {});
+[[nodiscard]] Result<Manifest> manifest_of_volume(const LocalVolume& volume, std::string_view name,
+                                                  unsigned threads = 0, const ProgressFn& progress = {});
 // The manifest stored in the volume, as its bytes; not_found without one.
 [[nodiscard]] Result<std::string> stored_manifest(const LocalVolume& volume);
 // The names and sizes only: no contents are read.
@@ -29,7 +29,8 @@ struct CheckReport {
 // The sizes and names are compared first, then the contents.
 // Pins the id of every file the manifest covers: what is read later is what is verified after this.
 [[nodiscard]] Result<void> pin_files(LocalVolume& volume);
-// The plaintext at `offset`, whole; from several threads at once. Other than the default where it is kept elsewhere too.
+// The plaintext at `offset`, whole; from several threads at once. Other than the default where it is kept elsewhere
+// too.
 using ReadFn = std::function<Result<void>(NodeId file, std::uint64_t offset, std::span<std::uint8_t> out)>;
 [[nodiscard]] Result<void> verify_volume(const LocalVolume& volume, const Manifest& manifest, unsigned threads = 0,
                                          const ProgressFn& progress = {}, const ReadFn& read = {});

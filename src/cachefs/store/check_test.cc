@@ -22,7 +22,9 @@ class CheckedVolume : public testing::Test {
     return dir_ / "vol" / v.tree.disk_path(v.tree.find(path).value());
   }
   [[nodiscard]] Result<void> verify() const { return verify_volume(open_volume(dir_ / "vol"), manifest_); }
-  [[nodiscard]] CheckReport check(Holes holes = Holes::deny) const { return check_volume(open_volume(dir_ / "vol"), holes, 2).value(); }
+  [[nodiscard]] CheckReport check(Holes holes = Holes::deny) const {
+    return check_volume(open_volume(dir_ / "vol"), holes, 2).value();
+  }
   TempDir dir_;
   Manifest manifest_;
 };
@@ -30,7 +32,8 @@ class CheckedVolume : public testing::Test {
 TEST_F(CheckedVolume, CleanWhenUntouched) {
   EXPECT_TRUE(check().clean());
   EXPECT_TRUE(verify());
-  EXPECT_EQ(write_manifest(manifest_of_volume(open_volume(dir_ / "vol"), "m").value()).value(), write_manifest(manifest_).value());
+  EXPECT_EQ(write_manifest(manifest_of_volume(open_volume(dir_ / "vol"), "m").value()).value(),
+            write_manifest(manifest_).value());
 }
 
 TEST_F(CheckedVolume, EveryFlippedRegionIsFoundAtItsOffset) {

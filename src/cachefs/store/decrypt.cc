@@ -60,7 +60,8 @@ class Decryptor {
     const Node& node = tree_.at(id);
     const std::string path = tree_.path(id);
     if (node.damaged) return fail(ErrorCode::crypto_failed, printable(path), "is damaged");
-    CAIRN_TRY(const Fd parent, open_beneath(staging_.folder(), tree_.path(node.parent), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    CAIRN_TRY(const Fd parent,
+              open_beneath(staging_.folder(), tree_.path(node.parent), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
     switch (node.type) {
       case NodeType::folder:
         if (::mkdirat(parent.get(), node.name.c_str(), 0700) != 0 && errno != EEXIST)
@@ -84,7 +85,8 @@ class Decryptor {
   Result<void> start(Job& job) {
     CAIRN_TRY(CipherFile file, CipherFile::open(volume_.root.get(), tree_, job.node, volume_.volume));
     job.source.emplace(std::move(file));
-    job.target = Fd(::openat(staging_.folder(), job.temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
+    job.target = Fd(::openat(staging_.folder(), job.temporary.c_str(),
+                             O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!job.target) return fail(errno_error(errno, job.temporary, "cannot create the file"));
     return {};
   }
@@ -110,7 +112,8 @@ class Decryptor {
     const timespec times[2] = {to_timespec(node.mtime_ns), to_timespec(node.mtime_ns)};
     if (::fchmod(job.target.get(), node.mode & 0777) != 0 || ::futimens(job.target.get(), times) != 0)
       return fail(errno_error(errno, where, "cannot set its mode and time"));
-    CAIRN_TRY(const Fd folder, open_beneath(staging_.folder(), tree_.path(node.parent), O_PATH | O_DIRECTORY | O_NOFOLLOW));
+    CAIRN_TRY(const Fd folder,
+              open_beneath(staging_.folder(), tree_.path(node.parent), O_PATH | O_DIRECTORY | O_NOFOLLOW));
     if (::renameat(staging_.folder(), job.temporary.c_str(), folder.get(), node.name.c_str()) != 0)
       return fail(errno_error(errno, where, "cannot put it in place"));
     job.source.reset();
@@ -138,13 +141,15 @@ class Decryptor {
 
 Result<DecryptReport> decrypt_model(const DecryptOptions& options) {
   CAIRN_TRY(const LocalVolume volume,
-            open_local({.source = options.source, .config = {}, .all_features = options.all_features}, options.password.view()));
+            open_local({.source = options.source, .config = {}, .all_features = options.all_features},
+                       options.password.view()));
   if (!volume.damage.empty())
     return fail(ErrorCode::crypto_failed, printable(volume.damage.front().disk_path), volume.damage.front().reason);
   for (NodeId id = 1; id < volume.tree.size(); ++id) {
     const Node& node = volume.tree.at(id);
     if (node.parent == 0 && Staging::is_temporary(node.name))
-      return fail(ErrorCode::unsupported, printable(node.name), "this name is used for temporary files while decrypting");
+      return fail(ErrorCode::unsupported, printable(node.name),
+                  "this name is used for temporary files while decrypting");
   }
   CAIRN_TRY(Staging staging, Staging::open(options.destination, options.source, volume.tree.total_bytes()));
   CAIRN_CHECK(Decryptor(options, volume, staging).run());

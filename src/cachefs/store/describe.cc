@@ -43,7 +43,22 @@ std::optional<std::string> describe_safetensors(ByteView beginning, std::uint64_
 
 // --- GGUF: magic, version, counts, then typed key-value pairs ---
 
-enum GgufType : std::uint32_t { kU8, kI8, kU16, kI16, kU32, kI32, kF32, kBool, kString, kArray, kU64, kI64, kF64, kGgufTypes };
+enum GgufType : std::uint32_t {
+  kU8,
+  kI8,
+  kU16,
+  kI16,
+  kU32,
+  kI32,
+  kF32,
+  kBool,
+  kString,
+  kArray,
+  kU64,
+  kI64,
+  kF64,
+  kGgufTypes
+};
 constexpr std::array<std::size_t, kGgufTypes> kGgufSizes{1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 
 Result<std::string_view> gguf_string(Reader& r) {
@@ -59,7 +74,8 @@ Result<void> skip_value(Reader& r, std::uint32_t type) {
   CAIRN_TRY(const std::uint32_t element, r.u32le());
   CAIRN_TRY(const std::uint64_t count, r.u64le());
   if (element >= kGgufTypes || element == kArray) return fail(ErrorCode::unsupported, "GGUF", "array");
-  if (element != kString) return count > r.remaining() ? fail(ErrorCode::malformed, "GGUF", "array") : r.skip(count * kGgufSizes[element]);
+  if (element != kString)
+    return count > r.remaining() ? fail(ErrorCode::malformed, "GGUF", "array") : r.skip(count * kGgufSizes[element]);
   for (std::uint64_t i = 0; i < count; ++i) CAIRN_CHECK(skip_value(r, kString));
   return {};
 }
@@ -107,7 +123,8 @@ std::vector<std::string> describe_plain(const std::filesystem::path& source) {
     Bytes beginning(std::min<std::uint64_t>(entry.size, kDescribeBytes));
     const auto fd = open_plain(*plain, entry);
     if (!fd || !read_at(fd->get(), beginning, 0, entry.path)) continue;
-    if (const auto what = describe_beginning(beginning, entry.size)) out.push_back(printable(entry.path) + ": " + *what);
+    if (const auto what = describe_beginning(beginning, entry.size))
+      out.push_back(printable(entry.path) + ": " + *what);
   }
   return out;
 }
@@ -120,7 +137,8 @@ std::vector<std::string> describe_volume(const LocalVolume& volume) {
     Bytes beginning(std::min<std::uint64_t>(node.size, kDescribeBytes));
     const auto file = CipherFile::open(volume.root.get(), volume.tree, id, volume.volume);
     if (!file || !file->read(0, beginning, gocryptfs::Holes::allow)) continue;
-    if (const auto what = describe_beginning(beginning, node.size)) out.push_back(printable(volume.tree.path(id)) + ": " + *what);
+    if (const auto what = describe_beginning(beginning, node.size))
+      out.push_back(printable(volume.tree.path(id)) + ": " + *what);
   }
   return out;
 }

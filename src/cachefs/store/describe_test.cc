@@ -33,7 +33,8 @@ Bytes gguf() {
 }
 
 TEST(Describe, Safetensors) {
-  const Bytes file = safetensors(R"({"__metadata__":{"format":"pt"},"a":{"dtype":"BF16","shape":[2,3],"data_offsets":[0,12]},"b":{"dtype":"BF16","shape":[4],"data_offsets":[12,20]}})");
+  const Bytes file = safetensors(
+      R"({"__metadata__":{"format":"pt"},"a":{"dtype":"BF16","shape":[2,3],"data_offsets":[0,12]},"b":{"dtype":"BF16","shape":[4],"data_offsets":[12,20]}})");
   EXPECT_EQ(describe_beginning(file, file.size()), "safetensors, 2 tensors, 10 parameters, BF16");
   EXPECT_EQ(describe_beginning(safetensors(R"({"a":{"shape":[18446744073709551615,2]}})"), 200), std::nullopt);
   EXPECT_EQ(describe_beginning(safetensors(R"({"a":1})"), 200), std::nullopt);

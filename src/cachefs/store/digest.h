@@ -30,7 +30,8 @@ struct ContentDigest {
 // verity. Parts may be computed by different threads.
 class FileDigest {
  public:
-  explicit FileDigest(std::uint64_t size) : FileDigest(size, size >= kVerityFrom ? DigestKind::verity : DigestKind::sha384) {}
+  explicit FileDigest(std::uint64_t size)
+      : FileDigest(size, size >= kVerityFrom ? DigestKind::verity : DigestKind::sha384) {}
   FileDigest(std::uint64_t size, DigestKind kind);
 
   class Part {
@@ -59,8 +60,8 @@ class FileDigest {
   std::uint64_t size_;
   DigestKind kind_;
   std::mutex mutex_;
-  Bytes value_;    // sha384
-  Bytes level_;    // verity: hashes of level 1, or of level 0 where the file has at most 128 blocks
+  Bytes value_;  // sha384
+  Bytes level_;  // verity: hashes of level 1, or of level 0 where the file has at most 128 blocks
 };
 
 }  // namespace cairn::cachefs

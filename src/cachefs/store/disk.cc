@@ -45,7 +45,7 @@ Result<Fd> open_beneath(int root, std::string_view path, int flags, mode_t mode)
 }
 
 Result<struct stat> stat_of(int fd, std::string_view where) {
-  struct stat out {};
+  struct stat out{};
   if (::fstat(fd, &out) != 0) return fail(errno_error(errno, std::string(where), "cannot stat"));
   return out;
 }
@@ -66,7 +66,8 @@ Result<std::vector<DirEntry>> list_folder(const Fd& folder, std::string_view whe
     if (entry == nullptr) return out;
     const std::string_view name = entry->d_name;
     if (name == "." || name == "..") continue;
-    if (out.size() == limit) return fail(ErrorCode::too_large, std::string(where), "more than " + std::to_string(limit) + " entries");
+    if (out.size() == limit)
+      return fail(ErrorCode::too_large, std::string(where), "more than " + std::to_string(limit) + " entries");
     DirEntry item{std::string(name), {}};
     if (::fstatat(copy, entry->d_name, &item.status, AT_SYMLINK_NOFOLLOW) != 0)
       return fail(errno_error(errno, join(where, name), "cannot stat"));

@@ -18,7 +18,7 @@ namespace cairn::cachefs {
 
 struct DirEntry {
   std::string name;
-  struct stat status {};
+  struct stat status{};
 };
 // All entries but "." and "..", in no order, links not followed. too_large past `limit`.
 [[nodiscard]] Result<std::vector<DirEntry>> list_folder(const Fd& folder, std::string_view where, std::size_t limit);
@@ -27,7 +27,8 @@ struct DirEntry {
 [[nodiscard]] Result<Bytes> read_small(int folder, const std::string& name, std::size_t limit);
 
 // Bytes read: fewer than asked only at the end of the file.
-[[nodiscard]] Result<std::size_t> read_at(int fd, std::span<std::uint8_t> out, std::uint64_t offset, std::string_view where);
+[[nodiscard]] Result<std::size_t> read_at(int fd, std::span<std::uint8_t> out, std::uint64_t offset,
+                                          std::string_view where);
 [[nodiscard]] Result<void> write_at(int fd, ByteView bytes, std::uint64_t offset, std::string_view where);
 // A new file in `folder` with these bytes; already_exists when there is one.
 [[nodiscard]] Result<void> create_file(int folder, const std::string& name, ByteView bytes, mode_t mode);

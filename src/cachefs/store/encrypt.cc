@@ -25,7 +25,8 @@ using gocryptfs::Volume;
 
 namespace {
 
-constexpr std::size_t kPieceBlocks = 64;  // 256 KiB of plaintext: read, sealed, written and checked within a core's cache
+constexpr std::size_t kPieceBlocks =
+    64;  // 256 KiB of plaintext: read, sealed, written and checked within a core's cache
 constexpr std::size_t kPieceBytes = kPieceBlocks * kBlockSize;
 
 struct Folder {
@@ -36,14 +37,17 @@ struct Folder {
 // One source file on its way into the volume.
 struct Job {
   Job(std::size_t e, const PlainEntry& entry, std::string folder_path, DiskName n)
-      : index(e), folder(std::move(folder_path)), name(std::move(n)), digest(entry.size),
+      : index(e),
+        folder(std::move(folder_path)),
+        name(std::move(n)),
+        digest(entry.size),
         ranges(entry.size < kVerityFrom ? 1 : (entry.size + kTaskBytes - 1) / kTaskBytes) {}
-  std::size_t index;        // of the source entry
-  std::string folder;       // ciphertext path of its folder
+  std::size_t index;   // of the source entry
+  std::string folder;  // ciphertext path of its folder
   DiskName name;
   FileDigest digest;
   std::atomic<std::uint64_t> ranges;  // still to be done
-  bool whole = false;       // written by an earlier run
+  bool whole = false;                 // written by an earlier run
   std::once_flag started;
   Result<void> start_result;
   Fd source, target;
@@ -73,9 +77,9 @@ class Encryptor {
 
  private:
   [[nodiscard]] std::uint64_t cipher_bytes() const {
-    const auto layout = gocryptfs::Layout::of(options_.features.has(gocryptfs::Feature::xchacha)
-                                                  ? gocryptfs::ContentMode::xchacha
-                                                  : gocryptfs::ContentMode::aes_gcm);
+    const auto layout =
+        gocryptfs::Layout::of(options_.features.has(gocryptfs::Feature::xchacha) ? gocryptfs::ContentMode::xchacha
+                                                                                 : gocryptfs::ContentMode::aes_gcm);
     std::uint64_t total = 0;
     for (const PlainEntry& e : source_.entries) total += layout.cipher_size(e.size);
     return total;
@@ -98,7 +102,8 @@ class Encryptor {
       return fail(std::move(text).error());
     }
     const Secret master_key = crypto::random_secret(gocryptfs::kMasterKeySize);
-    CAIRN_TRY(const auto config, gocryptfs::wrap_master_key(master_key, options_.password.view(), options_.features, 255, options_.log_n));
+    CAIRN_TRY(const auto config,
+              gocryptfs::wrap_master_key(master_key, options_.password.view(), options_.features, 255, options_.log_n));
     CAIRN_TRY(Volume volume, Volume::open(config, master_key));
     volume_.emplace(std::move(volume));
     return staging_->write(conf, as_bytes(gocryptfs::write_config(config)), 0400);
@@ -130,7 +135,8 @@ class Encryptor {
     CAIRN_TRY(DiskName name, volume_->disk_name(path.substr(slash == std::string::npos ? 0 : slash + 1), folder.iv));
     if (!name.long_text.empty()) {
       CAIRN_TRY(const Fd at, open_beneath(root(), folder.disk_path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-      CAIRN_CHECK(staging_->write_in(at.get(), name.name + std::string(gocryptfs::kLongNameSuffix), as_bytes(name.long_text), 0444));
+      CAIRN_CHECK(staging_->write_in(at.get(), name.name + std::string(gocryptfs::kLongNameSuffix),
+                                     as_bytes(name.long_text), 0444));
     }
     return std::pair(&folder, std::move(name));
   }
@@ -218,10 +224,12 @@ class Encryptor {
     for (std::uint64_t done = 0; done < range.size;) {
       const auto piece = std::span(plain).first(std::min<std::uint64_t>(kPieceBytes, range.size - done));
       CAIRN_TRY(const std::size_t got, read_at(job.source.get(), piece, range.offset + done, where));
-      if (got != piece.size()) return fail(ErrorCode::conflict, where, "the file became shorter while it was being read");
+      if (got != piece.size())
+        return fail(ErrorCode::conflict, where, "the file became shorter while it was being read");
       const std::uint64_t block = (range.offset + done) / kBlockSize;
       const std::size_t size = volume_->content().seal_blocks(piece, block, job.id, sealed);
-      CAIRN_CHECK(write_at(job.target.get(), ByteView(sealed).first(size), volume_->layout().block_offset(block), where));
+      CAIRN_CHECK(
+          write_at(job.target.get(), ByteView(sealed).first(size), volume_->layout().block_offset(block), where));
       if (options_.verify) CAIRN_CHECK(check_written(job, piece, block, size));
       part.update(piece);
       done += got;
@@ -236,7 +244,8 @@ class Encryptor {
     stored.resize(size);
     const std::string where = printable(source_.entries[job.index].path);
     CAIRN_TRY(const std::size_t got, read_at(job.target.get(), stored, volume_->layout().block_offset(block), where));
-    auto back = volume_->content().open_blocks(ByteView(stored).first(got), block, job.id, gocryptfs::Holes::deny, opened);
+    auto back =
+        volume_->content().open_blocks(ByteView(stored).first(got), block, job.id, gocryptfs::Holes::deny, opened);
     if (back && *back == plain.size() && equal(ByteView(opened).first(*back), plain)) return {};
     return fail(ErrorCode::io_failed, where, "what was written does not read back; the disk or the memory is faulty");
   }
@@ -250,9 +259,11 @@ class Encryptor {
       stored.resize(volume_->content().sealed_size(want));
       const std::uint64_t block = (range.offset + done) / kBlockSize;
       CAIRN_TRY(const std::size_t got, read_at(job.target.get(), stored, volume_->layout().block_offset(block), where));
-      auto back = volume_->content().open_blocks(ByteView(stored).first(got), block, job.id, gocryptfs::Holes::deny, opened);
+      auto back =
+          volume_->content().open_blocks(ByteView(stored).first(got), block, job.id, gocryptfs::Holes::deny, opened);
       if (!back || *back != want)
-        return fail(ErrorCode::conflict, staging_->path(), "a file of the interrupted run is damaged; remove it to start anew");
+        return fail(ErrorCode::conflict, staging_->path(),
+                    "a file of the interrupted run is damaged; remove it to start anew");
       part.update(ByteView(opened).first(want));
       done += want;
       CAIRN_CHECK(meter.add(want));
@@ -307,7 +318,8 @@ class Encryptor {
     const FileId id = gocryptfs::random_file_id();
     Bytes file(gocryptfs::kHeaderSize + volume_->content().sealed_size(report_.manifest.size()));
     std::ranges::copy(gocryptfs::write_header(id), file.begin());
-    (void)volume_->content().seal_blocks(as_bytes(report_.manifest), 0, id, std::span(file).subspan(gocryptfs::kHeaderSize));
+    (void)volume_->content().seal_blocks(as_bytes(report_.manifest), 0, id,
+                                         std::span(file).subspan(gocryptfs::kHeaderSize));
     report_.cipher_bytes += file.size();
     return staging_->write(name.name, file, 0444);
   }

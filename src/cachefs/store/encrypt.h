@@ -18,17 +18,17 @@ struct EncryptOptions {
   std::string name;                   // of the model in its manifest; "": the source's name
   gocryptfs::FeatureSet features = gocryptfs::kDefaultFeatures;
   int log_n = gocryptfs::kLogNDefault;
-  bool manifest = true;               // write .cairn-manifest.json into the volume
-  bool verify = true;                 // read back and authenticate every block written before it counts
-  unsigned threads = 0;               // 0: one per core
+  bool manifest = true;  // write .cairn-manifest.json into the volume
+  bool verify = true;    // read back and authenticate every block written before it counts
+  unsigned threads = 0;  // 0: one per core
   ProgressFn progress;
 };
 
 struct EncryptReport {
   std::uint64_t files = 0, bytes = 0, cipher_bytes = 0;
-  std::uint64_t resumed_files = 0;    // found whole from an interrupted run
-  std::string manifest;               // its bytes; empty without one
-  Digest<48> digest{};                // of the manifest
+  std::uint64_t resumed_files = 0;  // found whole from an interrupted run
+  std::string manifest;             // its bytes; empty without one
+  Digest<48> digest{};              // of the manifest
 };
 
 // Works in "<destination>.partial" and renames at the end, so that a destination that exists is whole. An interrupted
@@ -39,8 +39,8 @@ struct DecryptOptions {
   std::filesystem::path source;       // a volume
   std::filesystem::path destination;  // must not exist, or be an empty folder
   Secret password;
-  bool all_features = true;           // volumes with other than the default flags too
-  bool holes = true;                  // full blocks of zeros read as zeros (sparse files)
+  bool all_features = true;  // volumes with other than the default flags too
+  bool holes = true;         // full blocks of zeros read as zeros (sparse files)
   unsigned threads = 0;
   ProgressFn progress;
 };

@@ -34,7 +34,8 @@ void expect_same(const fs::path& a, const fs::path& b) {
 TEST(Encrypt, RoundTrip) {
   for (const gocryptfs::FeatureSet& features :
        {gocryptfs::kDefaultFeatures,
-        gocryptfs::FeatureSet{gocryptfs::Feature::hkdf, gocryptfs::Feature::gcm_iv128, gocryptfs::Feature::plaintext_names},
+        gocryptfs::FeatureSet{gocryptfs::Feature::hkdf, gocryptfs::Feature::gcm_iv128,
+                              gocryptfs::Feature::plaintext_names},
         gocryptfs::FeatureSet{gocryptfs::Feature::hkdf, gocryptfs::Feature::xchacha, gocryptfs::Feature::eme_names,
                               gocryptfs::Feature::long_names, gocryptfs::Feature::raw64}}) {
     const TempDir dir;

@@ -23,8 +23,10 @@ Result<ContentDigest> parse_digest(Fields& f) {
   }
   ContentDigest out{sha ? DigestKind::sha384 : DigestKind::verity, {}};
   auto value = from_hex(sha ? *sha : *verity);
-  if (!value || value->size() != (sha ? 48U : 32U)) f.problem(sha ? "sha384" : "verity", "not a digest in hex");
-  else out.value = std::move(*value);
+  if (!value || value->size() != (sha ? 48U : 32U))
+    f.problem(sha ? "sha384" : "verity", "not a digest in hex");
+  else
+    out.value = std::move(*value);
   return out;
 }
 
@@ -64,7 +66,8 @@ bool manifest_covers(std::string_view path) {
 Result<void> check_manifest_path(std::string_view path) {
   const std::string shown = printable(path);
   if (path.empty() || path.size() > kPathMax) return bad(shown, "empty or too long a path");
-  if (!is_utf8(path)) return bad(shown, "a file name is not UTF-8: manifests cannot hold it. Rename the file, or do without a manifest");
+  if (!is_utf8(path))
+    return bad(shown, "a file name is not UTF-8: manifests cannot hold it. Rename the file, or do without a manifest");
   if (path.find('\0') != std::string_view::npos) return bad(shown, "a zero byte in a path");
   for (std::string_view rest = path;;) {
     const std::size_t slash = std::min(rest.find('/'), rest.size());
@@ -82,7 +85,8 @@ Result<std::string> write_manifest(const Manifest& manifest) {
   CAIRN_CHECK(check_files(manifest.files));
   Json files = Json::array();
   for (const ManifestFile& file : manifest.files) files.push_back(file_json(file));
-  return canonical_json({{"schema", kSchema}, {"kind", manifest.kind}, {"name", manifest.name}, {"files", std::move(files)}});
+  return canonical_json(
+      {{"schema", kSchema}, {"kind", manifest.kind}, {"name", manifest.name}, {"files", std::move(files)}});
 }
 
 Result<Manifest> parse_manifest(std::string_view text) {

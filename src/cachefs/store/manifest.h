@@ -18,9 +18,9 @@ namespace cairn::cachefs {
 inline constexpr std::string_view kManifestName = ".cairn-manifest.json";
 
 struct ManifestFile {
-  std::string path;         // relative, '/'-separated, UTF-8
+  std::string path;  // relative, '/'-separated, UTF-8
   std::uint64_t size = 0;
-  ContentDigest digest;     // of the plaintext
+  ContentDigest digest;  // of the plaintext
   bool executable = false;
 };
 

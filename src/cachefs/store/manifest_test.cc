@@ -32,26 +32,26 @@ TEST(Manifest, CanonicalTextAndBack) {
 
 TEST(Manifest, AnotherSpellingIsRefused) {
   const std::string good = write_manifest(sample()).value();
-  for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{
-           {"{\"files\"", "{ \"files\""},
-           {"manifest/1", "manifest/2"},
-           {"\"size\":12", "\"size\":12.0"},
-           {"\"size\":12", "\"size\":-1"},
-           {"\"size\":12", "\"size\":12,\"extra\":1"},
-           {"\"kind\"", "\"extra\":1,\"kind\""},
-           {"config.json", "../config.json"},
-           {"config.json", "/config.json"},
-           {"config.json", "a//b"},
-           {"config.json", "./a"},
-           {"config.json", "zz"},
-           {"config.json", "model/weights"},
-           {"config.json", ".git/x"},
-           {"config.json", "x.lock"},
-           {"config.json", ".cairn-manifest.json"},
-           {"\"sha384\":\"01", "\"sha384\":\""},
-           {"\"sha384\"", "\"sha256\""},
-           {"\"verity\":\"", "\"sha384\":\"00\",\"verity\":\""},
-           {",\"x\":true", ",\"x\":false"}})
+  for (const auto& [from, to] :
+       std::vector<std::pair<std::string, std::string>>{{"{\"files\"", "{ \"files\""},
+                                                        {"manifest/1", "manifest/2"},
+                                                        {"\"size\":12", "\"size\":12.0"},
+                                                        {"\"size\":12", "\"size\":-1"},
+                                                        {"\"size\":12", "\"size\":12,\"extra\":1"},
+                                                        {"\"kind\"", "\"extra\":1,\"kind\""},
+                                                        {"config.json", "../config.json"},
+                                                        {"config.json", "/config.json"},
+                                                        {"config.json", "a//b"},
+                                                        {"config.json", "./a"},
+                                                        {"config.json", "zz"},
+                                                        {"config.json", "model/weights"},
+                                                        {"config.json", ".git/x"},
+                                                        {"config.json", "x.lock"},
+                                                        {"config.json", ".cairn-manifest.json"},
+                                                        {"\"sha384\":\"01", "\"sha384\":\""},
+                                                        {"\"sha384\"", "\"sha256\""},
+                                                        {"\"verity\":\"", "\"sha384\":\"00\",\"verity\":\""},
+                                                        {",\"x\":true", ",\"x\":false"}})
     EXPECT_FALSE(parse_manifest(replaced(good, from, to))) << from << " -> " << to;
   EXPECT_FALSE(parse_manifest(""));
   EXPECT_FALSE(parse_manifest("[]"));
@@ -69,9 +69,11 @@ TEST(Manifest, PathsHaveLimits) {
 }
 
 TEST(Manifest, LeavesOutWhatIsNotTheModel) {
-  for (const std::string_view out : {".git/config", ".gitattributes", "a/.gitignore", ".cache/x", "a/.cache/b", "x.lock", ".cairn-manifest.json"})
+  for (const std::string_view out :
+       {".git/config", ".gitattributes", "a/.gitignore", ".cache/x", "a/.cache/b", "x.lock", ".cairn-manifest.json"})
     EXPECT_FALSE(manifest_covers(out)) << out;
-  for (const std::string_view in : {"config.json", "cache/x", ".cache", "lock/x", "a.lock/x", "sub/.cairn-manifest.json"})
+  for (const std::string_view in :
+       {"config.json", "cache/x", ".cache", "lock/x", "a.lock/x", "sub/.cairn-manifest.json"})
     EXPECT_TRUE(manifest_covers(in)) << in;
 }
 

@@ -78,7 +78,8 @@ std::optional<std::string> inside(std::string folder, std::string_view target) {
 }  // namespace
 
 std::optional<std::size_t> PlainSource::find(std::string_view path) const {
-  const auto found = std::ranges::lower_bound(entries, path, {}, [](const PlainEntry& e) { return std::string_view(e.path); });
+  const auto found =
+      std::ranges::lower_bound(entries, path, {}, [](const PlainEntry& e) { return std::string_view(e.path); });
   if (found == entries.end() || found->path != path) return std::nullopt;
   return static_cast<std::size_t>(found - entries.begin());
 }
@@ -103,7 +104,7 @@ Result<PlainSource> scan_plain(const std::filesystem::path& source) {
   if (ec) return fail(errno_error(ec.value(), source.string(), "cannot open the source"));
   out.name = (source.has_filename() ? source : source.parent_path()).filename().string();
   if (out.name.empty() || out.name == "." || out.name == "..") out.name = real.filename().string();
-  struct stat status {};
+  struct stat status{};
   if (::stat(real.c_str(), &status) != 0) return fail(errno_error(errno, source.string(), "cannot open the source"));
   const bool folder = S_ISDIR(status.st_mode);
   out.root = Fd(::open((folder ? real : real.parent_path()).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -145,8 +146,9 @@ Result<Manifest> assemble_manifest(const PlainSource& source, std::string_view n
     if (entry.type == NodeType::folder || !manifest_covers(entry.path)) continue;
     const auto to = source.resolve(i);
     if (!to || !digests.contains(*to))
-      return fail(ErrorCode::unsupported, printable(entry.path),
-                  "a link that does not lead to a file inside the model: a manifest cannot hold it. Replace it by the file");
+      return fail(
+          ErrorCode::unsupported, printable(entry.path),
+          "a link that does not lead to a file inside the model: a manifest cannot hold it. Replace it by the file");
     const PlainEntry& file = source.entries[*to];
     out.files.push_back({entry.path, file.size, digests.at(*to), (file.mode & S_IXUSR) != 0});
   }
@@ -174,7 +176,8 @@ Result<Manifest> manifest_of_plain(const std::filesystem::path& source, std::str
     for (std::uint64_t done = 0; done < range.size;) {
       const auto want = std::span(piece).first(std::min<std::uint64_t>(piece.size(), range.size - done));
       CAIRN_TRY(const std::size_t got, read_at(fd.get(), want, range.offset + done, printable(entry.path)));
-      if (got != want.size()) return fail(ErrorCode::conflict, printable(entry.path), "the file became shorter meanwhile");
+      if (got != want.size())
+        return fail(ErrorCode::conflict, printable(entry.path), "the file became shorter meanwhile");
       part.update(want);
       done += got;
       CAIRN_CHECK(meter.add(got));

@@ -25,9 +25,9 @@ struct PlainEntry {
 };
 
 struct PlainSource {
-  Fd root;                          // the folder, or the single file's folder
-  std::string name;                 // last part of the path given
-  std::uint32_t mode = 0755;        // of the folder; 0755 for a single file
+  Fd root;                    // the folder, or the single file's folder
+  std::string name;           // last part of the path given
+  std::uint32_t mode = 0755;  // of the folder; 0755 for a single file
   std::int64_t mtime_ns = 0;
   std::vector<PlainEntry> entries;  // sorted by path bytes
   std::uint64_t bytes = 0, files = 0;

@@ -18,7 +18,8 @@ Result<void> check_destination(const std::filesystem::path& destination, const s
   std::error_code ec;
   if (std::filesystem::exists(std::filesystem::symlink_status(destination, ec)) &&
       !(std::filesystem::is_directory(destination, ec) && std::filesystem::is_empty(destination, ec)))
-    return fail(ErrorCode::already_exists, destination.string(), "is there and not an empty folder; nothing was changed");
+    return fail(ErrorCode::already_exists, destination.string(),
+                "is there and not an empty folder; nothing was changed");
   const auto real = std::filesystem::weakly_canonical(destination, ec);
   const auto from = std::filesystem::weakly_canonical(source, ec);
   if (std::mismatch(from.begin(), from.end(), real.begin(), real.end()).first == from.end())
@@ -40,21 +41,21 @@ bool Staging::is_temporary(std::string_view name) {
   return name.starts_with(kTemporaryPrefix) && name.ends_with(kTemporarySuffix);
 }
 
-Result<Staging> Staging::open(const std::filesystem::path& destination, const std::filesystem::path& source, std::uint64_t bytes) {
+Result<Staging> Staging::open(const std::filesystem::path& destination, const std::filesystem::path& source,
+                              std::uint64_t bytes) {
   CAIRN_CHECK(check_destination(destination, source));
   Staging out;
   out.destination_ = destination.has_filename() ? destination : destination.parent_path();
   out.partial_ = out.destination_;
   out.partial_ += ".partial";
   const bool fresh = ::mkdir(out.partial_.c_str(), 0700) == 0;
-  if (!fresh && errno != EEXIST)
-    return fail(errno_error(errno, out.path(), "cannot make the folder"));
+  if (!fresh && errno != EEXIST) return fail(errno_error(errno, out.path(), "cannot make the folder"));
   out.folder_ = Fd(::open(out.partial_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!out.folder_) return fail(errno_error(errno, out.path(), "cannot open the folder"));
   if (::flock(out.folder_.get(), LOCK_EX | LOCK_NB) != 0)
     return fail(ErrorCode::conflict, out.path(), "another run is working on it");
   CAIRN_CHECK(drop_temporaries(out.folder_));
-  struct statvfs space {};
+  struct statvfs space{};
   if (fresh && ::fstatvfs(out.folder_.get(), &space) == 0 && space.f_bavail * space.f_frsize < bytes)
     return fail(ErrorCode::too_large, out.path(),
                 "the disk has " + std::to_string(space.f_bavail * space.f_frsize >> 20) + " MiB free, " +

@@ -80,7 +80,8 @@ inline LocalVolume open_volume(const fs::path& at, std::string_view pw = "pw") {
   return std::move(*out);
 }
 
-inline Result<Bytes> read_all(const LocalVolume& v, std::string_view path, gocryptfs::Holes holes = gocryptfs::Holes::allow) {
+inline Result<Bytes> read_all(const LocalVolume& v, std::string_view path,
+                              gocryptfs::Holes holes = gocryptfs::Holes::allow) {
   const auto id = v.tree.find(path);
   if (!id) return fail(ErrorCode::not_found, std::string(path), "not in the tree");
   CAIRN_TRY(const CipherFile file, CipherFile::open(v.root.get(), v.tree, *id, v.volume));
@@ -108,6 +109,6 @@ inline fs::path unpack(const TempDir& into, const std::string& archive) {
 
 }  // namespace cairn::cachefs::test
 
-#define UNPACK_OR_SKIP(path, dir, archive)                    \
+#define UNPACK_OR_SKIP(path, dir, archive)                        \
   const auto path = ::cairn::cachefs::test::unpack(dir, archive); \
   if (path.empty()) GTEST_SKIP() << "shared data not present"

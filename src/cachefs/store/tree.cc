@@ -14,7 +14,7 @@ using gocryptfs::kBlockSize;
 using gocryptfs::Volume;
 
 namespace {
-constexpr std::size_t kRunBlocks = 64;   // blocks read and decrypted at once: buffers that stay in a core's cache
+constexpr std::size_t kRunBlocks = 64;  // blocks read and decrypted at once: buffers that stay in a core's cache
 constexpr std::size_t kLinksFollowed = 40;
 
 NodeType type_of(mode_t mode) {
@@ -27,7 +27,8 @@ NodeType type_of(mode_t mode) {
 // Breadth first, so that the children of a folder lie side by side.
 class Scanner {
  public:
-  Scanner(int root, const Volume& volume, std::vector<Damage>& damage) : root_(root), volume_(volume), damage_(damage) {}
+  Scanner(int root, const Volume& volume, std::vector<Damage>& damage)
+      : root_(root), volume_(volume), damage_(damage) {}
 
   Result<Tree> run() {
     CAIRN_TRY(const struct stat status, stat_of(root_, "the volume"));
@@ -66,9 +67,8 @@ class Scanner {
   // The folder's IV; nullopt and the node marked where it is damaged.
   std::optional<DirIv> iv_of(const Fd& folder, NodeId id, const std::string& path) {
     if (!volume_.has_dir_iv()) return DirIv{};
-    auto iv = read_small(folder.get(), std::string(gocryptfs::kDirIvName), gocryptfs::kDirIvSize).and_then([](const Bytes& b) {
-      return gocryptfs::parse_dir_iv(b);
-    });
+    auto iv = read_small(folder.get(), std::string(gocryptfs::kDirIvName), gocryptfs::kDirIvSize)
+                  .and_then([](const Bytes& b) { return gocryptfs::parse_dir_iv(b); });
     if (iv) return *iv;
     tree_.nodes_[id].damaged = true;
     note(join(path, gocryptfs::kDirIvName), iv.error().message);
@@ -78,8 +78,8 @@ class Scanner {
   // The encrypted name's text: the entry's name, or the content of its .name file.
   Result<std::string> name_text(const Fd& folder, const std::string& disk_name) const {
     if (volume_.plaintext_names() || gocryptfs::entry_kind(disk_name) != EntryKind::long_content) return disk_name;
-    CAIRN_TRY(const Bytes text,
-              read_small(folder.get(), disk_name + std::string(gocryptfs::kLongNameSuffix), gocryptfs::kLongNameTextMax));
+    CAIRN_TRY(const Bytes text, read_small(folder.get(), disk_name + std::string(gocryptfs::kLongNameSuffix),
+                                           gocryptfs::kLongNameTextMax));
     return std::string(as_text(text));
   }
 
@@ -134,9 +134,10 @@ class Scanner {
   }
 
   void read_target(const Fd& folder, const std::string& path, Node& node) {
-    auto target = read_link(folder.get(), node.disk_name, gocryptfs::kSymlinkTextMax).and_then([&](const std::string& t) {
-      return volume_.open_symlink(t);
-    });
+    auto target =
+        read_link(folder.get(), node.disk_name, gocryptfs::kSymlinkTextMax).and_then([&](const std::string& t) {
+          return volume_.open_symlink(t);
+        });
     if (target) {
       node.size = target->size();
       node.target = std::move(*target);
@@ -179,7 +180,8 @@ Result<Tree> Tree::scan(int root, const Volume& volume, std::vector<Damage>& dam
 std::optional<NodeId> Tree::child(NodeId folder, std::string_view name) const {
   const Node& f = nodes_[folder];
   const auto begin = nodes_.begin() + f.first_child, end = begin + f.children;
-  const auto found = std::ranges::lower_bound(begin, end, name, {}, [](const Node& n) { return std::string_view(n.name); });
+  const auto found =
+      std::ranges::lower_bound(begin, end, name, {}, [](const Node& n) { return std::string_view(n.name); });
   if (found == end || found->name != name) return std::nullopt;
   return static_cast<NodeId>(found - nodes_.begin());
 }
@@ -256,7 +258,8 @@ Result<CipherFile> CipherFile::open(int root, const Tree& tree, NodeId id, const
 }
 
 // Decrypts `count` blocks from `first` into `out`, which has room for them.
-Result<std::size_t> CipherFile::read_run(std::uint64_t first, std::size_t count, std::span<std::uint8_t> out, Holes holes) const {
+Result<std::size_t> CipherFile::read_run(std::uint64_t first, std::size_t count, std::span<std::uint8_t> out,
+                                         Holes holes) const {
   thread_local Bytes stored;
   const gocryptfs::Layout& layout = volume_->layout();
   const std::uint64_t start = layout.block_offset(first);
@@ -283,7 +286,8 @@ Result<std::size_t> CipherFile::read(std::uint64_t offset, std::span<std::uint8_
     const bool direct = skip == 0 && target.size() >= whole;
     auto got = read_run(block, blocks, direct ? target.first(whole) : std::span(scratch), holes);
     if (!got) return fail(std::move(got).error());
-    if (*got != whole) return fail(ErrorCode::crypto_failed, "block " + std::to_string(block), "has another size than stat shows");
+    if (*got != whole)
+      return fail(ErrorCode::crypto_failed, "block " + std::to_string(block), "has another size than stat shows");
     const std::size_t useful = std::min<std::uint64_t>(whole - skip, end - at);
     if (!direct) std::copy_n(scratch.begin() + static_cast<std::ptrdiff_t>(skip), useful, target.begin());
     at += useful;

@@ -22,26 +22,26 @@ enum class NodeType : std::uint8_t { folder, file, link, special };
 
 struct Node {
   NodeId parent = 0;
-  NodeId first_child = 0;       // folders: children are consecutive, sorted by name bytes
+  NodeId first_child = 0;  // folders: children are consecutive, sorted by name bytes
   std::uint32_t children = 0;
   NodeType type = NodeType::file;
-  bool damaged = false;         // a link that does not decrypt, a folder whose diriv is bad: EIO on use
-  std::string name;             // plain; empty for the root
+  bool damaged = false;  // a link that does not decrypt, a folder whose diriv is bad: EIO on use
+  std::string name;      // plain; empty for the root
   std::string disk_name;
-  std::string target;           // links: plain
-  std::uint64_t size = 0;       // plain; links: length of the target
+  std::string target;      // links: plain
+  std::uint64_t size = 0;  // plain; links: length of the target
   std::uint64_t cipher_size = 0;
-  std::uint64_t inode = 0;      // of the ciphertext object
-  std::uint64_t blocks = 0;     // st_blocks
+  std::uint64_t inode = 0;   // of the ciphertext object
+  std::uint64_t blocks = 0;  // st_blocks
   std::int64_t mtime_ns = 0, ctime_ns = 0, atime_ns = 0;
   std::uint32_t mode = 0, uid = 0, gid = 0, links = 1;
   std::uint64_t rdev = 0;
-  gocryptfs::FileId pinned{};   // not zero: the only id this file may have
+  gocryptfs::FileId pinned{};  // not zero: the only id this file may have
 };
 
 // Something that keeps an entry from being shown or used whole.
 struct Damage {
-  std::string disk_path;        // ciphertext path relative to the volume
+  std::string disk_path;                // ciphertext path relative to the volume
   std::optional<std::uint64_t> offset;  // in the plaintext, where the damage is in contents
   std::string reason;
 };
@@ -81,7 +81,8 @@ class CipherFile {
   [[nodiscard]] static Result<CipherFile> open(int root, const Tree& tree, NodeId id, const gocryptfs::Volume& volume);
   // Plaintext [offset, offset + out.size()), cut at the end of the file; returns how many bytes. crypto_failed or
   // io_failed with where = "block N" when any block involved does not verify or is missing.
-  [[nodiscard]] Result<std::size_t> read(std::uint64_t offset, std::span<std::uint8_t> out, gocryptfs::Holes holes) const;
+  [[nodiscard]] Result<std::size_t> read(std::uint64_t offset, std::span<std::uint8_t> out,
+                                         gocryptfs::Holes holes) const;
   [[nodiscard]] std::uint64_t size() const { return size_; }
   [[nodiscard]] const gocryptfs::FileId& id() const { return id_; }
 
@@ -102,9 +103,9 @@ struct LocalVolume {
   std::vector<Damage> damage;  // found while scanning
 };
 struct OpenOptions {
-  std::filesystem::path source;  // the ciphertext folder
+  std::filesystem::path source;       // the ciphertext folder
   std::filesystem::path config = {};  // "": gocryptfs.conf inside it
-  bool all_features = true;      // false: only the default flag set (model volumes)
+  bool all_features = true;           // false: only the default flag set (model volumes)
 };
 [[nodiscard]] Result<gocryptfs::Config> read_config(const OpenOptions& options);
 [[nodiscard]] Result<LocalVolume> open_local(const OpenOptions& options, ByteView password);

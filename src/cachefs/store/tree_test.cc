@@ -17,17 +17,24 @@ struct SharedVolume {
 };
 
 class GeneratedVolumes : public testing::TestWithParam<SharedVolume> {};
-INSTANTIATE_TEST_SUITE_P(
-    All, GeneratedVolumes,
-    testing::Values(SharedVolume{"generated/default-model", "0Bn4Q1wwY9fN3P"}, SharedVolume{"generated/aessiv-hkdf", "test"},
-                    SharedVolume{"generated/longnamemax100", "test"}, SharedVolume{"generated/plaintextnames", "test"},
-                    SharedVolume{"generated/deterministic", "test"}, SharedVolume{"generated/xchacha", "test"}),
-    [](const auto& i) { std::string n = fs::path(i.param.archive).filename(); std::erase(n, '-'); return n; });
+INSTANTIATE_TEST_SUITE_P(All, GeneratedVolumes,
+                         testing::Values(SharedVolume{"generated/default-model", "0Bn4Q1wwY9fN3P"},
+                                         SharedVolume{"generated/aessiv-hkdf", "test"},
+                                         SharedVolume{"generated/longnamemax100", "test"},
+                                         SharedVolume{"generated/plaintextnames", "test"},
+                                         SharedVolume{"generated/deterministic", "test"},
+                                         SharedVolume{"generated/xchacha", "test"}),
+                         [](const auto& i) {
+                           std::string n = fs::path(i.param.archive).filename();
+                           std::erase(n, '-');
+                           return n;
+                         });
 
 TEST_P(GeneratedVolumes, HoldTheExpectedTree) {
   const TempDir dir;
   UNPACK_OR_SKIP(path, dir, GetParam().archive);
-  const Json expected = parse_json(read_text(fs::path(CAIRN_SHARED_DATA) / "gocryptfs/generated/expected-tree.json").value()).value();
+  const Json expected =
+      parse_json(read_text(fs::path(CAIRN_SHARED_DATA) / "gocryptfs/generated/expected-tree.json").value()).value();
   const LocalVolume v = open_volume(path, GetParam().password);
   EXPECT_TRUE(v.damage.empty());
   EXPECT_EQ(v.tree.size() - 1, expected.size());
@@ -51,8 +58,8 @@ TEST_P(GeneratedVolumes, HoldTheExpectedTree) {
 TEST(SharedVolumes, OfEveryGeneration) {
   const TempDir dir;
   std::size_t read = 0;
-  for (const std::string version : {"v0.7", "v0.7-plaintextnames", "v0.9", "v1.1-aessiv", "v1.3", "v2.2-deterministic-names",
-                                    "v2.2-xchacha", "v2.2-xchacha-deterministic-names"}) {
+  for (const std::string version : {"v0.7", "v0.7-plaintextnames", "v0.9", "v1.1-aessiv", "v1.3",
+                                    "v2.2-deterministic-names", "v2.2-xchacha", "v2.2-xchacha-deterministic-names"}) {
     UNPACK_OR_SKIP(path, dir, "upstream/" + version);
     const LocalVolume v = open_volume(path, "test");
     EXPECT_EQ(as_text(read_all(v, "status.txt").value()), "It works!\n") << version;
@@ -88,7 +95,8 @@ TEST(SharedVolumes, MismatchedKeysNeverGiveData) {
 TEST(SharedVolumes, DamageIsAnErrorNeverData) {
   const TempDir dir;
   UNPACK_OR_SKIP(path, dir, "generated/corrupt");
-  const Json expected = parse_json(read_text(fs::path(CAIRN_SHARED_DATA) / "gocryptfs/generated/corrupt-expected.json").value()).value();
+  const Json expected =
+      parse_json(read_text(fs::path(CAIRN_SHARED_DATA) / "gocryptfs/generated/corrupt-expected.json").value()).value();
   const LocalVolume v = open_volume(path, "test");
   for (const auto& [name, want] : expected["files"].items()) {
     const auto id = v.tree.find(name);
@@ -133,14 +141,16 @@ TEST(Tree, ReadsAtAnyOffset) {
   const LocalVolume v = open_volume(dir / "vol");
   const auto file = CipherFile::open(v.root.get(), v.tree, v.tree.find("file").value(), v.volume);
   ASSERT_TRUE(file);
-  for (const std::uint64_t offset : {0UL, 1UL, 4095UL, 4096UL, 262143UL, 262144UL, 524289UL, 700000UL, 700001UL, 900000UL})
+  for (const std::uint64_t offset :
+       {0UL, 1UL, 4095UL, 4096UL, 262143UL, 262144UL, 524289UL, 700000UL, 700001UL, 900000UL})
     for (const std::size_t size : {0UL, 1UL, 4096UL, 4097UL, 262144UL, 300000UL, 1000000UL}) {
       Bytes out(size, 0xEE);
       const auto got = file->read(offset, out, Holes::deny);
       ASSERT_TRUE(got);
       const std::size_t want = offset >= plain.size() ? 0 : std::min<std::size_t>(size, plain.size() - offset);
       ASSERT_EQ(*got, want) << offset << " " << size;
-      EXPECT_TRUE(want == 0 || std::equal(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(want), plain.begin() + static_cast<std::ptrdiff_t>(offset)));
+      EXPECT_TRUE(want == 0 || std::equal(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(want),
+                                          plain.begin() + static_cast<std::ptrdiff_t>(offset)));
     }
 }
 

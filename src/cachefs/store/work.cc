@@ -57,7 +57,11 @@ Meter::Meter(std::string_view phase, std::uint64_t bytes_total, std::uint64_t fi
     : phase_(phase), bytes_total_(bytes_total), files_total_(files_total), fn_(fn) {}
 
 Progress Meter::snapshot() const {
-  return {.phase = phase_, .bytes_done = bytes_.load(), .bytes_total = bytes_total_, .files_done = files_.load(), .files_total = files_total_};
+  return {.phase = phase_,
+          .bytes_done = bytes_.load(),
+          .bytes_total = bytes_total_,
+          .files_done = files_.load(),
+          .files_total = files_total_};
 }
 
 Result<void> Meter::add(std::uint64_t bytes, std::uint64_t files) {

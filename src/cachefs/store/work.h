@@ -35,7 +35,7 @@ class Meter {
 
 struct WorkFile {
   std::uint64_t size;
-  bool split;            // may be worked on in several ranges at once
+  bool split;  // may be worked on in several ranges at once
 };
 struct WorkRange {
   std::size_t file;      // index into the files given

@@ -66,7 +66,8 @@ Result<void> set_scenario(const AttestOptions& options, device::TeeChoice choice
 Result<Bytes> from_device(const AttestOptions& options, const ReportData& data) {
   CAIRN_TRY(const auto choice, device::tee_choice_named(options.tee));
   CAIRN_CHECK(set_scenario(options, choice));
-  CAIRN_TRY(const auto tee, device::open_tee({.choice = choice, .simulator_dir = options.simulator, .force_simulator = false}));
+  CAIRN_TRY(const auto tee,
+            device::open_tee({.choice = choice, .simulator_dir = options.simulator, .force_simulator = false}));
   Bytes aael;
   if (!options.event_log.empty()) {
     CAIRN_TRY(aael, read_file(options.event_log, eventlog::limits::aael_bytes));
@@ -125,7 +126,8 @@ void add_attest(CLI::App& app, int& exit_code) {
   auto o = std::make_shared<AttestOptions>();
   verb->add_option("--tee", o->tee, "auto, tdx or simulated")->capture_default_str();
   verb->add_option("--simulator", o->simulator, "the simulator's state folder");
-  verb->add_option("--scenario", o->scenario, "break the simulated platform this way (stays in force; none repairs it)");
+  verb->add_option("--scenario", o->scenario,
+                   "break the simulated platform this way (stays in force; none repairs it)");
   verb->add_option("--agent", o->agent, "ask this attestation agent (unix:///…) instead of the device");
   verb->add_option("--report-data", o->report_data, "hex, at most 64 bytes; zero-padded");
   verb->add_option("--nonce", o->nonce, "text whose SHA-512 becomes the report data; random bytes without either");

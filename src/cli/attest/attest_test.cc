@@ -80,7 +80,8 @@ TEST_F(AttestTest, RawQuoteToAFile) {
 TEST_F(AttestTest, ScenariosStayInForceUntilRepaired) {
   options_.format = "quote";
   options_.output = dir_ / "quote.bin";
-  for (const auto& [scenario, outcome] : {std::pair{"pck-revoked", "PckRevoked"}, {"", "PckRevoked"}, {"none", "UpToDate"}}) {
+  for (const auto& [scenario, outcome] :
+       {std::pair{"pck-revoked", "PckRevoked"}, {"", "PckRevoked"}, {"none", "UpToDate"}}) {
     options_.scenario = scenario;
     ASSERT_EQ(run_attest(options_, out_, err_), 0) << err_.str();
     EXPECT_EQ(judge(read_file(options_.output).value()).outcome(), outcome);
@@ -111,9 +112,7 @@ TEST_F(AttestTest, WhatCannotBeDoneIsSaid) {
   EXPECT_TRUE(err_.str().contains("agent.sock")) << err_.str();
 }
 
-TEST(ReportDataOption, FreshUnlessGiven) {
-  EXPECT_NE(report_data_of({}).value(), report_data_of({}).value());
-}
+TEST(ReportDataOption, FreshUnlessGiven) { EXPECT_NE(report_data_of({}).value(), report_data_of({}).value()); }
 
 }  // namespace
 }  // namespace cairn::cli

@@ -71,12 +71,11 @@ bool left_out(const fs::path& relative, TreeRules rules) {
   return std::ranges::any_of(relative, [](const fs::path& part) { return part.string().starts_with(".git"); });
 }
 
-bool inside(const fs::path& path, const fs::path& root) {
-  return std::ranges::mismatch(root, path).in1 == root.end();
-}
+bool inside(const fs::path& path, const fs::path& root) { return std::ranges::mismatch(root, path).in1 == root.end(); }
 
 // One entry of a folder: nullopt for what does not count, an error for what may not be there.
-Result<std::optional<eventlog::ManifestFile>> classify(const fs::directory_entry& entry, const fs::path& root, TreeRules rules) {
+Result<std::optional<eventlog::ManifestFile>> classify(const fs::directory_entry& entry, const fs::path& root,
+                                                       TreeRules rules) {
   std::error_code error;
   const fs::path relative = entry.path().lexically_relative(root);
   if (entry.is_directory(error) && !entry.is_symlink(error)) return std::nullopt;
@@ -84,7 +83,8 @@ Result<std::optional<eventlog::ManifestFile>> classify(const fs::directory_entry
   if (entry.is_symlink(error)) {
     const auto target = fs::canonical(entry.path(), error);
     if (error || !inside(target, root))
-      return fail(ErrorCode::invalid_argument, entry.path().string(), "a symbolic link that leads out of the folder, or nowhere");
+      return fail(ErrorCode::invalid_argument, entry.path().string(),
+                  "a symbolic link that leads out of the folder, or nowhere");
   }
   if (!entry.is_regular_file(error))
     return fail(ErrorCode::invalid_argument, entry.path().string(), "only regular files can be measured");
@@ -98,10 +98,12 @@ Result<std::optional<eventlog::ManifestFile>> classify(const fs::directory_entry
 Result<std::vector<eventlog::ManifestFile>> list_tree(const fs::path& root, TreeRules rules) {
   std::vector<eventlog::ManifestFile> out;
   std::error_code error;
-  for (auto it = fs::recursive_directory_iterator(root, error); !error && it != fs::recursive_directory_iterator(); it.increment(error)) {
+  for (auto it = fs::recursive_directory_iterator(root, error); !error && it != fs::recursive_directory_iterator();
+       it.increment(error)) {
     CAIRN_TRY(auto file, classify(*it, root, rules));
     if (!file) continue;
-    if (out.size() == eventlog::limits::manifest_files) return fail(ErrorCode::too_large, root.string(), "too many files");
+    if (out.size() == eventlog::limits::manifest_files)
+      return fail(ErrorCode::too_large, root.string(), "too many files");
     out.push_back(std::move(*file));
   }
   if (error) return fail(errno_error(error.value(), root.string(), "listing the folder"));
@@ -109,7 +111,8 @@ Result<std::vector<eventlog::ManifestFile>> list_tree(const fs::path& root, Tree
   return out;
 }
 
-Result<void> hash_one(const fs::path& root, eventlog::ManifestFile& file, const std::function<void(std::uint64_t)>& add) {
+Result<void> hash_one(const fs::path& root, eventlog::ManifestFile& file,
+                      const std::function<void(std::uint64_t)>& add) {
   const fs::path path = root / file.path;
   CAIRN_TRY(const Fd fd, open_read(path));
   crypto::Hasher hasher(crypto::Hash::sha384);
@@ -146,7 +149,8 @@ Result<void> hash_all(const fs::path& root, std::vector<eventlog::ManifestFile>&
   };
   {
     std::vector<std::jthread> threads;
-    const auto wanted = std::min<std::size_t>(std::clamp(std::thread::hardware_concurrency(), 1U, kMaxThreads), files.size());
+    const auto wanted =
+        std::min<std::size_t>(std::clamp(std::thread::hardware_concurrency(), 1U, kMaxThreads), files.size());
     for (std::size_t i = 1; i < wanted; ++i) threads.emplace_back(work);
     work();
   }
@@ -183,7 +187,10 @@ Result<eventlog::Manifest> manifest_of(const fs::path& root, std::string kind, s
     CAIRN_TRY(out.files, list_tree(base, rules));
   } else {
     const auto status = fs::status(base, error);
-    out.files.push_back({.path = root.filename().string(), .size = 0, .sha384 = {}, .verity = {},
+    out.files.push_back({.path = root.filename().string(),
+                         .size = 0,
+                         .sha384 = {},
+                         .verity = {},
                          .executable = (status.permissions() & fs::perms::owner_exec) != fs::perms::none});
     base = fs::path(root).remove_filename();
     if (base.empty()) base = ".";
@@ -203,7 +210,8 @@ Result<void> check_tree(const fs::path& root, const eventlog::Manifest& manifest
   for (std::size_t i = 0; i < std::max(found.files.size(), wanted.size()); ++i) {
     if (i == found.files.size() || (i < wanted.size() && wanted[i].path < found.files[i].path))
       return differs(wanted[i].path, "the file is missing");
-    if (i == wanted.size() || found.files[i].path < wanted[i].path) return differs(found.files[i].path, "the file is not in it");
+    if (i == wanted.size() || found.files[i].path < wanted[i].path)
+      return differs(found.files[i].path, "the file is not in it");
     const auto& f = found.files[i];
     const auto& w = wanted[i];
     if (!w.sha384) return fail(ErrorCode::unsupported, w.path, "a verity digest cannot be checked by reading the file");
@@ -244,7 +252,8 @@ Result<Measurer> Measurer::begin(Extend extend, std::string_view boot_id, bool d
 }
 
 Result<void> Measurer::send(const eventlog::AaelEvent& event) {
-  if (failed_) return fail(ErrorCode::conflict, event.operation, "an earlier measurement failed: nothing may be started");
+  if (failed_)
+    return fail(ErrorCode::conflict, event.operation, "an earlier measurement failed: nothing may be started");
   failed_ = true;
   CAIRN_CHECK(eventlog::check_event(event));
   auto sent = extend_(event);

@@ -27,18 +27,18 @@ enum class TreeRules {
 };
 inline constexpr std::string_view kManifestName = ".cairn-manifest.json";
 
-// Manifest of a folder, or of one file under its own name. Regular files only; symbolic links are followed where they stay inside
-// the folder, anything else is invalid_argument. Files are hashed by as many threads as there are cores; `progress` is
-// told the bytes hashed so far, from any of them.
-[[nodiscard]] Result<eventlog::Manifest> manifest_of(const std::filesystem::path& root, std::string kind, std::string name,
-                                                     TreeRules rules = TreeRules::everything,
+// Manifest of a folder, or of one file under its own name. Regular files only; symbolic links are followed where they
+// stay inside the folder, anything else is invalid_argument. Files are hashed by as many threads as there are cores;
+// `progress` is told the bytes hashed so far, from any of them.
+[[nodiscard]] Result<eventlog::Manifest> manifest_of(const std::filesystem::path& root, std::string kind,
+                                                     std::string name, TreeRules rules = TreeRules::everything,
                                                      const std::function<void(std::uint64_t)>& progress = {});
 // evidence_rejected, naming the first difference: a file missing, too many, of another size, digest or executable bit.
 [[nodiscard]] Result<void> check_tree(const std::filesystem::path& root, const eventlog::Manifest& manifest,
                                       TreeRules rules = TreeRules::everything);
 
-// A copy of a program in sealed memory and the digest of exactly that copy: run it with fexecve(file.get(), …) after the
-// digest was extended, and nobody can have changed it in between.
+// A copy of a program in sealed memory and the digest of exactly that copy: run it with fexecve(file.get(), …) after
+// the digest was extended, and nobody can have changed it in between.
 struct MeasuredProgram {
   Fd file;
   FileDigests digests;

@@ -54,13 +54,15 @@ void add_runtime(CLI::App& measure, int& exit_code) {
   auto file = std::make_shared<fs::path>();
   app->add_option("manifest", *file, "JSON: boot_id, subjects [{kind, name, sha384 or file}], doubles")->required();
   app->callback([file, &exit_code] {
-    exit_code = print(read_text(*file).and_then([](const std::string& t) { return parse_json(t); }).and_then([&](const Json& j) {
-      return predict_runtime(j, file->parent_path());
-    }));
+    exit_code = print(
+        read_text(*file).and_then([](const std::string& t) { return parse_json(t); }).and_then([&](const Json& j) {
+          return predict_runtime(j, file->parent_path());
+        }));
   });
 }
 
-Result<Json> measure_files(const fs::path& path, const std::string& kind, const std::string& name, const fs::path& output) {
+Result<Json> measure_files(const fs::path& path, const std::string& kind, const std::string& name,
+                           const fs::path& output) {
   const auto known = eventlog::kind_named(kind);
   if (!known) return fail(ErrorCode::invalid_argument, "--kind", "not a kind of subject");
   const auto rules = known == eventlog::Kind::model ? TreeRules::model : TreeRules::everything;
@@ -89,7 +91,8 @@ void add_files(CLI::App& measure, int& exit_code) {
   app->add_option("--name", o->name, "the subject's name; the file's own by default");
   app->add_option("-o,--output", o->output, "write the manifest here");
   app->callback([o, &exit_code] {
-    if (o->name.empty()) o->name = o->path.filename().empty() ? o->path.parent_path().filename().string() : o->path.filename().string();
+    if (o->name.empty())
+      o->name = o->path.filename().empty() ? o->path.parent_path().filename().string() : o->path.filename().string();
     exit_code = print(measure_files(o->path, o->kind, o->name, o->output));
   });
 }
@@ -99,7 +102,8 @@ void add_log(CLI::App& measure, int& exit_code) {
   auto file = std::make_shared<fs::path>("/sys/firmware/acpi/tables/data/CCEL");
   app->add_option("file", *file, "event log")->capture_default_str();
   app->callback([file, &exit_code] {
-    exit_code = print(read_file(*file, eventlog::limits::ccel_bytes).and_then([](const Bytes& b) { return replay_log(b); }));
+    exit_code =
+        print(read_file(*file, eventlog::limits::ccel_bytes).and_then([](const Bytes& b) { return replay_log(b); }));
   });
 }
 

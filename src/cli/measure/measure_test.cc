@@ -143,7 +143,8 @@ TEST_F(MeasureTest, TheMeasurerStopsAtTheFirstFailure) {
 
 TEST_F(MeasureTest, RuntimeManifest) {
   put("doc.json", "{}");
-  const auto json = parse_json(R"({"boot_id":"b","subjects":[{"kind":"config","name":"engine","file":"doc.json"}]})").value();
+  const auto json =
+      parse_json(R"({"boot_id":"b","subjects":[{"kind":"config","name":"engine","file":"doc.json"}]})").value();
   const auto out = predict_runtime(json, dir_);
   ASSERT_TRUE(out) << out.error().text();
   const std::string content = "sha384:" + hex(crypto::sha384(as_bytes("{}")).view());
@@ -151,7 +152,8 @@ TEST_F(MeasureTest, RuntimeManifest) {
   EXPECT_EQ((*out)["events"].size(), 3U);
   std::string text = eventlog::init_line({}) + "\n";
   for (const auto& e : (*out)["events"])
-    text += e["domain"].get<std::string>() + " " + e["operation"].get<std::string>() + " " + e["content"].get<std::string>() + "\n";
+    text += e["domain"].get<std::string>() + " " + e["operation"].get<std::string>() + " " +
+            e["content"].get<std::string>() + "\n";
   EXPECT_EQ(replay_log(as_bytes(text)).value()["register"], (*out)["rtmr3"]["text"]);
   EXPECT_FALSE(predict_runtime(parse_json(R"({"boot_id":"b","subjects":[{"kind":"x","name":"y"}]})").value(), dir_));
   EXPECT_FALSE(predict_runtime(parse_json(R"({"boot_id":"b","subject":[]})").value(), dir_));
@@ -159,10 +161,12 @@ TEST_F(MeasureTest, RuntimeManifest) {
 
 TEST_F(MeasureTest, SharedWorkedExample) {
   if (!fs::exists(CAIRN_SHARED_DATA)) GTEST_SKIP() << "shared data not present";
-  const auto example = parse_json(read_text(CAIRN_SHARED_DATA "/guest/aael/cairn-measure-example.json").value()).value();
+  const auto example =
+      parse_json(read_text(CAIRN_SHARED_DATA "/guest/aael/cairn-measure-example.json").value()).value();
   Json manifest{{"boot_id", example["boot_id"]}, {"subjects", Json::array()}};
   const auto add = [&](std::string_view kind, std::string_view name, const std::string& text) {
-    manifest["subjects"].push_back({{"kind", kind}, {"name", name}, {"sha384", hex(crypto::sha384(as_bytes(text)).view())}});
+    manifest["subjects"].push_back(
+        {{"kind", kind}, {"name", name}, {"sha384", hex(crypto::sha384(as_bytes(text)).view())}});
   };
   add("kernel", "cmdline", example["kernel_cmdline"]);
   add("engine", "demo-engine", example["manifests"]["engine"]);
@@ -178,7 +182,8 @@ TEST_F(MeasureTest, SharedWorkedExample) {
 TEST(MeasureMemory, Amounts) {
   EXPECT_EQ(parse_memory("2G").value(), 2ULL << 30);
   EXPECT_EQ(parse_memory("4096").value(), 4096U);
-  for (const std::string_view bad : {"", "G", "2g", "2 G", "-1", "0", "99999999999T", "2GB"}) EXPECT_FALSE(parse_memory(bad)) << bad;
+  for (const std::string_view bad : {"", "G", "2g", "2 G", "-1", "0", "99999999999T", "2GB"})
+    EXPECT_FALSE(parse_memory(bad)) << bad;
 }
 
 TEST(MeasureCommand, AddsItsParts) {

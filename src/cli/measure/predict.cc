@@ -45,7 +45,8 @@ Result<predict::AcpiDigests> acpi_of_log(ByteView bytes) {
     found.push_back(digest);
   }
   if (found.size() != 3)
-    return fail(ErrorCode::malformed, "acpi-from-log", "the log has " + std::to_string(found.size()) + " ACPI events instead of three");
+    return fail(ErrorCode::malformed, "acpi-from-log",
+                "the log has " + std::to_string(found.size()) + " ACPI events instead of three");
   return predict::AcpiDigests{found[0], found[1], found[2]};
 }
 
@@ -76,7 +77,8 @@ Result<Digest<48>> kernel_digest(ByteView kernel, std::uint64_t initrd_size, std
 }
 
 Result<void> predict_registers(const BootInputs& in, predict::DirectBoot boot, Inputs& inputs, Json& out) {
-  if (in.memory == 0) return fail(ErrorCode::invalid_argument, "memory", "the machine's memory decides where the initrd lies");
+  if (in.memory == 0)
+    return fail(ErrorCode::invalid_argument, "memory", "the machine's memory decides where the initrd lies");
   std::uint64_t initrd_size = 0;
   if (!in.initrd.empty()) {
     CAIRN_TRY(const auto initrd, inputs.hash("initrd", in.initrd));
@@ -132,7 +134,8 @@ struct Subject {
 Result<Digest<48>> subject_digest(Fields& f, const fs::path& folder) {
   const auto digest = f.optional<std::string>("sha384");
   const auto file = f.optional<std::string>("file");
-  if (digest.has_value() == file.has_value()) return fail(ErrorCode::invalid_argument, f.path(), "give either sha384 or file");
+  if (digest.has_value() == file.has_value())
+    return fail(ErrorCode::invalid_argument, f.path(), "give either sha384 or file");
   if (file) return hash_file(folder / *file).transform([](const FileDigests& d) { return d.sha384; });
   return from_hex(*digest).and_then([](const Bytes& b) { return Digest<48>::from(b); });
 }
@@ -143,8 +146,10 @@ Result<std::vector<Subject>> read_subjects(Fields& top, Problems& problems, cons
     const auto kind = eventlog::kind_named(f.required<std::string>("kind"));
     if (!kind) f.problem("kind", "not a kind of subject");
     Subject s{kind.value_or(eventlog::Kind::model), f.required<std::string>("name"), {}};
-    if (auto digest = subject_digest(f, folder)) s.digest = *digest;
-    else problems.add(digest.error().where.empty() ? f.path() : digest.error().where, digest.error().message);
+    if (auto digest = subject_digest(f, folder))
+      s.digest = *digest;
+    else
+      problems.add(digest.error().where.empty() ? f.path() : digest.error().where, digest.error().message);
     f.done();
     out.push_back(std::move(s));
   });
@@ -153,7 +158,8 @@ Result<std::vector<Subject>> read_subjects(Fields& top, Problems& problems, cons
 
 Json event_list(const std::vector<eventlog::AaelEvent>& events) {
   Json out = Json::array();
-  for (const auto& e : events) out.push_back({{"domain", e.domain}, {"operation", e.operation}, {"content", e.content}});
+  for (const auto& e : events)
+    out.push_back({{"domain", e.domain}, {"operation", e.operation}, {"content", e.content}});
   return out;
 }
 
@@ -213,7 +219,8 @@ Result<Json> replay_log(ByteView bytes) {
   }
   CAIRN_TRY(out["events"], eventlog::uefi_event_logs(log));
   for (std::size_t i = 0; i < log.events.size(); ++i)
-    if (auto text = eventlog::authenticated_text(log.events[i])) out["events"][i]["authenticated_text"] = std::move(*text);
+    if (auto text = eventlog::authenticated_text(log.events[i]))
+      out["events"][i]["authenticated_text"] = std::move(*text);
   return out;
 }
 

@@ -22,8 +22,8 @@ struct BootInputs {
   // RTMR0 needs the three ACPI blobs, or the log of a guest of the same shape.
   std::filesystem::path acpi_loader, acpi_rsdp, acpi_tables, acpi_from_log;
 };
-// {"mrtd":{"single_pass","two_pass"},"rtmr0","rtmr1","rtmr2","events":{…},"inputs":{name:{"path","sha256"}},…}: registers
-// that the inputs do not determine are absent.
+// {"mrtd":{"single_pass","two_pass"},"rtmr0","rtmr1","rtmr2","events":{…},"inputs":{name:{"path","sha256"}},…}:
+// registers that the inputs do not determine are absent.
 [[nodiscard]] Result<Json> predict_boot(const BootInputs& inputs);
 
 // RTMR3 after the events of a measurement manifest {"boot_id":TEXT,"subjects":[{"kind","name","sha384"|"file"}],

@@ -52,7 +52,8 @@ int report(const Error& error) {
 void say(const std::string& line) { std::fprintf(stdout, "%s\n", line.c_str()); }
 
 Result<LocalVolume> open_volume(const Options& o) {
-  CAIRN_TRY(const auto config, cachefs::read_config({.source = o.volume, .config = o.config}));  // before a password is asked for
+  CAIRN_TRY(const auto config,
+            cachefs::read_config({.source = o.volume, .config = o.config}));  // before a password is asked for
   CAIRN_TRY(const Secret password, take_key(o.key, false));
   CAIRN_TRY(const Secret key, gocryptfs::unwrap_master_key(config, password.view()));
   return cachefs::open_local({.source = o.volume, .config = o.config}, config, key);
@@ -74,13 +75,19 @@ Result<int> run_encrypt(Options& o) {
   CAIRN_TRY(e.password, take_key(o.key, true));
   auto r = cachefs::encrypt_model(e);
   if (!r && !o.key.new_file.empty())
-    std::fprintf(stderr, "cairn model: the new key stays in %s; go on with --key-file %s\n", o.key.new_file.c_str(), o.key.new_file.c_str());
+    std::fprintf(stderr, "cairn model: the new key stays in %s; go on with --key-file %s\n", o.key.new_file.c_str(),
+                 o.key.new_file.c_str());
   if (!r) return fail(std::move(r).error());
   const std::string digest = o.no_manifest ? std::string() : cachefs::measured_form(r->digest);
   if (o.json) {
-    say(compact_json({{"files", r->files}, {"bytes", r->bytes}, {"cipher_bytes", r->cipher_bytes}, {"resumed_files", r->resumed_files}, {"manifest", digest}}));
+    say(compact_json({{"files", r->files},
+                      {"bytes", r->bytes},
+                      {"cipher_bytes", r->cipher_bytes},
+                      {"resumed_files", r->resumed_files},
+                      {"manifest", digest}}));
   } else if (!o.quiet) {
-    say("encrypted " + std::to_string(r->files) + " files, " + human_size(r->bytes) + (r->resumed_files != 0 ? " (" + std::to_string(r->resumed_files) + " from an earlier run)" : ""));
+    say("encrypted " + std::to_string(r->files) + " files, " + human_size(r->bytes) +
+        (r->resumed_files != 0 ? " (" + std::to_string(r->resumed_files) + " from an earlier run)" : ""));
     if (!digest.empty()) say("manifest  " + digest);
   }
   return 0;
@@ -115,7 +122,8 @@ void list_folder(const LocalVolume& v, cachefs::NodeId id, const std::string& pr
       const auto child = node.first_child + i;
       const auto& c = v.tree.at(child);
       const std::string path = cachefs::join(at, c.name);
-      say((o.long_form ? long_line(c) : "") + printable(path, 8192) + (o.long_form && !c.target.empty() ? " -> " + printable(c.target, 4096) : ""));
+      say((o.long_form ? long_line(c) : "") + printable(path, 8192) +
+          (o.long_form && !c.target.empty() ? " -> " + printable(c.target, 4096) : ""));
       if (o.recursive && c.type == cachefs::NodeType::folder) todo.emplace_back(child, path);
     }
   }
@@ -127,9 +135,12 @@ Result<int> run_ls(Options& o) {
   if (!id) return fail(ErrorCode::not_found, printable(o.path), "not in this volume");
   const auto& node = v.tree.at(*id);
   if (node.damaged) return fail(ErrorCode::crypto_failed, printable(o.path), "is damaged");
-  if (node.type == cachefs::NodeType::folder) list_folder(v, *id, "", o);
-  else say((o.long_form ? long_line(node) : "") + printable(o.path, 8192));
-  for (const auto& d : v.damage) std::fprintf(stderr, "cairn model: damaged: %s: %s\n", printable(d.disk_path, 4096).c_str(), d.reason.c_str());
+  if (node.type == cachefs::NodeType::folder)
+    list_folder(v, *id, "", o);
+  else
+    say((o.long_form ? long_line(node) : "") + printable(o.path, 8192));
+  for (const auto& d : v.damage)
+    std::fprintf(stderr, "cairn model: damaged: %s: %s\n", printable(d.disk_path, 4096).c_str(), d.reason.c_str());
   return 0;
 }
 
@@ -154,16 +165,20 @@ Result<int> run_info(Options& o) {
                     : c.features.has(gocryptfs::Feature::aes_siv) ? gocryptfs::ContentMode::aes_siv
                                                                   : gocryptfs::ContentMode::aes_gcm;
   if (o.json) {
-    say(compact_json({{"creator", c.creator}, {"features", c.features.text()}, {"encrypted_key_bytes", c.encrypted_key.size()},
-                      {"scrypt", {{"salt_bytes", c.scrypt.salt.size()}, {"n", c.scrypt.n}, {"r", c.scrypt.r}, {"p", c.scrypt.p}}},
-                      {"content_encryption", gocryptfs::name(mode)}, {"default_features", c.features == gocryptfs::kDefaultFeatures}}));
+    say(compact_json(
+        {{"creator", c.creator},
+         {"features", c.features.text()},
+         {"encrypted_key_bytes", c.encrypted_key.size()},
+         {"scrypt", {{"salt_bytes", c.scrypt.salt.size()}, {"n", c.scrypt.n}, {"r", c.scrypt.r}, {"p", c.scrypt.p}}},
+         {"content_encryption", gocryptfs::name(mode)},
+         {"default_features", c.features == gocryptfs::kDefaultFeatures}}));
     return 0;
   }
   say("Creator:           " + printable(c.creator));
   say("FeatureFlags:      " + c.features.text());
   say("EncryptedKey:      " + std::to_string(c.encrypted_key.size()) + "B");
-  say("ScryptObject:      Salt=" + std::to_string(c.scrypt.salt.size()) + "B N=" + std::to_string(c.scrypt.n) + " R=" +
-      std::to_string(c.scrypt.r) + " P=" + std::to_string(c.scrypt.p) + " KeyLen=32");
+  say("ScryptObject:      Salt=" + std::to_string(c.scrypt.salt.size()) + "B N=" + std::to_string(c.scrypt.n) +
+      " R=" + std::to_string(c.scrypt.r) + " P=" + std::to_string(c.scrypt.p) + " KeyLen=32");
   say("contentEncryption: " + std::string(gocryptfs::name(mode)));
   return 0;
 }
@@ -177,17 +192,25 @@ Result<int> run_fsck(Options& o) {
   Json list = Json::array();
   for (const auto& d : r.damage) {
     const std::string place = d.offset ? ", offset " + std::to_string(*d.offset) : "";
-    if (o.json) list.push_back({{"path", printable(d.disk_path, 8192)}, {"offset", d.offset ? Json(*d.offset) : Json()}, {"reason", d.reason}});
-    else say("damaged: " + printable(d.disk_path, 8192) + place + ": " + d.reason);
+    if (o.json)
+      list.push_back({{"path", printable(d.disk_path, 8192)},
+                      {"offset", d.offset ? Json(*d.offset) : Json()},
+                      {"reason", d.reason}});
+    else
+      say("damaged: " + printable(d.disk_path, 8192) + place + ": " + d.reason);
   }
-  if (o.json) say(compact_json({{"files", r.files}, {"bytes", r.bytes}, {"damaged", r.damaged}, {"damage", list}}));
-  else if (r.clean()) say("fsck summary: no problems found in " + std::to_string(r.files) + " files, " + human_size(r.bytes));
-  else say("fsck summary: " + std::to_string(r.damaged) + " corrupt places");
+  if (o.json)
+    say(compact_json({{"files", r.files}, {"bytes", r.bytes}, {"damaged", r.damaged}, {"damage", list}}));
+  else if (r.clean())
+    say("fsck summary: no problems found in " + std::to_string(r.files) + " files, " + human_size(r.bytes));
+  else
+    say("fsck summary: " + std::to_string(r.damaged) + " corrupt places");
   return r.clean() ? 0 : kModelDamaged;
 }
 
 // The manifest of a plain folder or file, or of a volume: the stored one, verified against the contents.
-Result<std::string> manifest_text(Options& o, const cachefs::ProgressFn& progress, std::vector<std::string>& described) {
+Result<std::string> manifest_text(Options& o, const cachefs::ProgressFn& progress,
+                                  std::vector<std::string>& described) {
   std::error_code ec;
   if (!fs::exists(o.source / gocryptfs::kConfName, ec) && o.config.empty()) {
     described = cachefs::describe_plain(o.source);
@@ -200,7 +223,8 @@ Result<std::string> manifest_text(Options& o, const cachefs::ProgressFn& progres
   const auto stored = cachefs::stored_manifest(v);
   if (!stored && stored.error().code == ErrorCode::not_found) {
     const auto real = fs::weakly_canonical(o.source, ec);
-    CAIRN_TRY(const auto manifest, cachefs::manifest_of_volume(v, o.name.empty() ? real.filename().string() : o.name, o.threads, progress));
+    CAIRN_TRY(const auto manifest,
+              cachefs::manifest_of_volume(v, o.name.empty() ? real.filename().string() : o.name, o.threads, progress));
     return cachefs::write_manifest(manifest);
   }
   if (!stored) return stored;
@@ -219,7 +243,8 @@ Result<int> run_digest(Options& o) {
   if (!o.manifest_out.empty()) CAIRN_CHECK(write_text(o.manifest_out, text));
   if (o.json) {
     CAIRN_TRY(const auto manifest, cachefs::parse_manifest(text));
-    say(compact_json({{"digest", digest}, {"name", manifest.name}, {"files", manifest.files.size()}, {"described", described}}));
+    say(compact_json(
+        {{"digest", digest}, {"name", manifest.name}, {"files", manifest.files.size()}, {"described", described}}));
   } else {
     say(digest);
     for (const auto& line : described) std::fprintf(stderr, "%s\n", line.c_str());
@@ -233,11 +258,14 @@ Result<int> run_passwd(Options& o) {
   CAIRN_TRY(const Secret old_password, take_key(o.key, false));
   CAIRN_TRY(const Secret key, gocryptfs::unwrap_master_key(config, old_password.view()));
   CAIRN_TRY(const Secret password, take_key(o.new_key, true));
-  CAIRN_TRY(auto changed, gocryptfs::wrap_master_key(key, password.view(), config.features, config.long_name_max, o.log_n));
+  CAIRN_TRY(auto changed,
+            gocryptfs::wrap_master_key(key, password.view(), config.features, config.long_name_max, o.log_n));
   changed.creator = config.creator;
   const fs::path path = o.config.empty() ? o.volume / gocryptfs::kConfName : o.config;
   CAIRN_CHECK(write_text(path, gocryptfs::write_config(changed), 0400));
-  if (!o.quiet) say("the password is changed; whoever has an old copy of gocryptfs.conf and the old password still has the master key");
+  if (!o.quiet)
+    say("the password is changed; whoever has an old copy of gocryptfs.conf and the old password still has the master "
+        "key");
   return 0;
 }
 
@@ -248,8 +276,10 @@ Result<int> run_mount_program(Options& o) {
   const std::string program = fs::exists(beside, ec) ? beside.string() : "cairn-cachefs";
   if (!o.key.file.empty() == o.key.standard_input)
     return fail(ErrorCode::invalid_argument, "key", "give it with --key-file FILE or --key-stdin");
-  std::vector<std::string> words{"cairn-cachefs", "mount", "--source", o.volume.string(), "--mountpoint", o.destination.string(),
-                                 "--passfile", o.key.standard_input ? "-" : o.key.file.string()};
+  std::vector<std::string> words{"cairn-cachefs", "mount",
+                                 "--source",      o.volume.string(),
+                                 "--mountpoint",  o.destination.string(),
+                                 "--passfile",    o.key.standard_input ? "-" : o.key.file.string()};
   words.insert(words.end(), o.mount_arguments.begin(), o.mount_arguments.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
@@ -260,7 +290,8 @@ Result<int> run_mount_program(Options& o) {
 
 using Verb = Result<int> (*)(Options&);
 
-CLI::App* add_verb(CLI::App& model, std::string name, std::string help, const std::shared_ptr<Options>& o, int& exit_code, Verb run) {
+CLI::App* add_verb(CLI::App& model, std::string name, std::string help, const std::shared_ptr<Options>& o,
+                   int& exit_code, Verb run) {
   CLI::App* app = model.add_subcommand(std::move(name), std::move(help));
   app->callback([o, run, &exit_code] {
     auto result = run(*o);
@@ -279,13 +310,15 @@ void add_work(CLI::App* app, Options& o) {
 }
 
 void add_writers(CLI::App& model, const std::shared_ptr<Options>& o, int& exit_code) {
-  auto* encrypt = add_verb(model, "encrypt", "encrypt a model (a folder or one file) into a new folder", o, exit_code, run_encrypt);
+  auto* encrypt =
+      add_verb(model, "encrypt", "encrypt a model (a folder or one file) into a new folder", o, exit_code, run_encrypt);
   encrypt->add_option("source", o->source, "the plain model")->required();
   encrypt->add_option("destination", o->destination, "the folder to make; an interrupted run goes on")->required();
   add_key_options(*encrypt, o->key, true);
   encrypt->add_option("--name", o->name, "the model's name in its manifest; default: the source's");
   encrypt->add_option("--log-n", o->log_n, "cost of the password's scrypt, 10 to 20");
-  encrypt->add_flag("--no-manifest", o->no_manifest, "without .cairn-manifest.json: for trees whose names are not UTF-8");
+  encrypt->add_flag("--no-manifest", o->no_manifest,
+                    "without .cairn-manifest.json: for trees whose names are not UTF-8");
   encrypt->add_flag("--no-verify", o->no_verify, "do not read back what was written");
   encrypt->add_flag("--json", o->json);
   add_work(encrypt, *o);
@@ -325,7 +358,8 @@ void add_readers(CLI::App& model, const std::shared_ptr<Options>& o, int& exit_c
   fsck->add_flag("--deny-holes", o->deny_holes, "full blocks of zeros are damage");
   fsck->add_flag("--json", o->json);
   add_work(fsck, *o);
-  auto* digest = add_verb(model, "digest", "the digest that is attested: of a plain model or of a volume", o, exit_code, run_digest);
+  auto* digest = add_verb(model, "digest", "the digest that is attested: of a plain model or of a volume", o, exit_code,
+                          run_digest);
   digest->add_option("model", o->source, "a plain folder or file, or an encrypted folder")->required();
   digest->add_option("--config", o->config, "gocryptfs.conf, where it is not in the folder");
   add_key_options(*digest, o->key, false);
@@ -339,12 +373,14 @@ void add_readers(CLI::App& model, const std::shared_ptr<Options>& o, int& exit_c
 }  // namespace
 
 void add_model(CLI::App& app, int& exit_code) {
-  CLI::App* model = app.add_subcommand("model", "encrypted models: encrypt, decrypt, ls, cat, info, fsck, digest, passwd, mount");
+  CLI::App* model =
+      app.add_subcommand("model", "encrypted models: encrypt, decrypt, ls, cat, info, fsck, digest, passwd, mount");
   model->require_subcommand(1);
   const auto o = std::make_shared<Options>();
   add_writers(*model, o, exit_code);
   add_readers(*model, o, exit_code);
-  auto* mount = add_verb(*model, "mount", "mount read-only until Ctrl-C (by cairn-cachefs)", o, exit_code, run_mount_program);
+  auto* mount =
+      add_verb(*model, "mount", "mount read-only until Ctrl-C (by cairn-cachefs)", o, exit_code, run_mount_program);
   mount->add_option("volume", o->volume, "the encrypted folder")->required();
   mount->add_option("mountpoint", o->destination, "an empty folder")->required();
   add_key_options(*mount, o->key, false);

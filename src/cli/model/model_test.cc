@@ -90,7 +90,7 @@ TEST_F(ModelVerbs, WrongPasswordAndNoPassword) {
 
 TEST_F(ModelVerbs, NewKeyIsMadeOnceAndPrivate) {
   ASSERT_EQ(run({"encrypt", "@src", "@vol", "--new-key", "@made", "--log-n", "10", "-q"}), 0);
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(::stat((dir_ / "made").c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0600U);
   EXPECT_EQ(status.st_size, 44);

@@ -31,7 +31,8 @@ Result<Secret> make_key(const std::filesystem::path& path) {
   Secret text = Secret::take(base64url(random.view()) + "\n");
   const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd && errno == EEXIST)
-    return fail(ErrorCode::already_exists, path.string(), "a key is there already; give it with --key-file to go on with it");
+    return fail(ErrorCode::already_exists, path.string(),
+                "a key is there already; give it with --key-file to go on with it");
   if (!fd) return fail(errno_error(errno, path.string(), "cannot make the key file"));
   CAIRN_CHECK(write_all(fd.get(), text.view()));
   if (::fsync(fd.get()) != 0) return fail(errno_error(errno, path.string(), "cannot write the key file"));
@@ -50,7 +51,9 @@ Result<Secret> ask(const char* prompt) {
   (void)::tcsetattr(terminal.get(), TCSAFLUSH, &silent);
   Secret line(gocryptfs::kPasswordMax + 1);
   std::size_t size = 0;
-  while (size < line.size() && ::read(terminal.get(), line.mutable_view().data() + size, 1) == 1 && line.view()[size] != '\n') ++size;
+  while (size < line.size() && ::read(terminal.get(), line.mutable_view().data() + size, 1) == 1 &&
+         line.view()[size] != '\n')
+    ++size;
   (void)::tcsetattr(terminal.get(), TCSAFLUSH, &before);
   (void)write_all(terminal.get(), as_bytes("\n"));
   return gocryptfs::password_from(line.view().first(size));
@@ -60,9 +63,11 @@ Result<Secret> ask(const char* prompt) {
 
 void add_key_options(CLI::App& app, KeySource& source, bool with_new) {
   auto* file = app.add_option("--key-file", source.file, "file whose first line is the password");
-  auto* in = app.add_flag("--key-stdin", source.standard_input, "read the password from standard input, up to the first line feed");
+  auto* in = app.add_flag("--key-stdin", source.standard_input,
+                          "read the password from standard input, up to the first line feed");
   file->excludes(in);
-  if (with_new) app.add_option("--new-key", source.new_file, "make this file with a random password")->excludes(file)->excludes(in);
+  if (with_new)
+    app.add_option("--new-key", source.new_file, "make this file with a random password")->excludes(file)->excludes(in);
 }
 
 Result<Secret> take_key(const KeySource& source, bool confirm) {
@@ -72,7 +77,8 @@ Result<Secret> take_key(const KeySource& source, bool confirm) {
   CAIRN_TRY(Secret once, ask("Password: "));
   if (!confirm) return once;
   CAIRN_TRY(const Secret twice, ask("Again: "));
-  if (!constant_time_equal(once.view(), twice.view())) return fail(ErrorCode::invalid_argument, "key", "the two passwords differ");
+  if (!constant_time_equal(once.view(), twice.view()))
+    return fail(ErrorCode::invalid_argument, "key", "the two passwords differ");
   return once;
 }
 

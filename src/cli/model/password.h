@@ -12,9 +12,9 @@ class App;
 namespace cairn::cli {
 
 struct KeySource {
-  std::filesystem::path file;     // its first line
+  std::filesystem::path file;  // its first line
   bool standard_input = false;
-  std::filesystem::path new_file; // made with a random password; must not exist
+  std::filesystem::path new_file;  // made with a random password; must not exist
 };
 void add_key_options(CLI::App& app, KeySource& source, bool with_new);
 

@@ -25,10 +25,12 @@ std::string human_size(std::uint64_t bytes) {
 
 std::string progress_line(const cachefs::Progress& p, std::int64_t elapsed_ms) {
   const std::uint64_t percent = p.bytes_total == 0 ? 100 : p.bytes_done * 100 / p.bytes_total;
-  std::string line = std::format("{} {:3} %  {} of {}", p.phase, percent, human_size(p.bytes_done), human_size(p.bytes_total));
+  std::string line =
+      std::format("{} {:3} %  {} of {}", p.phase, percent, human_size(p.bytes_done), human_size(p.bytes_total));
   if (elapsed_ms < kRateFromMs || p.bytes_done == 0) return line;
   const double rate = static_cast<double>(p.bytes_done) * 1000.0 / static_cast<double>(elapsed_ms);
-  const auto left = static_cast<std::uint64_t>(static_cast<double>(p.bytes_total - std::min(p.bytes_done, p.bytes_total)) / rate);
+  const auto left =
+      static_cast<std::uint64_t>(static_cast<double>(p.bytes_total - std::min(p.bytes_done, p.bytes_total)) / rate);
   line += std::format("  {}/s", human_size(static_cast<std::uint64_t>(rate)));
   if (percent < 100) line += std::format("  {:02}:{:02} left", left / 60, left % 60);
   return line;

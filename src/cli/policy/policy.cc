@@ -130,11 +130,16 @@ bool prepare(const PolicyOptions& o, Setting& s, std::ostream& err) {
     const auto it = s.reference.find(args[0].get<std::string>());
     return it == s.reference.end() ? Json(nullptr) : *it;
   };
-  s.eval.print = [&err](std::string_view text, std::string_view file, std::uint32_t line) { err << file << ":" << line << ": " << text << "\n"; };
+  s.eval.print = [&err](std::string_view text, std::string_view file, std::uint32_t line) {
+    err << file << ":" << line << ": " << text << "\n";
+  };
   if (o.explain)
     s.eval.trace = [&s, &err](const policy::TraceEvent& e) {
       using Kind = policy::TraceEvent::Kind;
-      const std::string_view verb = e.kind == Kind::enter ? "try  " : e.kind == Kind::exit ? "holds" : e.kind == Kind::fail ? "fails" : "  ok ";
+      const std::string_view verb = e.kind == Kind::enter  ? "try  "
+                                    : e.kind == Kind::exit ? "holds"
+                                    : e.kind == Kind::fail ? "fails"
+                                                           : "  ok ";
       if (e.file == "query") return;
       err << std::string(2 * std::min<std::size_t>(e.depth, 40), ' ') << verb << " " << e.file << ":" << e.line << "  "
           << (e.kind == Kind::line || e.kind == Kind::enter ? line_of(s.texts, e.file, e.line) : e.what) << "\n";
@@ -240,7 +245,8 @@ int run_policy_format(const PolicyOptions& o, std::ostream& out, std::ostream& e
 void add_policy(CLI::App& app, int& exit_code) {
   auto* verb = app.add_subcommand("policy", "Write, try out and test Rego policies");
   verb->require_subcommand(1);
-  const auto add = [&](const char* name, const char* what, int (*run)(const PolicyOptions&, std::ostream&, std::ostream&)) {
+  const auto add = [&](const char* name, const char* what,
+                       int (*run)(const PolicyOptions&, std::ostream&, std::ostream&)) {
     auto* sub = verb->add_subcommand(name, what);
     auto o = std::make_shared<PolicyOptions>();
     sub->add_option("FILES", o->files, "policies, or folders of .rego files")->required();

@@ -14,8 +14,8 @@ class App;
 namespace cairn::cli {
 
 inline constexpr int kPolicyOk = 0;
-inline constexpr int kPolicyBroken = 1;     // a file cannot be read, a policy does not compile, an evaluation fails
-inline constexpr int kPolicyNegative = 2;   // undefined or false; a test failed; a file is not formatted
+inline constexpr int kPolicyBroken = 1;    // a file cannot be read, a policy does not compile, an evaluation fails
+inline constexpr int kPolicyNegative = 2;  // undefined or false; a test failed; a file is not formatted
 
 struct PolicyOptions {
   std::vector<std::filesystem::path> files;  // .rego texts; folders are searched for them
@@ -23,12 +23,12 @@ struct PolicyOptions {
   std::filesystem::path data;                // JSON object
   std::filesystem::path reference;           // JSON object: what query_reference_value(name) answers
   std::string query = "data.policy.allow";
-  std::string at;                            // RFC 3339; empty: now
+  std::string at;  // RFC 3339; empty: now
   bool explain = false;
-  bool strict = false;                       // errors inside built-ins end the evaluation
+  bool strict = false;  // errors inside built-ins end the evaluation
   bool v0 = false;
-  bool write = false;                        // fmt: rewrite the files
-  bool list = false;                         // fmt: only name the files that would change
+  bool write = false;  // fmt: rewrite the files
+  bool list = false;   // fmt: only name the files that would change
 };
 
 // Adds the verb to `app`; its run sets `exit_code`.

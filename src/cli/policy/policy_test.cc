@@ -13,7 +13,8 @@ namespace fs = std::filesystem;
 class PolicyVerb : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = fs::path(testing::TempDir()) / ("policy-verb-" + std::to_string(::getpid()) + testing::UnitTest::GetInstance()->current_test_info()->name());
+    folder_ = fs::path(testing::TempDir()) / ("policy-verb-" + std::to_string(::getpid()) +
+                                              testing::UnitTest::GetInstance()->current_test_info()->name());
     fs::create_directories(folder_);
   }
   void TearDown() override { fs::remove_all(folder_); }
@@ -65,7 +66,9 @@ TEST_F(PolicyVerb, CheckPointsAtTheProblem) {
 TEST_F(PolicyVerb, Test) {
   PolicyOptions o;
   o.files = {file("a.rego", "package policy\nallow if input.x == 1\n"),
-             file("a_test.rego", "package policy_test\nimport data.policy\ntest_yes if policy.allow with input.x as 1\ntest_no if not policy.allow with input.x as 2\n")};
+             file("a_test.rego",
+                  "package policy_test\nimport data.policy\ntest_yes if policy.allow with input.x as 1\ntest_no if not "
+                  "policy.allow with input.x as 2\n")};
   EXPECT_EQ(run_policy_test(o, out_, err_), kPolicyOk) << out_.str() << err_.str();
   EXPECT_EQ(out_.str(), "2 passed, 0 failed, 0 skipped\n");
   o.files.push_back(file("b_test.rego", "package policy_test\ntest_wrong if data.policy.allow with input.x as 2\n"));
@@ -76,9 +79,11 @@ TEST_F(PolicyVerb, Test) {
 
 TEST_F(PolicyVerb, Format) {
   PolicyOptions o;
-  o.files = {file("a.rego", "package   policy\n\n\n\n# why\nallow   if{\n  input.x==1 # here\n      y:=[1,2 , -3]\n y[0]>0\n}\n")};
+  o.files = {file(
+      "a.rego", "package   policy\n\n\n\n# why\nallow   if{\n  input.x==1 # here\n      y:=[1,2 , -3]\n y[0]>0\n}\n")};
   EXPECT_EQ(run_policy_format(o, out_, err_), kPolicyOk) << err_.str();
-  EXPECT_EQ(out_.str(), "package policy\n\n# why\nallow if {\n\tinput.x == 1 # here\n\ty := [1, 2, -3]\n\ty[0] > 0\n}\n");
+  EXPECT_EQ(out_.str(),
+            "package policy\n\n# why\nallow if {\n\tinput.x == 1 # here\n\ty := [1, 2, -3]\n\ty[0] > 0\n}\n");
   o.list = true;
   out_.str("");
   EXPECT_EQ(run_policy_format(o, out_, err_), kPolicyNegative);

@@ -26,7 +26,8 @@ Result<std::string> token(const crypto::PrivateKey& key) {
 std::string words(const net::Response& response) {
   if (const auto json = parse_json(response.body); json && json->is_object())
     for (const char* name : {"detail", "error"})
-      if (json->contains(name) && (*json)[name].is_string()) return printable((*json)[name].get_ref<const std::string&>(), 1024);
+      if (json->contains(name) && (*json)[name].is_string())
+        return printable((*json)[name].get_ref<const std::string&>(), 1024);
   const auto text = printable(response.body, 256);
   return text.empty() ? std::string(net::status_text(response.status)) : text;
 }
@@ -77,7 +78,8 @@ net::Task<std::string> AdminClient::ask(std::string method, std::string path, st
   auto response = co_await http_.send(std::move(request));
   if (!response) co_return fail(std::move(response.error()).in("the Trustee at " + options_.url));
   if (response->status / 100 != 2)
-    co_return fail(code_of(response->status), "http_" + std::to_string(response->status), "the Trustee refuses: " + words(*response));
+    co_return fail(code_of(response->status), "http_" + std::to_string(response->status),
+                   "the Trustee refuses: " + words(*response));
   co_return std::move(response->body);
 }
 
@@ -109,13 +111,17 @@ net::Task<std::string> AdminClient::attestation_policy(std::string id) {
 net::Task<> AdminClient::delete_attestation_policy(std::string id) {
   return ignoring_answer(ask("DELETE", "/kbs/v0/attestation-policy/" + percent_encode(id), {}));
 }
-net::Task<Json> AdminClient::list_attestation_policies() { return as_json(ask("GET", "/kbs/v0/attestation-policies", {})); }
+net::Task<Json> AdminClient::list_attestation_policies() {
+  return as_json(ask("GET", "/kbs/v0/attestation-policies", {}));
+}
 
 net::Task<> AdminClient::register_reference_values(Json values, bool merge) {
   // Extractor `sample` is what every Trustee knows; `cairn` only ours, and only it merges.
-  const Json message = merge ? Json{{"version", "0.1.0"}, {"type", "cairn"},
-                                    {"payload", compact_json({{"values", values}, {"mode", "merge"}})}}
-                             : Json{{"version", "0.1.0"}, {"type", "sample"}, {"payload", base64(as_bytes(compact_json(values)))}};
+  const Json message =
+      merge ? Json{{"version", "0.1.0"},
+                   {"type", "cairn"},
+                   {"payload", compact_json({{"values", values}, {"mode", "merge"}})}}
+            : Json{{"version", "0.1.0"}, {"type", "sample"}, {"payload", base64(as_bytes(compact_json(values)))}};
   return ignoring_answer(ask("POST", "/rvps/register", compact_json({{"message", compact_json(message)}})));
 }
 net::Task<Json> AdminClient::reference_values() { return as_json(ask("GET", "/rvps/query", {})); }

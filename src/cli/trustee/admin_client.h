@@ -18,8 +18,8 @@ struct AdminOptions {
   std::string extra_roots_pem;                    // trusted for https besides the system's
 };
 
-// Errors carry the server's words: unauthenticated (401), permission_denied (403), malformed (400), not_found, internal,
-// unavailable. One loop.
+// Errors carry the server's words: unauthenticated (401), permission_denied (403), malformed (400), not_found,
+// internal, unavailable. One loop.
 class AdminClient {
  public:
   // `key`: the administrator's Ed25519 key; without one only health() and reference_values() succeed.

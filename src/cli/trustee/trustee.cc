@@ -95,7 +95,8 @@ net::Task<> set_attestation_policy(AdminClient& client, const Options& o) {
 net::Task<> register_values(AdminClient& client, const Options& o) {
   CAIRN_CO_TRY(const std::string text, read_text(o.file));
   CAIRN_CO_TRY(Json values, parse_json(text));
-  if (!values.is_object()) co_return fail(ErrorCode::malformed, o.file, "the file is no object of names and lists of values");
+  if (!values.is_object())
+    co_return fail(ErrorCode::malformed, o.file, "the file is no object of names and lists of values");
   co_return co_await client.register_reference_values(std::move(values), o.merge);
 }
 
@@ -152,7 +153,8 @@ void add_config_verbs(CLI::App& config, const Builder& builder, Options& o) {
   });
   verb->add_option("--repository", o.repository, "Only this repository");
   verb->add_option("--type", o.type, "Only this type");
-  verb = builder.add(config, "set-resource-policy", "Replace the policy that decides who gets resources", set_resource_policy);
+  verb = builder.add(config, "set-resource-policy", "Replace the policy that decides who gets resources",
+                     set_resource_policy);
   verb->add_option("--policy-file", o.file, "Rego text");
   verb->add_option("--built-in", o.built_in, "affirming, deny-all, trustee-1.9.0 or trustee-1.5.2");
   builder.add(config, "get-resource-policy", "Print the resource policy",
@@ -162,8 +164,9 @@ void add_config_verbs(CLI::App& config, const Builder& builder, Options& o) {
   verb->add_option("--built-in", o.built_in, "trustee-1.5.2, trustee-1.5.2-ear or trustee-1.9.0");
   verb->add_option("--id", o.id, "Policy id (default: default)");
   verb->add_option("--type", o.type, "rego")->check(CLI::IsMember({"rego"}));
-  verb = builder.add(config, "get-attestation-policy", "Print an attestation policy",
-                     [](AdminClient& c, const Options& options) { return print_text(c.attestation_policy(options.id)); });
+  verb =
+      builder.add(config, "get-attestation-policy", "Print an attestation policy",
+                  [](AdminClient& c, const Options& options) { return print_text(c.attestation_policy(options.id)); });
   verb->add_option("--id", o.id, "Policy id (default: default)");
   verb = builder.add(config, "delete-attestation-policy", "Delete an attestation policy",
                      [](AdminClient& c, const Options& options) { return c.delete_attestation_policy(options.id); });
@@ -187,10 +190,12 @@ void add_trustee(CLI::App& app, int& exit_code) {
   app.add_option("--url", o.url, "Address of the Trustee (default http://127.0.0.1:8081/api)");
   app.add_option("--cert-file", o.cert_file, "Certificates trusted for https, PEM");
   const Builder builder(options, exit_code);
-  builder.add(app, "status", "Health of the four parts", [](AdminClient& c, const Options&) { return print_json(c.health()); });
+  builder.add(app, "status", "Health of the four parts",
+              [](AdminClient& c, const Options&) { return print_json(c.health()); });
   builder.add(app, "query-reference-values", "Print the registered reference values",
               [](AdminClient& c, const Options&) { return print_json(c.reference_values()); });
-  auto* get = builder.add(app, "get-resource", "Fetch a resource with a token that was issued before; prints base64", get_resource);
+  auto* get = builder.add(app, "get-resource", "Fetch a resource with a token that was issued before; prints base64",
+                          get_resource);
   get->add_option("--path", o.path, "repository/type/tag")->required();
   get->add_option("--tee-key-file", o.tee_key_file, "Private key that the token names, PEM")->required();
   get->add_option("--attestation-token", o.token_file, "File with the token")->required();

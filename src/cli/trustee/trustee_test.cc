@@ -24,9 +24,10 @@ TEST(TrusteeVerbs, NamesAreThoseOfKbsClient) {
   int exit_code = 0;
   add_trustee(app, exit_code);
   const auto* config = app.get_subcommand("config");
-  for (const char* verb : {"set-resource", "delete-resource", "list-resources", "set-resource-policy", "get-resource-policy",
-                           "set-attestation-policy", "get-attestation-policy", "delete-attestation-policy",
-                           "list-attestation-policies", "register-reference-values", "delete-reference-value"})
+  for (const char* verb :
+       {"set-resource", "delete-resource", "list-resources", "set-resource-policy", "get-resource-policy",
+        "set-attestation-policy", "get-attestation-policy", "delete-attestation-policy", "list-attestation-policies",
+        "register-reference-values", "delete-reference-value"})
     EXPECT_NO_THROW((void)config->get_subcommand(verb)) << verb;
 }
 

@@ -19,9 +19,8 @@ template <class T>
 }
 
 [[nodiscard]] inline Result<std::string> agent_evidence(const std::string& socket, const Digest<48>& runtime_data) {
-  return ask_agent<std::string>(socket, [&](agent::Client& client) {
-    return client.evidence(Bytes(runtime_data.begin(), runtime_data.end()));
-  });
+  return ask_agent<std::string>(
+      socket, [&](agent::Client& client) { return client.evidence(Bytes(runtime_data.begin(), runtime_data.end())); });
 }
 
 }  // namespace cairn::cli

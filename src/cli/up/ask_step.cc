@@ -86,7 +86,8 @@ bool seen_in_plain(const Wiretap::Recording& recording, const std::string& promp
 
 // Which TLS the client's gateway negotiated with its last peer.
 void take_wire(Session& s) {
-  const auto status = http("GET", "http://127.0.0.1:" + std::to_string(s.client_control_port) + "/status", {}, {}, 2'000);
+  const auto status =
+      http("GET", "http://127.0.0.1:" + std::to_string(s.client_control_port) + "/status", {}, {}, 2'000);
   const auto json = status ? parse_json(status->body) : Result<Json>(fail(ErrorCode::unavailable, ""));
   if (!json) return;
   // One ingress block: the first object with a last session.
@@ -109,7 +110,8 @@ void take_wire(Session& s) {
 Result<void> ask_impostors(Session& s) {
   std::string causes;
   const std::pair<Impostor::Evidence, const char*> kinds[] = {
-      {Impostor::Evidence::none, "without evidence"}, {Impostor::Evidence::of_another_key, "with somebody else's evidence"}};
+      {Impostor::Evidence::none, "without evidence"},
+      {Impostor::Evidence::of_another_key, "with somebody else's evidence"}};
   for (const auto& [kind, title] : kinds) {
     s.screen->begin(std::string("Gateway ") + title);
     CAIRN_TRY(const auto impostor, Impostor::start(s.options.port, kind, s.agent_socket().string()));
@@ -152,7 +154,8 @@ Result<void> ask(Session& s) {
     return fail(ErrorCode::internal, "lo", "nothing crossed the protected port while the answer arrived");
   if (recording.dropped == 0) s.outcome.plaintext_seen = seen_in_plain(recording, s.options.prompt, answer->text);
   if (s.outcome.plaintext_seen.value_or(false))
-    return s.refuse("plaintext_on_the_wire", "Parts of the prompt or the answer crossed the protected port unencrypted.");
+    return s.refuse("plaintext_on_the_wire",
+                    "Parts of the prompt or the answer crossed the protected port unencrypted.");
   return {};
 }
 

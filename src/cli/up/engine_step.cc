@@ -36,7 +36,8 @@ std::string version_of(const Session& s, const ProcessSpec& engine) {
 Result<void> use_running_engine(Session& s) {
   CAIRN_TRY(const auto url, net::Url::parse(s.options.engine_url));
   if (url.secure())
-    return fail(ErrorCode::unsupported, "--engine", "an https engine cannot stand behind the gateway; give its http:// address");
+    return fail(ErrorCode::unsupported, "--engine",
+                "an https engine cannot stand behind the gateway; give its http:// address");
   s.screen->begin("Engine " + url.authority());
   for (const char* path : {"/v1/models", "/health", "/api/version"}) {
     const auto answer = http("GET", url.under(path).text(), {}, {}, 5'000);
@@ -49,7 +50,8 @@ Result<void> use_running_engine(Session& s) {
       return {};
     }
   }
-  return fail(ErrorCode::unavailable, s.options.engine_url, "something answers there, but not as an inference engine does");
+  return fail(ErrorCode::unavailable, s.options.engine_url,
+              "something answers there, but not as an inference engine does");
 }
 
 }  // namespace
@@ -60,7 +62,8 @@ std::string engine_name(const UpOptions& options) {
 }
 
 fs::path engine_program(const UpOptions& options) {
-  return options.engine_root.empty() ? options.engine_program : options.engine_root / options.engine_program.relative_path();
+  return options.engine_root.empty() ? options.engine_program
+                                     : options.engine_root / options.engine_program.relative_path();
 }
 
 Result<std::vector<fs::path>> engine_files(const UpOptions& options) {
@@ -83,16 +86,28 @@ Result<std::vector<fs::path>> engine_files(const UpOptions& options) {
 }
 
 std::vector<std::string> engine_arguments(const Session& s) {
-  return {s.options.engine_program.string(), "--model", model_as_seen(s).string(), "--host", "127.0.0.1",
-          "--port", std::to_string(s.engine_port), "--alias", s.model.name, "--no-webui"};
+  return {s.options.engine_program.string(),
+          "--model",
+          model_as_seen(s).string(),
+          "--host",
+          "127.0.0.1",
+          "--port",
+          std::to_string(s.engine_port),
+          "--alias",
+          s.model.name,
+          "--no-webui"};
 }
 
 Result<void> start_engine(Session& s) {
   const std::int64_t started = monotonic_ms();
   if (!s.options.engine_url.empty()) return use_running_engine(s);
   s.screen->begin("Engine " + engine_name(s.options));
-  ProcessSpec spec{.name = engine_name(s.options), .argv = engine_arguments(s), .environment = {},
-                   .log = s.logs / "engine.log", .root = s.options.engine_root, .binds = {}};
+  ProcessSpec spec{.name = engine_name(s.options),
+                   .argv = engine_arguments(s),
+                   .environment = {},
+                   .log = s.logs / "engine.log",
+                   .root = s.options.engine_root,
+                   .binds = {}};
   std::error_code ec;
   fs::remove(spec.log, ec);
   if (!spec.root.empty()) spec.binds.emplace_back(s.mount_dir(), kModelInside);

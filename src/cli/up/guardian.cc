@@ -28,7 +28,7 @@ void pass_on(int signal) {
 }
 
 bool in_memory(const char* folder) {
-  struct statfs info {};
+  struct statfs info{};
   return ::statfs(folder, &info) == 0 && (info.f_type == TMPFS_MAGIC || info.f_type == RAMFS_MAGIC) &&
          ::access(folder, W_OK) == 0;
 }
@@ -83,7 +83,8 @@ Result<fs::path> make_run_folder() {
     if (::mkdtemp(path.data()) != nullptr) return fs::path(path);
   }
   return fail(ErrorCode::unavailable, "/run",
-              "neither /run nor /dev/shm is a writable file system in memory; the key may not touch a disk. Run as root, or: mount -t tmpfs tmpfs /run");
+              "neither /run nor /dev/shm is a writable file system in memory; the key may not touch a disk. Run as "
+              "root, or: mount -t tmpfs tmpfs /run");
 }
 
 void remove_run_folder(const fs::path& folder) {
@@ -112,7 +113,7 @@ int guarded(const fs::path& folder, const std::function<int()>& body) {
     ::_exit(code);
   }
   g_child = child;
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = pass_on;
   for (const int s : {SIGTERM, SIGINT, SIGHUP}) ::sigaction(s, &action, nullptr);
   int status = 0;

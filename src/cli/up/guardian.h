@@ -1,4 +1,5 @@
-// Keeps watch over a run: whatever way it ends, killed included, nothing it started is left running, mounted or on disk.
+// Keeps watch over a run: whatever way it ends, killed included, nothing it started is left running, mounted or on
+// disk.
 #pragma once
 
 #include <filesystem>
@@ -13,8 +14,8 @@ namespace cairn::cli {
 // Unmounts what is mounted below `folder` (lazily where busy) and removes it.
 void remove_run_folder(const std::filesystem::path& folder);
 
-// Runs `body` in a child process and returns its exit code. SIGTERM, SIGINT and SIGHUP are passed on. When the child has
-// ended, all its descendants are killed and `folder` is removed. 1 where the child was killed.
+// Runs `body` in a child process and returns its exit code. SIGTERM, SIGINT and SIGHUP are passed on. When the child
+// has ended, all its descendants are killed and `folder` is removed. 1 where the child was killed.
 [[nodiscard]] int guarded(const std::filesystem::path& folder, const std::function<int()>& body);
 
 }  // namespace cairn::cli

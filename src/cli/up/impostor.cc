@@ -13,7 +13,8 @@
 namespace cairn::cli {
 namespace {
 
-std::shared_ptr<const net::TlsIdentity> identity_of(const crypto::Certificate& certificate, const crypto::PrivateKey& key) {
+std::shared_ptr<const net::TlsIdentity> identity_of(const crypto::Certificate& certificate,
+                                                    const crypto::PrivateKey& key) {
   return std::make_shared<const net::TlsIdentity>(net::TlsIdentity{certificate.pem(), key.pkcs8_pem()});
 }
 
@@ -73,7 +74,8 @@ net::Task<> Impostor::State::serve_stream(net::Http2StreamPtr stream) {
 }
 
 net::Task<> Impostor::State::serve(net::StreamPtr connection) {
-  auto session = net::Http2Session::server(std::move(connection), [this](net::Http2StreamPtr s) { return serve_stream(std::move(s)); });
+  auto session = net::Http2Session::server(std::move(connection),
+                                           [this](net::Http2StreamPtr s) { return serve_stream(std::move(s)); });
   (void)co_await session->run();
   co_return Result<>{};
 }
@@ -96,10 +98,14 @@ net::Task<> Impostor::State::run(std::uint16_t port, net::Runtime& r, std::atomi
   co_return Result<>{};
 }
 
-Result<std::unique_ptr<Impostor>> Impostor::start(std::uint16_t port, Evidence evidence, const std::string& agent_socket) {
-  CAIRN_TRY(auto identity, evidence == Evidence::none ? without_evidence() : with_evidence_of_another_key(agent_socket));
+Result<std::unique_ptr<Impostor>> Impostor::start(std::uint16_t port, Evidence evidence,
+                                                  const std::string& agent_socket) {
+  CAIRN_TRY(auto identity,
+            evidence == Evidence::none ? without_evidence() : with_evidence_of_another_key(agent_socket));
   auto state = std::make_unique<State>();
-  CAIRN_TRY(state->tls, net::TlsContext::server({.tls13_only = true, .identity = std::move(identity), .alpn = {"h2"}, .resumption = false}));
+  CAIRN_TRY(state->tls,
+            net::TlsContext::server(
+                {.tls13_only = true, .identity = std::move(identity), .alpn = {"h2"}, .resumption = false}));
   auto listening = std::make_shared<std::atomic<int>>(0);
   state->thread = std::thread([s = state.get(), port, listening] {
     (void)s->runtime.run([&](net::Runtime& r) { return s->run(port, r, *listening); });

@@ -21,9 +21,10 @@ Result<void> fetch_key(Session& s) {
     CAIRN_CHECK(store_key(s, kWrongKeyPath, Secret::take(base64url(crypto::random_bytes(32)))));
     uri = "kbs:///" + std::string(kWrongKeyPath);
   }
-  CAIRN_TRY(Process* const hub, s.start("cairn-cdh", {"--trustee-url", s.trustee_url(), "--aa-socket",
-                                                      "unix://" + s.agent_socket().string(), "get-resource", "--resource-uri",
-                                                      uri, "--resource-path", s.key_file().string()}));
+  CAIRN_TRY(
+      Process* const hub,
+      s.start("cairn-cdh", {"--trustee-url", s.trustee_url(), "--aa-socket", "unix://" + s.agent_socket().string(),
+                            "get-resource", "--resource-uri", uri, "--resource-path", s.key_file().string()}));
   const auto status = hub->wait(kKeyMs);
   const fs::path log = hub->log();
   s.processes.pop_back();
@@ -48,10 +49,10 @@ Result<void> mount(Session& s) {
   }
   CAIRN_CHECK(make_dirs(s.mount_dir(), 0755));
   const fs::path ready = s.run / "mounted";
-  CAIRN_CHECK(s.start("cairn-cachefs", {"mount", "--source", source.string(), "--mountpoint", s.mount_dir().string(),
-                                        "--passfile", s.key_file().string(), "--wipe-passfile", "--verify", "full",
-                                        "--expect-root", "sha384:" + s.model.manifest_digest, "--ready-file",
-                                        ready.string()}));
+  CAIRN_CHECK(
+      s.start("cairn-cachefs", {"mount", "--source", source.string(), "--mountpoint", s.mount_dir().string(),
+                                "--passfile", s.key_file().string(), "--wipe-passfile", "--verify", "full",
+                                "--expect-root", "sha384:" + s.model.manifest_digest, "--ready-file", ready.string()}));
   const auto mounted = s.wait_until("verifying and mounting", kMountMs, [&] {
     std::error_code ec;
     return fs::exists(ready, ec);
@@ -61,8 +62,9 @@ Result<void> mount(Session& s) {
     if (!status) return fail(mounted.error());
     const std::string cause = last_error_line(s.processes.back().log());
     s.processes.pop_back();
-    return s.options.tamper == Tamper::key ? s.refuse("key_wrong", "The released key does not open the model: " + cause)
-                                           : s.refuse("model_damaged", "The encrypted model cannot be trusted: " + cause);
+    return s.options.tamper == Tamper::key
+               ? s.refuse("key_wrong", "The released key does not open the model: " + cause)
+               : s.refuse("model_damaged", "The encrypted model cannot be trusted: " + cause);
   }
   if (std::error_code ec; fs::exists(s.key_file(), ec))
     return fail(ErrorCode::internal, s.key_file().string(), "the key file was not wiped");
@@ -73,7 +75,9 @@ Result<void> compare(Session& s) {
   const auto digest = model_sha256(s.mount_dir(), [&](std::uint64_t done) {
     s.screen->progress("comparing " + human_bytes(done) + " of " + human_bytes(s.model.bytes));
   });
-  if (!digest) return s.refuse("model_damaged", "The encrypted model cannot be trusted: reading it failed, " + digest.error().text());
+  if (!digest)
+    return s.refuse("model_damaged",
+                    "The encrypted model cannot be trusted: reading it failed, " + digest.error().text());
   s.outcome.sha256_mounted = *digest;
   if (*digest != s.model.sha256_plain)
     return s.refuse("model_differs", "The mounted model is not the one that was encrypted: their SHA-256 differ.");

@@ -35,8 +35,9 @@ Result<std::string> file_to_load(const std::vector<std::string>& paths) {
   if (gguf.size() == 1) return gguf.front();
   if (paths.size() == 1) return paths.front();
   return fail(ErrorCode::invalid_argument, "--model",
-              gguf.empty() ? "the folder holds no .gguf file, which llama-server needs; for other formats give --engine URL"
-                           : "the folder holds several models; name one .gguf file");
+              gguf.empty()
+                  ? "the folder holds no .gguf file, which llama-server needs; for other formats give --engine URL"
+                  : "the folder holds several models; name one .gguf file");
 }
 
 Result<Source> inspect(const fs::path& model) {
@@ -55,7 +56,7 @@ Result<Source> inspect(const fs::path& model) {
   std::ranges::sort(files);
   std::vector<std::string> names;
   for (const auto& file : files) {
-    struct stat info {};
+    struct stat info{};
     if (::stat(file.c_str(), &info) != 0 || ::access(file.c_str(), R_OK) != 0)
       return fail(errno_error(errno, file.string(), "cannot read the model"));
     if (info.st_size == 0 && files.size() == 1) return fail(ErrorCode::malformed, file.string(), "the model is empty");
@@ -82,8 +83,9 @@ Result<void> check_magic(const fs::path& model, const std::string& file) {
 }
 
 Result<void> check_space(const fs::path& folder, std::uint64_t bytes) {
-  struct statvfs info {};
-  if (::statvfs(folder.c_str(), &info) != 0) return fail(errno_error(errno, folder.string(), "cannot ask for free space"));
+  struct statvfs info{};
+  if (::statvfs(folder.c_str(), &info) != 0)
+    return fail(errno_error(errno, folder.string(), "cannot ask for free space"));
   const std::uint64_t free = static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize;
   if (free < 2 * bytes)
     return fail(ErrorCode::too_large, folder.string(),
@@ -113,8 +115,13 @@ Result<ModelRecord> read_record(const Session& s, std::string* fingerprint) {
 }
 
 Result<void> write_record(const Session& s, const ModelRecord& r, const std::string& fingerprint) {
-  const Json json = {{"name", r.name},   {"file", r.file}, {"files", r.files}, {"bytes", r.bytes},
-                     {"sha256_plain", r.sha256_plain}, {"manifest_digest", r.manifest_digest}, {"source", fingerprint}};
+  const Json json = {{"name", r.name},
+                     {"file", r.file},
+                     {"files", r.files},
+                     {"bytes", r.bytes},
+                     {"sha256_plain", r.sha256_plain},
+                     {"manifest_digest", r.manifest_digest},
+                     {"source", fingerprint}};
   return write_text(record_path(s), json.dump(2) + "\n", 0600);
 }
 
@@ -142,9 +149,16 @@ Result<void> encrypt(Session& s, const Source& source) {
   fs::remove_all(s.cipher_dir(), ec);
   fs::remove_all(s.cipher_dir().string() + ".partial", ec);
   const std::string name = fs::path(source.file).stem().string();
-  CAIRN_TRY(const auto report, cachefs::encrypt_model({.source = s.options.model, .destination = s.cipher_dir(),
-                                                       .password = password.clone(), .name = name, .progress = shown(s)}));
-  s.model = {.name = name, .file = source.file, .files = source.files, .bytes = source.bytes, .sha256_plain = plain,
+  CAIRN_TRY(const auto report, cachefs::encrypt_model({.source = s.options.model,
+                                                       .destination = s.cipher_dir(),
+                                                       .password = password.clone(),
+                                                       .name = name,
+                                                       .progress = shown(s)}));
+  s.model = {.name = name,
+             .file = source.file,
+             .files = source.files,
+             .bytes = source.bytes,
+             .sha256_plain = plain,
              .manifest_digest = hex(report.digest)};
   CAIRN_CHECK(write_record(s, s.model, source.fingerprint));
   s.screen->done(human_bytes(source.bytes) + ", key " + std::string(kKeyId));

@@ -37,8 +37,8 @@ Result<net::Response> http(std::string method, std::string url, std::string body
                            std::int64_t timeout_ms) {
   return net::run_to_end<net::Response>([&](net::Runtime&) -> net::Task<net::Response> {
     net::HttpClient client;
-    net::ClientRequest request{.method = method, .url = url, .headers = headers, .body = body,
-                               .timeout = net::Milliseconds(timeout_ms)};
+    net::ClientRequest request{
+        .method = method, .url = url, .headers = headers, .body = body, .timeout = net::Milliseconds(timeout_ms)};
     co_return co_await client.send(std::move(request));
   });
 }

@@ -150,7 +150,8 @@ Result<int> Process::wait(std::int64_t timeout_ms) {
   for (;;) {
     if (const auto status = ended()) return *status;
     const std::int64_t left = deadline - monotonic_ms();
-    if (left <= 0) return fail(ErrorCode::timed_out, name_, "still running after " + std::to_string(timeout_ms) + " ms");
+    if (left <= 0)
+      return fail(ErrorCode::timed_out, name_, "still running after " + std::to_string(timeout_ms) + " ms");
     pollfd watched{pidfd_.get(), POLLIN, 0};
     // Without a pidfd (it failed to open) look again every 20 ms.
     ::poll(&watched, pidfd_ ? 1 : 0, static_cast<int>(pidfd_ ? left : std::min<std::int64_t>(left, 20)));

@@ -18,8 +18,12 @@ std::filesystem::path scratch() {
   return dir;
 }
 ProcessSpec shell(std::string script) {
-  return {.name = "shell", .argv = {"/bin/sh", "-c", std::move(script)}, .environment = {"X=1"}, .log = scratch() / "log",
-          .root = {}, .binds = {}};
+  return {.name = "shell",
+          .argv = {"/bin/sh", "-c", std::move(script)},
+          .environment = {"X=1"},
+          .log = scratch() / "log",
+          .root = {},
+          .binds = {}};
 }
 
 TEST(Process, RunsAndTellsHowItEnded) {
@@ -70,7 +74,8 @@ TEST(Process, AProgramThatIsNotThereIsAnErrorAtStart) {
 }
 
 TEST(Process, CausesComeWithoutTheLogsPrefix) {
-  auto p = Process::start(shell("echo '2026-11-22T04:02:28.220+00:00 error cairn-cachefs: the password is wrong' > /dev/stderr"));
+  auto p = Process::start(
+      shell("echo '2026-11-22T04:02:28.220+00:00 error cairn-cachefs: the password is wrong' > /dev/stderr"));
   ASSERT_TRUE(p && p->wait(5000));
   EXPECT_EQ(last_error_line(p->log()), "the password is wrong");
 }

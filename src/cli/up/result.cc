@@ -7,38 +7,37 @@ std::string short_hex(const std::string& text) { return text.size() > 20 ? text.
 
 Json result_json(const Session& s, const std::optional<Error>& error) {
   const Outcome& o = s.outcome;
-  Json out = {
-      {"ok", !error},
-      {"answer", o.answer},
-      {"engine", {{"name", o.engine_name}, {"version", o.engine_version}, {"url", o.engine_url}}},
-      {"tee", {{"type", "tdx"}, {"simulated", o.simulated}}},
-      {"verdict",
-       {{"status", o.verdict_status},
-        {"policy_ids", o.policy_ids},
-        {"trust_vector", o.trust_vector},
-        {"rtmr", o.rtmr},
-        {"mrtd", o.mrtd}}},
-      {"model",
-       {{"files", s.model.files},
-        {"bytes", s.model.bytes},
-        {"sha256_plain", s.model.sha256_plain},
-        {"sha256_mounted", o.sha256_mounted}}},
-      {"key", {{"id", kKeyId}, {"released", o.key_released}}},
-      {"wire",
-       {{"protocol", "ra-tls-h2-encap"},
-        {"tls", o.tls_version},
-        {"group", o.tls_group},
-        {"plaintext_seen", o.plaintext_seen ? Json(*o.plaintext_seen) : Json(nullptr)}}},
-      {"timings_ms",
-       {{"setup", s.timings.setup},
-        {"trustee_ready", s.timings.trustee_ready},
-        {"attest", s.timings.attest},
-        {"key", s.timings.key},
-        {"mount", s.timings.mount},
-        {"engine_ready", s.timings.engine_ready},
-        {"first_token", s.timings.first_token},
-        {"total", s.timings.total}}},
-      {"error", nullptr}};
+  Json out = {{"ok", !error},
+              {"answer", o.answer},
+              {"engine", {{"name", o.engine_name}, {"version", o.engine_version}, {"url", o.engine_url}}},
+              {"tee", {{"type", "tdx"}, {"simulated", o.simulated}}},
+              {"verdict",
+               {{"status", o.verdict_status},
+                {"policy_ids", o.policy_ids},
+                {"trust_vector", o.trust_vector},
+                {"rtmr", o.rtmr},
+                {"mrtd", o.mrtd}}},
+              {"model",
+               {{"files", s.model.files},
+                {"bytes", s.model.bytes},
+                {"sha256_plain", s.model.sha256_plain},
+                {"sha256_mounted", o.sha256_mounted}}},
+              {"key", {{"id", kKeyId}, {"released", o.key_released}}},
+              {"wire",
+               {{"protocol", "ra-tls-h2-encap"},
+                {"tls", o.tls_version},
+                {"group", o.tls_group},
+                {"plaintext_seen", o.plaintext_seen ? Json(*o.plaintext_seen) : Json(nullptr)}}},
+              {"timings_ms",
+               {{"setup", s.timings.setup},
+                {"trustee_ready", s.timings.trustee_ready},
+                {"attest", s.timings.attest},
+                {"key", s.timings.key},
+                {"mount", s.timings.mount},
+                {"engine_ready", s.timings.engine_ready},
+                {"first_token", s.timings.first_token},
+                {"total", s.timings.total}}},
+              {"error", nullptr}};
   if (error)
     out["error"] = {{"code", s.refusal ? s.refusal->code : std::string(name(error->code))},
                     {"message", s.refusal ? s.refusal->sentence : error->text()}};
@@ -59,11 +58,15 @@ std::vector<std::pair<std::string, std::string>> verdict_table(const Session& s)
   };
   if (s.model.files > 0) {
     rows.emplace_back("Model", s.model.name + ", " + human_bytes(s.model.bytes) + "; mounted bytes " +
-                                   (o.sha256_mounted == s.model.sha256_plain ? "equal" : "DIFFER FROM") + " the plain model");
-    rows.emplace_back("Key", std::string(kKeyId) + (o.key_released ? ", released after attestation" : ", not released"));
+                                   (o.sha256_mounted == s.model.sha256_plain ? "equal" : "DIFFER FROM") +
+                                   " the plain model");
+    rows.emplace_back("Key",
+                      std::string(kKeyId) + (o.key_released ? ", released after attestation" : ", not released"));
   }
   rows.emplace_back("Wire", "TLS " + o.tls_version + " " + o.tls_group + " inside HTTP/2; prompt and answer " +
-                                (!o.plaintext_seen ? "not looked for" : *o.plaintext_seen ? "SEEN IN PLAIN" : "not seen") +
+                                (!o.plaintext_seen   ? "not looked for"
+                                 : *o.plaintext_seen ? "SEEN IN PLAIN"
+                                                     : "not seen") +
                                 " among the recorded bytes");
   return rows;
 }

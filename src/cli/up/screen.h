@@ -18,8 +18,8 @@ class Screen {
   // A step begins; at most one at a time. Any thread may update it.
   void begin(std::string_view title);
   void progress(std::string_view detail);
-  void done(std::string_view detail = {});    // "✓ title   0.3 s  detail"
-  void failed(std::string_view reason);       // "✗ title: reason"; does nothing without a step
+  void done(std::string_view detail = {});  // "✓ title   0.3 s  detail"
+  void failed(std::string_view reason);     // "✗ title: reason"; does nothing without a step
   void table(const std::vector<std::pair<std::string, std::string>>& rows);
   // Text of the model as it arrives: control characters that could drive a terminal are dropped.
   void raw(std::string_view text);

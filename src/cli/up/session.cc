@@ -60,14 +60,19 @@ Result<Process*> Session::start(const std::string& program, std::vector<std::str
                                 std::vector<std::string> environment, const std::string& instance) {
   const fs::path path = programs / program;
   if (::access(path.c_str(), X_OK) != 0)
-    return fail(ErrorCode::not_found, path.string(), "the program is missing: the build or the installation is not whole");
+    return fail(ErrorCode::not_found, path.string(),
+                "the program is missing: the build or the installation is not whole");
   const std::string title = instance.empty() ? program : program + " (" + instance + ")";
   const fs::path log = logs / ((instance.empty() ? program : program + "-" + instance) + ".log");
   std::error_code ec;
   fs::remove(log, ec);
   arguments.insert(arguments.begin(), path.string());
-  CAIRN_TRY(auto process, Process::start({.name = title, .argv = std::move(arguments),
-                                          .environment = std::move(environment), .log = log, .root = {}, .binds = {}}));
+  CAIRN_TRY(auto process, Process::start({.name = title,
+                                          .argv = std::move(arguments),
+                                          .environment = std::move(environment),
+                                          .log = log,
+                                          .root = {},
+                                          .binds = {}}));
   processes.push_back(std::move(process));
   return &processes.back();
 }
@@ -89,7 +94,8 @@ Result<void> Session::wait_until(std::string_view what, std::int64_t timeout_ms,
   while (!ready()) {
     CAIRN_CHECK(all_running());
     if (monotonic_ms() > deadline)
-      return fail(ErrorCode::timed_out, std::string(what), "not ready after " + std::to_string(timeout_ms / 1000) + " s");
+      return fail(ErrorCode::timed_out, std::string(what),
+                  "not ready after " + std::to_string(timeout_ms / 1000) + " s");
     ::usleep(5'000);
     if (screen != nullptr) screen->progress(what);
   }

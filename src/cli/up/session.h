@@ -28,25 +28,26 @@ struct UpOptions {
   std::string prompt = "What is the capital of France? Answer in one short sentence.";
   std::string tee = "auto";
   Tamper tamper = Tamper::none;
-  std::filesystem::path state;        // kept from run to run
+  std::filesystem::path state;  // kept from run to run
   std::uint16_t trustee_port = 8081;
   std::uint16_t proxy_port = 41000;
-  std::uint16_t port = 8080;          // the protected port of the inference service
+  std::uint16_t port = 8080;  // the protected port of the inference service
   unsigned max_tokens = 64;
-  bool trust_new_engine = false;      // register the engine's measurement although another one is registered
+  bool trust_new_engine = false;  // register the engine's measurement although another one is registered
 };
 
 // Milliseconds of each part of the run, in the order of the JSON result.
 struct Timings {
-  std::int64_t setup = 0, trustee_ready = 0, attest = 0, key = 0, mount = 0, engine_ready = 0, first_token = 0, total = 0;
+  std::int64_t setup = 0, trustee_ready = 0, attest = 0, key = 0, mount = 0, engine_ready = 0, first_token = 0,
+               total = 0;
 };
 
 // What the owner of the model knows about it; kept beside the ciphertext, holds no secret.
 struct ModelRecord {
-  std::string name;           // of the model, as measured
-  std::string file;           // of the file the engine loads, relative to the model's folder
+  std::string name;  // of the model, as measured
+  std::string file;  // of the file the engine loads, relative to the model's folder
   std::uint64_t files = 0, bytes = 0;
-  std::string sha256_plain;   // see model_sha256
+  std::string sha256_plain;     // see model_sha256
   std::string manifest_digest;  // 96 hex digits: SHA-384 of the manifest
 };
 
@@ -54,11 +55,11 @@ struct Outcome {
   std::string answer;
   std::string engine_name, engine_version, engine_url;
   bool simulated = false;
-  std::string verdict_status;             // "affirming", ...
+  std::string verdict_status;  // "affirming", ...
   std::vector<std::string> policy_ids;
   Json trust_vector = Json::object();
-  std::vector<std::string> rtmr;          // four, hex
-  std::string mrtd, root;                 // root: which trust anchor the quote led to
+  std::vector<std::string> rtmr;  // four, hex
+  std::string mrtd, root;         // root: which trust anchor the quote led to
   std::string sha256_mounted;
   bool key_released = false;
   std::string tls_version, tls_group;
@@ -67,7 +68,7 @@ struct Outcome {
 
 // A refusal by attestation or integrity: exit code 3 and one sentence.
 struct Refusal {
-  std::string code;      // stable: "quote_rejected", "key_refused", "model_damaged", ...
+  std::string code;  // stable: "quote_rejected", "key_refused", "model_damaged", ...
   std::string sentence;
 };
 
@@ -81,12 +82,12 @@ struct Session {
   Timings timings;
   Outcome outcome;
   std::optional<Refusal> refusal;
-  std::list<Process> processes;    // in order of start; stopped in reverse
+  std::list<Process> processes;  // in order of start; stopped in reverse
   std::uint16_t engine_port = 0;
   std::filesystem::path engine_replacement;  // Tamper::engine: another binary in the program's place
-  std::string engine_address;      // host:port that the gateway forwards to
-  std::uint16_t client_control_port = 0;  // of the client's gateway: its status
-  std::function<bool()> stopping;  // Ctrl-C or SIGTERM was received
+  std::string engine_address;                // host:port that the gateway forwards to
+  std::uint16_t client_control_port = 0;     // of the client's gateway: its status
+  std::function<bool()> stopping;            // Ctrl-C or SIGTERM was received
 
   [[nodiscard]] std::filesystem::path cipher_dir() const { return options.state / "model" / "cipher"; }
   [[nodiscard]] std::filesystem::path mount_dir() const { return run / "mnt"; }
@@ -103,7 +104,8 @@ struct Session {
   // An error naming the process that ended, or nothing while all run.
   [[nodiscard]] Result<void> all_running();
   // Polls `ready` every few milliseconds until it is true, for at most `timeout_ms`, watching the processes.
-  [[nodiscard]] Result<void> wait_until(std::string_view what, std::int64_t timeout_ms, const std::function<bool()>& ready);
+  [[nodiscard]] Result<void> wait_until(std::string_view what, std::int64_t timeout_ms,
+                                        const std::function<bool()>& ready);
   // The refusal as an Error for the way up; remembers it for the exit code.
   [[nodiscard]] std::unexpected<Error> refuse(std::string code, std::string sentence);
 };
@@ -111,8 +113,8 @@ struct Session {
 inline constexpr std::string_view kKeyId = "kbs:///default/aliyun/model-decryption-key";
 inline constexpr std::string_view kKeyPath = "default/aliyun/model-decryption-key";
 
-// SHA-256 over a model's files: of the one file's bytes; of several, of the lines "<sha256 hex>  <path>\n" sorted by path.
-// The manifest, which encryption adds, does not count.
+// SHA-256 over a model's files: of the one file's bytes; of several, of the lines "<sha256 hex>  <path>\n" sorted by
+// path. The manifest, which encryption adds, does not count.
 [[nodiscard]] Result<std::string> model_sha256(const std::filesystem::path& folder_or_file,
                                                const std::function<void(std::uint64_t)>& progress = {});
 

@@ -45,7 +45,8 @@ Result<void> copy_with_a_flipped_bit(const fs::path& folder, const fs::path& des
     if (ec) return fail(errno_error(ec.value(), entry.path().string(), "cannot copy"));
     if (entry.file_size() > size) size = entry.file_size(), largest = target;
   }
-  if (largest.empty() || size > kLargestCopied) return fail(ErrorCode::invalid_argument, folder.string(), "nothing to alter");
+  if (largest.empty() || size > kLargestCopied)
+    return fail(ErrorCode::invalid_argument, folder.string(), "nothing to alter");
   // A copy of its own, so that the original keeps every bit.
   const fs::path part = largest.string() + ".altered";
   fs::copy_file(largest, part, ec);

@@ -37,8 +37,11 @@ Result<std::string> engine_manifest(const Session& s) {
   for (const auto& path : files) {
     const bool replaced = !s.engine_replacement.empty() && path == engine_program(s.options);
     CAIRN_TRY(const auto digests, hash_file(replaced ? s.engine_replacement : path));
-    manifest.files.push_back({.path = path.lexically_relative(root).string(), .size = digests.size,
-                              .sha384 = digests.sha384, .verity = {}, .executable = ::access(path.c_str(), X_OK) == 0});
+    manifest.files.push_back({.path = path.lexically_relative(root).string(),
+                              .size = digests.size,
+                              .sha384 = digests.sha384,
+                              .verity = {},
+                              .executable = ::access(path.c_str(), X_OK) == 0});
   }
   return eventlog::manifest_text(manifest);
 }
@@ -82,10 +85,11 @@ Result<std::vector<Subject>> subjects(const Session& s) {
 }
 
 Result<void> extend(const Session& s, const eventlog::AaelEvent& e) {
-  return ask_agent<int>(s.agent_socket().string(), [&](agent::Client& client) -> net::Task<int> {
-           CAIRN_CO_CHECK(co_await client.extend(e.domain, e.operation, e.content));
-           co_return 0;
-         })
+  return ask_agent<int>(s.agent_socket().string(),
+                        [&](agent::Client& client) -> net::Task<int> {
+                          CAIRN_CO_CHECK(co_await client.extend(e.domain, e.operation, e.content));
+                          co_return 0;
+                        })
       .transform([](int) {});
 }
 
@@ -127,13 +131,19 @@ Result<void> replace_engine(Session& s) {
 }
 
 Result<void> start_agent(Session& s) {
-  std::vector<std::string> arguments = {"--attestation-sock", "unix://" + s.agent_socket().string(), "--tee", s.options.tee,
-                                        "--event-log", (s.run / "aael").string(), "--enable-event-log"};
-  if (s.options.tee == "simulated") arguments.insert(arguments.end(), {"--simulator-state", s.simulator_dir().string()});
+  std::vector<std::string> arguments = {"--attestation-sock",
+                                        "unix://" + s.agent_socket().string(),
+                                        "--tee",
+                                        s.options.tee,
+                                        "--event-log",
+                                        (s.run / "aael").string(),
+                                        "--enable-event-log"};
+  if (s.options.tee == "simulated")
+    arguments.insert(arguments.end(), {"--simulator-state", s.simulator_dir().string()});
   CAIRN_CHECK(s.start("cairn-aa", arguments, {"TRUSTEE_URL=" + s.trustee_url()}));
   return s.wait_until("the attestation agent", kAgentStartMs, [&] {
-    return ask_agent<std::string>(s.agent_socket().string(), [](agent::Client& c) { return c.tee_type(); },
-                                  net::Milliseconds(1000))
+    return ask_agent<std::string>(
+               s.agent_socket().string(), [](agent::Client& c) { return c.tee_type(); }, net::Milliseconds(1000))
         .has_value();
   });
 }
@@ -168,7 +178,8 @@ Result<void> start_tee(Session& s) {
   if (s.options.tamper == Tamper::engine) CAIRN_CHECK(replace_engine(s));
 
   CAIRN_CHECK(start_agent(s));
-  CAIRN_TRY(const auto measured, s.options.tamper == Tamper::engine ? subjects(s) : Result<std::vector<Subject>>(expected));
+  CAIRN_TRY(const auto measured,
+            s.options.tamper == Tamper::engine ? subjects(s) : Result<std::vector<Subject>>(expected));
   CAIRN_CHECK(measure(s, measured));
 
   if (s.options.tamper == Tamper::measurement) {

@@ -46,8 +46,9 @@ Result<token::Verified> checked(Session& s, const std::string& jwt, const Json& 
     return fail(ErrorCode::unavailable, "/attestation-service/certificate", "the trustee names no signing certificate");
   CAIRN_TRY(auto roots, crypto::Certificate::from_pem(certificate.body));
   CAIRN_TRY(auto verified, token::verify(jwt, {.roots = std::move(roots)}, now()));
-  CAIRN_CHECK(token::satisfies(verified, {.policy_ids = {"default"}, .runtime_data = &runtime_data,
-                                          .allow_simulated = s.options.tee == "simulated"}));
+  CAIRN_CHECK(token::satisfies(
+      verified,
+      {.policy_ids = {"default"}, .runtime_data = &runtime_data, .allow_simulated = s.options.tee == "simulated"}));
   return verified;
 }
 
@@ -69,7 +70,8 @@ void take_verdict(Session& s, const token::Verified& v) {
   o.mrtd = text_at(v.evidence, "tdx.quote.body.mr_td", "/tdx/quote/body/mr_td");
   o.rtmr.clear();
   for (const char* n : {"0", "1", "2", "3"})
-    o.rtmr.push_back(text_at(v.evidence, std::string("tdx.quote.body.rtmr_") + n, std::string("/tdx/quote/body/rtmr_") + n));
+    o.rtmr.push_back(
+        text_at(v.evidence, std::string("tdx.quote.body.rtmr_") + n, std::string("/tdx/quote/body/rtmr_") + n));
 }
 
 }  // namespace
@@ -82,7 +84,8 @@ Result<std::filesystem::path> simulated_trust(Session& s) {
     text += "extra_roots = [{ path = " + Json(simulator->root_path().string()).dump() + ", simulated = true }]\n";
   const auto file = s.run / "trustee.toml";
   CAIRN_CHECK(write_text(file, text, 0600));
-  s.outcome.root = "TD simulator " + simulator->root_fingerprint().substr(0, 16) + "… (trusted because named to the trustee)";
+  s.outcome.root =
+      "TD simulator " + simulator->root_fingerprint().substr(0, 16) + "… (trusted because named to the trustee)";
   return file;
 }
 

@@ -42,13 +42,18 @@ Result<fs::path> program_folder() {
 Result<void> check_machine(const Session& s) {
   const UpOptions& o = s.options;
   if (::geteuid() != 0)
-    return fail(ErrorCode::permission_denied, "cairn up", "it mounts file systems and records the loopback interface: run it as root");
+    return fail(ErrorCode::permission_denied, "cairn up",
+                "it mounts file systems and records the loopback interface: run it as root");
   if (const Fd fuse(::open("/dev/fuse", O_RDWR | O_CLOEXEC)); !fuse)
-    return fail(errno_error(errno, "/dev/fuse", "the encrypted model cannot be mounted (modprobe fuse, or give the container --device /dev/fuse)"));
+    return fail(
+        errno_error(errno, "/dev/fuse",
+                    "the encrypted model cannot be mounted (modprobe fuse, or give the container --device /dev/fuse)"));
   CAIRN_TRY(const auto choice, device::tee_choice_named(o.tee));
   if (choice != device::TeeChoice::simulated) {
     if (const auto tee = device::open_tee({.choice = choice, .simulator_dir = {}, .force_simulator = false}); !tee)
-      return fail(Error(tee.error()).in("no TEE to run in; on a machine without one, --tee simulated shows everything but the hardware"));
+      return fail(
+          Error(tee.error())
+              .in("no TEE to run in; on a machine without one, --tee simulated shows everything but the hardware"));
   }
   const std::pair<std::uint16_t, const char*> ports[] = {
       {o.trustee_port, "--trustee-port"}, {o.proxy_port, "--proxy-port"}, {o.port, "--port"}};
@@ -121,16 +126,17 @@ void show_addresses(Session& s) {
   s.screen->table(verdict_table(s));
   if (s.options.once) return;
   s.screen->heading("Serving");
-  s.screen->table({{"Protected service", "http://127.0.0.1:" + std::to_string(s.options.port) + "  (attested gateway only)"},
-                   {"HTTP proxy for clients", "http://127.0.0.1:" + std::to_string(s.options.proxy_port)},
-                   {"Trustee", s.trustee_url()}});
+  s.screen->table(
+      {{"Protected service", "http://127.0.0.1:" + std::to_string(s.options.port) + "  (attested gateway only)"},
+       {"HTTP proxy for clients", "http://127.0.0.1:" + std::to_string(s.options.proxy_port)},
+       {"Trustee", s.trustee_url()}});
   s.screen->heading("Try");
   for (const auto& command : next_commands(s)) s.screen->line("  " + command);
   s.screen->line("\nCtrl-C stops and unmounts everything.");
 }
 
 int body(UpOptions options, const fs::path& run) {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = request_stop;
   for (const int n : {SIGTERM, SIGINT, SIGHUP}) ::sigaction(n, &action, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
@@ -148,8 +154,7 @@ int body(UpOptions options, const fs::path& run) {
     CAIRN_CHECK(make_dirs(s.options.state, 0700));
     CAIRN_CHECK(make_dirs(s.logs, 0700));
     screen.line("Cairn: confidential inference, attested before anything is released");
-    if (s.options.tamper != Tamper::none)
-      screen.line("Tampering on purpose: " + std::string(name(s.options.tamper)));
+    if (s.options.tamper != Tamper::none) screen.line("Tampering on purpose: " + std::string(name(s.options.tamper)));
     return bring_up(s);
   }();
   s.timings.total = monotonic_ms() - started;
@@ -176,14 +181,16 @@ void add_up_options(CLI::App& app, UpOptions& o) {
   o.state = default_state();
   app.add_flag("--once", o.once, "stop after the first answer");
   app.add_option("--json", o.json_file, "write the machine-readable result to this file");
-  app.add_option("--model", o.model, "plain model to encrypt and serve, a file or a folder; afterwards not needed again");
+  app.add_option("--model", o.model,
+                 "plain model to encrypt and serve, a file or a folder; afterwards not needed again");
   app.add_option("--prompt", o.prompt, "the first question")->capture_default_str();
   app.add_option("--max-tokens", o.max_tokens, "length of the first answer")->capture_default_str();
   app.add_option("--engine", o.engine_url, "URL of a running vLLM, Ollama or llama-server to stand behind the gateway");
   app.add_option("--engine-root", o.engine_root, "root folder that holds llama-server and its libraries");
   app.add_option("--engine-program", o.engine_program, "llama-server, as seen inside --engine-root, or on this machine")
       ->capture_default_str();
-  app.add_flag("--trust-new-engine", o.trust_new_engine, "register the engine as it is now, replacing the one registered before");
+  app.add_flag("--trust-new-engine", o.trust_new_engine,
+               "register the engine as it is now, replacing the one registered before");
   app.add_option("--tee", o.tee, "auto, tdx or simulated")->capture_default_str();
   app.add_option_function<std::string>(
       "--tamper",
@@ -192,7 +199,8 @@ void add_up_options(CLI::App& app, UpOptions& o) {
         if (!tamper) throw CLI::ValidationError(tamper.error().where, tamper.error().message);
         o.tamper = *tamper;
       },
-      "break the machine on purpose and see it refused: model, engine, measurement, eventlog, quote, replay, root, tcb, key, mitm");
+      "break the machine on purpose and see it refused: model, engine, measurement, eventlog, quote, replay, root, "
+      "tcb, key, mitm");
   app.add_option("--state", o.state, "folder for what is kept: ciphertext, trustee, logs")->capture_default_str();
   app.add_option("--port", o.port, "protected port of the inference service")->capture_default_str();
   app.add_option("--proxy-port", o.proxy_port, "HTTP proxy of the client's gateway")->capture_default_str();

@@ -132,8 +132,8 @@ void Wiretap::State::record() {
     if (watched[1].revents != 0) return;
     sockaddr_ll from{};
     socklen_t size = sizeof from;
-    const ssize_t n = ::recvfrom(socket.get(), packet.data(), packet.size(), MSG_DONTWAIT,
-                                 reinterpret_cast<sockaddr*>(&from), &size);
+    const ssize_t n =
+        ::recvfrom(socket.get(), packet.data(), packet.size(), MSG_DONTWAIT, reinterpret_cast<sockaddr*>(&from), &size);
     // Loopback shows each packet twice, going out and coming in.
     if (n <= 0 || from.sll_pkttype == PACKET_OUTGOING) continue;
     auto segment = parse_packet(ByteView(packet).first(static_cast<std::size_t>(n)));

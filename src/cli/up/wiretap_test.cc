@@ -35,8 +35,8 @@ TEST(Wiretap, ParsesPacketsAndRefusesRubbish) {
 }
 
 TEST(Wiretap, PutsStreamsTogetherAcrossReorderingAndRetransmission) {
-  std::vector<Segment> segments = {{1, 2, 0xFFFFFFFE, "ab"}, {1, 2, 2, "ef"}, {1, 2, 0, "cd"}, {1, 2, 0xFFFFFFFF, "bcd"},
-                                   {2, 1, 5, "back"}};
+  std::vector<Segment> segments = {
+      {1, 2, 0xFFFFFFFE, "ab"}, {1, 2, 2, "ef"}, {1, 2, 0, "cd"}, {1, 2, 0xFFFFFFFF, "bcd"}, {2, 1, 5, "back"}};
   EXPECT_EQ(reassemble(segments), (std::vector<std::string>{"abcdef", "back"}));
 }
 

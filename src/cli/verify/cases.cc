@@ -86,7 +86,8 @@ std::string policy_difference(const Json& want, const tdx::Verdict& v, Time at) 
   policy.check_current = false;
   policy.accepted_statuses.insert(v.tcb->status);
   policy.allow_simulated = policy.allow_expired_collateral = true;
-  return tdx::appraise(v, policy, at).empty() ? "the default policy accepts it, wanted " + rules->dump() : std::string();
+  return tdx::appraise(v, policy, at).empty() ? "the default policy accepts it, wanted " + rules->dump()
+                                              : std::string();
 }
 
 CaseResult judge_case(const Case& c, ByteView quote, const tdx::TrustRoot& root) {

@@ -31,9 +31,10 @@ Result<void> check_text_log(std::string_view text, const tdx::TdReport& td) {
 Result<void> take_values(const Json& value, std::string_view name, std::vector<tdx::Register>& out) {
   const Json list = value.is_array() ? value : Json::array({value});
   for (const Json& item : list) {
-    const Result<tdx::Register> r = !item.is_string()
-        ? fail(ErrorCode::malformed, "not a string")
-        : from_hex(item.get<std::string>()).and_then([](const Bytes& b) { return tdx::Register::from(b); });
+    const Result<tdx::Register> r =
+        !item.is_string()
+            ? fail(ErrorCode::malformed, "not a string")
+            : from_hex(item.get<std::string>()).and_then([](const Bytes& b) { return tdx::Register::from(b); });
     if (!r) return fail(ErrorCode::malformed, "$." + std::string(name), "must be 48 bytes of hex, or a list of such");
     out.push_back(*r);
   }
@@ -53,7 +54,8 @@ std::vector<Finding> check_event_logs(const Evidence& evidence, const tdx::TdRep
   };
   const bool text = !evidence.aa_eventlog.empty();
   if (!evidence.cc_eventlog.empty())
-    take("cc_eventlog", text ? "CCEL to RTMR0-2" : "CCEL to RTMR0-3", check_ccel(evidence.cc_eventlog, td, text ? 3 : 4));
+    take("cc_eventlog", text ? "CCEL to RTMR0-2" : "CCEL to RTMR0-3",
+         check_ccel(evidence.cc_eventlog, td, text ? 3 : 4));
   if (text) take("aa_eventlog", "AAEL to RTMR3", check_text_log(evidence.aa_eventlog, td));
   return out;
 }
@@ -79,8 +81,8 @@ Result<void> add_reference_values(std::string_view json, tdx::Policy& policy) {
   CAIRN_TRY(const Json values, parse_json(json));
   if (!values.is_object()) return fail(ErrorCode::malformed, "$", "reference values are a JSON object");
   const std::pair<const char*, std::vector<tdx::Register>*> known[] = {
-      {"mrtd", &policy.mr_td},      {"mrseam", &policy.mr_seam},  {"rtmr0", &policy.rtmr[0]},
-      {"rtmr1", &policy.rtmr[1]},   {"rtmr2", &policy.rtmr[2]},   {"rtmr3", &policy.rtmr[3]},
+      {"mrtd", &policy.mr_td},    {"mrseam", &policy.mr_seam}, {"rtmr0", &policy.rtmr[0]},
+      {"rtmr1", &policy.rtmr[1]}, {"rtmr2", &policy.rtmr[2]},  {"rtmr3", &policy.rtmr[3]},
   };
   std::size_t found = 0;
   for (const auto& [name, list] : known) {

@@ -34,21 +34,24 @@ std::string level(const tdx::TcbLevel& l) {
 void print_collateral(std::ostream& out, const tdx::Verdict& v) {
   const tdx::CollateralFacts& c = *v.collateral;
   row(out, "root", v.root_name + ", key id " + hex(v.root_key_id).substr(0, 16));
-  row(out, "collateral", "TCB evaluation " + std::to_string(c.tcb_eval_num) + ", issued " + rfc3339(c.tcb_info_issued) +
-                             ", valid until " + rfc3339(c.earliest_expiration) + (c.expired ? " (EXPIRED)" : ""));
+  row(out, "collateral",
+      "TCB evaluation " + std::to_string(c.tcb_eval_num) + ", issued " + rfc3339(c.tcb_info_issued) + ", valid until " +
+          rfc3339(c.earliest_expiration) + (c.expired ? " (EXPIRED)" : ""));
 }
 
 void print_quote(std::ostream& out, const tdx::Quote& q) {
   const bool td = q.td() != nullptr;
-  row(out, "quote", "version " + std::to_string(q.header.version) + ", " + (td ? "TDX" : "SGX") + ", body type " +
-                        std::to_string(static_cast<int>(q.body_type())));
+  row(out, "quote",
+      "version " + std::to_string(q.header.version) + ", " + (td ? "TDX" : "SGX") + ", body type " +
+          std::to_string(static_cast<int>(q.body_type())));
   if (td) {
     const tdx::TdReport& t = *q.td();
     row(out, "MRTD", hex(t.mr_td));
     for (std::size_t i = 0; i < t.rtmr.size(); ++i) row(out, "RTMR" + std::to_string(i), hex(t.rtmr[i]));
     row(out, "MRCONFIGID", hex(t.mr_config_id));
     row(out, "MRSEAM", hex(t.mr_seam));
-    row(out, "TDATTRIBUTES", hex(Writer().u64le(t.td_attributes).view()) + ", XFAM " + hex(Writer().u64le(t.xfam).view()));
+    row(out, "TDATTRIBUTES",
+        hex(Writer().u64le(t.td_attributes).view()) + ", XFAM " + hex(Writer().u64le(t.xfam).view()));
   } else {
     const sgx::Report& r = *q.enclave();
     row(out, "MRENCLAVE", hex(r.mr_enclave));
@@ -67,8 +70,9 @@ void print(std::ostream& out, const std::string& file, const Judgement& j, Time 
   if (v.collateral) print_collateral(out, v);
   if (v.platform) {
     const sgx::PckExtension& p = v.platform->pck;
-    row(out, "platform", "FMSPC " + hex(p.fmspc) + ", SGX type " + std::string(sgx::name(p.type)) + ", PCK of the " +
-                             (v.platform->ca == tdx::PckCa::platform ? "platform" : "processor") + " CA");
+    row(out, "platform",
+        "FMSPC " + hex(p.fmspc) + ", SGX type " + std::string(sgx::name(p.type)) + ", PCK of the " +
+            (v.platform->ca == tdx::PckCa::platform ? "platform" : "processor") + " CA");
   }
   if (v.tcb) row(out, "TCB", level(*v.tcb));
   if (v.quote && v.quote->td() != nullptr && v.quote->td()->td15 && v.current) row(out, "TCB now", level(*v.current));

@@ -65,7 +65,8 @@ Result<tdx::Policy> read_policy(const VerifyOptions& o) {
   }
   if (!o.report_data.empty()) {
     CAIRN_TRY(const Bytes value, from_hex(o.report_data));
-    if (value.size() > ReportData::length) return fail(ErrorCode::invalid_argument, "--report-data has more than 64 bytes");
+    if (value.size() > ReportData::length)
+      return fail(ErrorCode::invalid_argument, "--report-data has more than 64 bytes");
     out.report_data.emplace();
     std::ranges::copy(value, out.report_data->begin());
   }
@@ -142,22 +143,28 @@ int run_verify(const VerifyOptions& o, std::ostream& out, std::ostream& err) {
 }
 
 void add_verify(CLI::App& app, int& exit_code) {
-  CLI::App* verb = app.add_subcommand("verify", "Judge a quote or attestation evidence; exit 0 affirming, 2 not affirming");
+  CLI::App* verb =
+      app.add_subcommand("verify", "Judge a quote or attestation evidence; exit 0 affirming, 2 not affirming");
   auto o = std::make_shared<VerifyOptions>();
-  auto* files = verb->add_option("FILE", o->files, "Quote (binary, hex, base64) or evidence JSON")->check(CLI::ExistingFile);
+  auto* files =
+      verb->add_option("FILE", o->files, "Quote (binary, hex, base64) or evidence JSON")->check(CLI::ExistingFile);
   auto* cases = verb->add_option("--cases", o->cases, "Run a case file of vectors instead")->excludes(files);
   verb->add_option("--collateral", o->collateral, "Collateral bundle to judge by");
-  verb->add_option("--root", o->roots, "Trust this root certificate too (FILE or NAME=FILE); its evidence is simulated");
+  verb->add_option("--root", o->roots,
+                   "Trust this root certificate too (FILE or NAME=FILE); its evidence is simulated");
   verb->add_option("--at", o->at, "Time of the verdict, RFC 3339 (default: now)");
   verb->add_option("--policy", o->policy, "Policy JSON (default: the strict policy of the product)");
   verb->add_option("--reference-values", o->reference_values, "Expected mrtd and rtmr0 to rtmr3, JSON");
   verb->add_option("--report-data", o->report_data, "Expected report data, hex, zero-padded to 64 bytes");
   verb->add_option("--grace", o->grace_seconds, "Seconds past its expiry that collateral is still taken")
       ->check(CLI::NonNegativeNumber);
-  verb->add_flag("--flag-expired", o->flag_expired, "Finish the verdict on expired collateral and leave it to the policy");
+  verb->add_flag("--flag-expired", o->flag_expired,
+                 "Finish the verdict on expired collateral and leave it to the policy");
   verb->add_flag("--identities", o->identities, "Show what identifies the machine instead of its digest");
-  verb->add_option("--pccs", o->fetch.services, "Collateral service (PCS or PCCS address) to ask where no bundle is given");
-  verb->add_option("--qcnl", o->fetch.qcnl, "qcnl configuration file (default: QCNL_CONF_PATH, /etc/sgx_default_qcnl.conf)");
+  verb->add_option("--pccs", o->fetch.services,
+                   "Collateral service (PCS or PCCS address) to ask where no bundle is given");
+  verb->add_option("--qcnl", o->fetch.qcnl,
+                   "qcnl configuration file (default: QCNL_CONF_PATH, /etc/sgx_default_qcnl.conf)");
   verb->add_flag("--early", o->fetch.early, "Ask for the newest TCB data set (update=early)");
   verb->add_flag("--offline", o->fetch.offline, "Fetch nothing: a bundle, or what the cache folder has");
   verb->add_flag("--json", o->json, "Machine-readable output");

@@ -23,17 +23,17 @@ inline constexpr int kNotAffirming = 2;  // something was refused; a case differ
 
 struct VerifyOptions {
   std::vector<std::filesystem::path> files;
-  std::filesystem::path cases;                  // instead of files: a case file in the format of data/tdx
-  std::filesystem::path collateral;             // a bundle; else the evidence's own, else it is fetched
+  std::filesystem::path cases;       // instead of files: a case file in the format of data/tdx
+  std::filesystem::path collateral;  // a bundle; else the evidence's own, else it is fetched
   FetchOptions fetch;
-  std::vector<std::string> roots;               // FILE or NAME=FILE, trusted beside Intel's and marked as simulated
-  std::string at;                               // RFC 3339; empty: now
-  std::filesystem::path policy;                 // JSON, evidence/tdx/policy.h
-  std::filesystem::path reference_values;       // JSON {"mrtd":[hex], "rtmr0":[hex], ...}
-  std::string report_data;                      // hex, zero-padded to 64 bytes
-  bool flag_expired = false;                    // expired collateral is a finding of the policy, not a failure
+  std::vector<std::string> roots;          // FILE or NAME=FILE, trusted beside Intel's and marked as simulated
+  std::string at;                          // RFC 3339; empty: now
+  std::filesystem::path policy;            // JSON, evidence/tdx/policy.h
+  std::filesystem::path reference_values;  // JSON {"mrtd":[hex], "rtmr0":[hex], ...}
+  std::string report_data;                 // hex, zero-padded to 64 bytes
+  bool flag_expired = false;               // expired collateral is a finding of the policy, not a failure
   std::int64_t grace_seconds = 0;
-  bool identities = false;                      // show PPID and platform instance id instead of their digests
+  bool identities = false;  // show PPID and platform instance id instead of their digests
   bool json = false;
 };
 

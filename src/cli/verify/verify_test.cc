@@ -53,13 +53,13 @@ class Verify : public ::testing::Test {
     const auto bytes = [&](const char* member) { return read_file(kData / c.at(member).get<std::string>()).value(); };
     const auto text = [&](const char* member) { return std::string(as_text(bytes(member))); };
     const tdx::Collateral collateral{.tcb_info = text("tcb_info"),
-                              .tcb_signing_chain = text("tcb_signing_chain"),
-                              .qe_identity = text("qe_identity"),
-                              .qe_signing_chain = text("qe_signing_chain"),
-                              .root_crl = bytes("root_crl"),
-                              .pck_crl = bytes("pck_crl"),
-                              .pck_crl_issuer_chain = text("pck_crl_issuer_chain"),
-                              .pck_chain = {}};
+                                     .tcb_signing_chain = text("tcb_signing_chain"),
+                                     .qe_identity = text("qe_identity"),
+                                     .qe_signing_chain = text("qe_signing_chain"),
+                                     .root_crl = bytes("root_crl"),
+                                     .pck_crl = bytes("pck_crl"),
+                                     .pck_crl_issuer_chain = text("pck_crl_issuer_chain"),
+                                     .pck_chain = {}};
     return write("bundle-" + c.at("id").get<std::string>() + ".json", tdx::serialise(collateral));
   }
   // Options that judge the quote of a case as the case says.

@@ -27,7 +27,7 @@ struct Entry {
   CollateralPtr collateral;
   Time fetched{}, expires{};
   std::uint32_t eval_num = 0;
-  Time next_try{};             // no refresh before
+  Time next_try{};  // no refresh before
   std::string last_error;
 };
 
@@ -52,14 +52,15 @@ struct CollateralCache::State {
   CollateralCacheOptions options;
   tdx::Verifier verifier;
   std::map<std::string, Entry> entries;
-  std::list<std::string> order;                      // most recently used first
+  std::list<std::string> order;  // most recently used first
   std::map<std::string, std::shared_ptr<Flight>> flights;
   std::map<std::string, Failed> failures;
   std::unique_ptr<net::TaskGroup> tasks;
   bool stopped = false;
 
   State(net::Executor l, CollateralCacheOptions o)
-      : loop(std::move(l)), options(std::move(o)),
+      : loop(std::move(l)),
+        options(std::move(o)),
         verifier(options.roots, {.collaterals = 0, .chains = 0, .bindings = 0}) {}
 
   [[nodiscard]] std::filesystem::path path_of(const CollateralKey& key) const {
@@ -72,8 +73,13 @@ struct CollateralCache::State {
     const tdx::Verdict v =
         verifier.verify_collateral(collateral, {.time = now, .min_tcb_eval_num = options.min_tcb_eval_num});
     CAIRN_CHECK(v.result());
-    Entry out{.key = key, .collateral = nullptr, .fetched = fetched, .expires = v.collateral->earliest_expiration,
-              .eval_num = v.collateral->tcb_eval_num, .next_try = {}, .last_error = {}};
+    Entry out{.key = key,
+              .collateral = nullptr,
+              .fetched = fetched,
+              .expires = v.collateral->earliest_expiration,
+              .eval_num = v.collateral->tcb_eval_num,
+              .next_try = {},
+              .last_error = {}};
     if (options.expire_after > 0) out.expires = std::min(out.expires, fetched.plus(options.expire_after));
     if (const auto known = entries.find(text(key)); known != entries.end() && known->second.eval_num > out.eval_num)
       return fail(ErrorCode::evidence_rejected, "tdx.CollateralReplayed",
@@ -191,7 +197,8 @@ struct CollateralCache::State {
       if (self->refresh_due(*e, now)) (void)self->start(self, key, now);  // served while it is refreshed
       co_return out;
     }
-    if (const auto f = self->failures.find(name); f != self->failures.end() && now.seconds - f->second.at.seconds < kFailureMemory)
+    if (const auto f = self->failures.find(name);
+        f != self->failures.end() && now.seconds - f->second.at.seconds < kFailureMemory)
       co_return fail(f->second.error);
     CAIRN_CO_CHECK(self->start(self, key, now));
     if (const auto flight = self->flights.find(name); flight != self->flights.end()) {
@@ -207,11 +214,15 @@ struct CollateralCache::State {
   static Task<std::vector<Status>> list(std::shared_ptr<State> self, Time now) {
     std::vector<Status> out;
     for (const auto& [name, e] : self->entries) {
-      const auto state = !e.last_error.empty()         ? Status::State::refresh_failed
-                         : self->refresh_due(e, now)   ? Status::State::refresh_due
-                                                       : Status::State::ready;
-      out.push_back({.state = state, .key = e.key, .fetched = e.fetched, .expires = e.expires,
-                     .tcb_eval_num = e.eval_num, .last_error = e.last_error});
+      const auto state = !e.last_error.empty()       ? Status::State::refresh_failed
+                         : self->refresh_due(e, now) ? Status::State::refresh_due
+                                                     : Status::State::ready;
+      out.push_back({.state = state,
+                     .key = e.key,
+                     .fetched = e.fetched,
+                     .expires = e.expires,
+                     .tcb_eval_num = e.eval_num,
+                     .last_error = e.last_error});
     }
     co_return out;
   }

@@ -1,5 +1,5 @@
-// Collateral as services need it: verified when it enters, kept in memory and on disk, one fetch per platform at a time,
-// and served while it is refreshed, but never past the first nextUpdate or notAfter in it. tdx-dcap §3.3.
+// Collateral as services need it: verified when it enters, kept in memory and on disk, one fetch per platform at a
+// time, and served while it is refreshed, but never past the first nextUpdate or notAfter in it. tdx-dcap §3.3.
 #pragma once
 
 #include <filesystem>
@@ -21,12 +21,12 @@ using CollateralPtr = std::shared_ptr<const tdx::Collateral>;
 using FetchCollateral = std::function<net::Task<tdx::Collateral>(tdx::CollateralKey)>;
 
 struct CollateralCacheOptions {
-  FetchCollateral fetch;                     // empty: only what is on disk
-  std::string source;                        // names what `fetch` asks: part of the file names
-  std::filesystem::path folder;              // empty: memory only; made with mode 0700
+  FetchCollateral fetch;         // empty: only what is on disk
+  std::string source;            // names what `fetch` asks: part of the file names
+  std::filesystem::path folder;  // empty: memory only; made with mode 0700
   std::vector<tdx::TrustRoot> roots;
   std::int64_t refresh_after = kRefreshAfter;
-  std::int64_t expire_after = 0;             // seconds after the fetch; 0: only the collateral's own dates count
+  std::int64_t expire_after = 0;  // seconds after the fetch; 0: only the collateral's own dates count
   std::uint32_t min_tcb_eval_num = 0;
 };
 
@@ -38,8 +38,9 @@ class CollateralCache {
   CollateralCache(const CollateralCache&) = delete;
   CollateralCache& operator=(const CollateralCache&) = delete;
 
-  // Take `key` from tdx::collateral_key(quote, roots), which nobody can make up platforms for. Collateral that is valid at `now` under one of the roots. Errors: those of fetch; evidence_rejected where what was
-  // fetched does not verify, has expired, or is older (by TCB evaluation number) than what this cache has seen.
+  // Take `key` from tdx::collateral_key(quote, roots), which nobody can make up platforms for. Collateral that is valid
+  // at `now` under one of the roots. Errors: those of fetch; evidence_rejected where what was fetched does not verify,
+  // has expired, or is older (by TCB evaluation number) than what this cache has seen.
   [[nodiscard]] net::Task<CollateralPtr> get(tdx::CollateralKey key, Time now);
 
   struct Status {
@@ -47,7 +48,7 @@ class CollateralCache {
     tdx::CollateralKey key;
     Time fetched, expires;
     std::uint32_t tcb_eval_num = 0;
-    std::string last_error;                  // of the newest fetch, if it failed
+    std::string last_error;  // of the newest fetch, if it failed
   };
   [[nodiscard]] net::Task<std::vector<Status>> status(Time now);
   // Ends fetches under way; get() then fails with `cancelled`.

@@ -42,7 +42,10 @@ Result<Response> check_status(Response r, const std::string& url) {
   std::string message = "status " + std::to_string(r.status);
   if (const auto text = r.headers.get("Error-Message")) message += ": " + std::string(text->substr(0, 200));
   const bool busy = r.status == 429 || r.status >= 500;
-  return fail(r.status == 404 ? ErrorCode::not_found : busy ? ErrorCode::unavailable : ErrorCode::malformed, url, message);
+  return fail(r.status == 404 ? ErrorCode::not_found
+              : busy          ? ErrorCode::unavailable
+                              : ErrorCode::malformed,
+              url, message);
 }
 
 // An issuer chain out of the first of these headers that is there.
@@ -50,7 +53,8 @@ Result<std::string> chain(const Response& r, std::initializer_list<std::string_v
   for (const std::string_view name : names)
     if (const auto value = r.headers.get(name)) {
       CAIRN_TRY(std::string pem, percent_decode(*value));
-      if (pem.size() > tdx::kMaxChain) return fail(ErrorCode::too_large, std::string(name), "an issuer chain too large");
+      if (pem.size() > tdx::kMaxChain)
+        return fail(ErrorCode::too_large, std::string(name), "an issuer chain too large");
       return pem;
     }
   return fail(ErrorCode::malformed, std::string(*names.begin()), "the answer lacks its issuer chain");
@@ -98,12 +102,16 @@ Result<std::unique_ptr<CollateralClient>> CollateralClient::make(CollateralSourc
   options.timeout = source.timeout;
   options.connect_timeout = std::min(source.timeout, options.connect_timeout);
   options.max_body = 2 * tdx::kMaxCrl;
-  return std::unique_ptr<CollateralClient>(new CollateralClient(std::move(source), std::move(bases), std::move(options)));
+  return std::unique_ptr<CollateralClient>(
+      new CollateralClient(std::move(source), std::move(bases), std::move(options)));
 }
 
 Task<Response> CollateralClient::get(std::string url) const {
-  net::RetryPolicy policy{.attempts = source_.retries + 1, .first = net::Milliseconds(1000), .factor = 2,
-                          .most = net::Milliseconds(30'000), .jitter = 0.2};
+  net::RetryPolicy policy{.attempts = source_.retries + 1,
+                          .first = net::Milliseconds(1000),
+                          .factor = 2,
+                          .most = net::Milliseconds(30'000),
+                          .jitter = 0.2};
   if (source_.retry_delay_seconds) {
     policy.first = policy.most = std::chrono::seconds(*source_.retry_delay_seconds);
     policy.factor = 1;
@@ -117,7 +125,8 @@ Task<Response> CollateralClient::get(std::string url) const {
 Task<tdx::Collateral> CollateralClient::fetch_from(const Url& base, const tdx::CollateralKey& key) const {
   const Url tee = for_tee(base, key.tee);
   const std::string which = source_.eval_num ? "tcbEvaluationDataNumber=" + std::to_string(*source_.eval_num)
-                            : source_.update == TcbUpdate::early ? "update=early" : "update=standard";
+                            : source_.update == TcbUpdate::early ? "update=early"
+                                                                 : "update=standard";
   const std::string ca = key.ca == tdx::PckCa::platform ? "platform" : "processor";
   tdx::Collateral out;
 

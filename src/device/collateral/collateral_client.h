@@ -18,12 +18,12 @@ struct CollateralSource {
   // Tried in order. Each ends in "/sgx/certification/v4/", or is an address to which that is appended.
   std::vector<std::string> urls = {std::string(kIntelPcs)};
   TcbUpdate update = TcbUpdate::standard;
-  std::optional<std::uint32_t> eval_num = {};   // ask for this tcbEvaluationDataNumber instead
-  bool check_certificate = true;                // of the service; what it sends is signed either way
-  std::string extra_roots_pem = {};             // for services with a certificate of their own
-  unsigned retries = 0;                         // per URL, after transport errors, 429 and 5xx
+  std::optional<std::uint32_t> eval_num = {};        // ask for this tcbEvaluationDataNumber instead
+  bool check_certificate = true;                     // of the service; what it sends is signed either way
+  std::string extra_roots_pem = {};                  // for services with a certificate of their own
+  unsigned retries = 0;                              // per URL, after transport errors, 429 and 5xx
   std::optional<unsigned> retry_delay_seconds = {};  // absent: 1, 2, 4, ...
-  net::Milliseconds timeout{10'000};            // of one try
+  net::Milliseconds timeout{10'000};                 // of one try
 
   // From a qcnl configuration file.
   [[nodiscard]] static CollateralSource from(const QcnlConfig& config);

@@ -21,14 +21,16 @@ using tdx::testing::kNow;
 using tdx::testing::Made;
 using tdx::testing::World;
 
-constexpr tdx::CollateralKey kKey{.tee = tdx::TeeType::tdx, .fmspc = {0xc0, 0xaa, 1, 0, 0, 0}, .ca = tdx::PckCa::platform};
+constexpr tdx::CollateralKey kKey{
+    .tee = tdx::TeeType::tdx, .fmspc = {0xc0, 0xaa, 1, 0, 0, 0}, .ca = tdx::PckCa::platform};
 
 TEST(Qcnl, ReadsBothForms) {
   const QcnlConfig json = parse_qcnl(R"( {
     // "pccs_url": "https://commented.test/"
     "pccs_url": "https://a.test//x/sgx/certification/v4/", // note the // inside
     "use_secure_cert": false, "retry_times": 6, "retry_delay": 10, "tcb_update_type": "early",
-    "verify_collateral_cache_expire_hours": 168, "unknown": 1, "local_cache_only": "yes" })").value();
+    "verify_collateral_cache_expire_hours": 168, "unknown": 1, "local_cache_only": "yes" })")
+                              .value();
   EXPECT_EQ(json.pccs_url, "https://a.test//x/sgx/certification/v4/");
   EXPECT_FALSE(json.use_secure_cert);
   EXPECT_EQ(json.retry_times, 6U);
@@ -36,8 +38,10 @@ TEST(Qcnl, ReadsBothForms) {
   EXPECT_EQ(json.tcb_update_type, TcbUpdate::early);
   EXPECT_EQ(json.verify_collateral_cache_expire_hours, 168U);
   EXPECT_FALSE(json.local_cache_only);  // of another type: ignored
-  const QcnlConfig lines = parse_qcnl("# Alibaba\r\nPCCS_URL = https://b.test/sgx/certification/v4/\r\nUSE_SECURE_CERT=FALSE\n"
-                                      "COLLATERAL_SERVICE=https://c.test/\nnothing\nRETRY_TIMES=2").value();
+  const QcnlConfig lines = parse_qcnl(
+                               "# Alibaba\r\nPCCS_URL = https://b.test/sgx/certification/v4/\r\nUSE_SECURE_CERT=FALSE\n"
+                               "COLLATERAL_SERVICE=https://c.test/\nnothing\nRETRY_TIMES=2")
+                               .value();
   EXPECT_EQ(lines.pccs_url, "https://b.test/sgx/certification/v4/");
   EXPECT_EQ(lines.collateral_url(), "https://c.test/");
   EXPECT_FALSE(lines.use_secure_cert);
@@ -58,7 +62,7 @@ struct Service {
   Made made = World().make();
   std::string old_tcb_header = "SGX-TCB-Info-Issuer-Chain";
   bool hex_crl = false;
-  int fail_first = 0;           // answer the first requests with 503
+  int fail_first = 0;  // answer the first requests with 503
   std::vector<std::string> asked;
 
   Response answer(const net::RequestHead& head) {
@@ -90,7 +94,8 @@ struct Service {
 // Runs `test` with the address of the service.
 Result<> with_service(Service& service, std::function<Task<>(Runtime&, std::string)> test) {
   return net::run_task([&](Runtime& runtime) -> Task<> {
-    net::HttpServer server(runtime, net::responder([&](Exchange& e) -> Task<Response> { co_return service.answer(e.request()); }));
+    net::HttpServer server(
+        runtime, net::responder([&](Exchange& e) -> Task<Response> { co_return service.answer(e.request()); }));
     CAIRN_CO_TRY(const net::Endpoint at, server.listen(net::Endpoint::tcp("127.0.0.1", 0)));
     const Result<> result = co_await test(runtime, "http://" + at.text());
     CAIRN_CO_CHECK(co_await server.stop(200ms));
@@ -110,7 +115,8 @@ TEST(Client, FetchesWhatVerifies) {
     const auto done = with_service(service, [&](Runtime&, std::string at) -> Task<> {
       CAIRN_CO_TRY(const tdx::Collateral c, co_await fetch({.urls = {at}, .update = TcbUpdate::early}, kKey));
       EXPECT_EQ(c, service.made.collateral);
-      CAIRN_CO_TRY(const tdx::Collateral again, co_await fetch({.urls = {at + "/sgx/certification/v4/"}, .eval_num = 17}, kKey));
+      CAIRN_CO_TRY(const tdx::Collateral again,
+                   co_await fetch({.urls = {at + "/sgx/certification/v4/"}, .eval_num = 17}, kKey));
       EXPECT_EQ(again, c);
       co_return Result<>{};
     });
@@ -146,7 +152,8 @@ TEST(Client, RetriesAndGoesToTheNextService) {
 
 class Cache : public ::testing::Test {
  protected:
-  std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) / ("cairn-collateral-" + std::to_string(::getpid()));
+  std::filesystem::path folder =
+      std::filesystem::path(::testing::TempDir()) / ("cairn-collateral-" + std::to_string(::getpid()));
   Made made = World().make();
   Result<tdx::Collateral> next = made.collateral;  // what a fetch gives
   int fetches = 0;
@@ -202,10 +209,10 @@ TEST_F(Cache, ServesWhileItRefreshesButNeverPastExpiry) {
     EXPECT_TRUE(co_await cache.get(kKey, kNow));
     next = fail(ErrorCode::unavailable, "down");
     const Time later = kNow.plus(kRefreshAfter + 1);
-    EXPECT_TRUE(co_await cache.get(kKey, later));   // stale, refreshed behind
+    EXPECT_TRUE(co_await cache.get(kKey, later));  // stale, refreshed behind
     CAIRN_CO_CHECK(co_await net::sleep_for(net::Milliseconds(20)));
     EXPECT_EQ(fetches, 2);
-    EXPECT_TRUE(co_await cache.get(kKey, later));   // not tried again at once
+    EXPECT_TRUE(co_await cache.get(kKey, later));  // not tried again at once
     EXPECT_EQ(fetches, 2);
     CAIRN_CO_TRY(const auto status, co_await cache.status(later));
     EXPECT_EQ(status.at(0).state, CollateralCache::Status::State::refresh_failed);
@@ -213,7 +220,7 @@ TEST_F(Cache, ServesWhileItRefreshesButNeverPastExpiry) {
     const auto refused = co_await cache.get(kKey, expired);
     EXPECT_EQ(refused.error().code, ErrorCode::unavailable);
     EXPECT_EQ(fetches, 3);
-    next = made.collateral;                         // the service answers, with expired data
+    next = made.collateral;  // the service answers, with expired data
     const auto stale = co_await cache.get(kKey, expired.plus(kFailureMemory));
     EXPECT_EQ(stale.error().where, "tdx.CrlExpired");
     co_return Result<>{};
@@ -226,7 +233,7 @@ TEST_F(Cache, KeepsNothingThatDoesNotVerify) {
     const auto bad = co_await cache.get(kKey, kNow);
     EXPECT_EQ(bad.error().where, "tdx.CrlSignature");
     (void)co_await cache.get(kKey, kNow.plus(1));
-    EXPECT_EQ(fetches, 1);                          // a failure is remembered for a moment
+    EXPECT_EQ(fetches, 1);  // a failure is remembered for a moment
     next = made.collateral;
     EXPECT_TRUE(co_await cache.get(kKey, kNow.plus(kFailureMemory)));
     co_return Result<>{};

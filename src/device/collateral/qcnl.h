@@ -14,12 +14,12 @@ enum class TcbUpdate { standard, early };
 
 struct QcnlConfig {
   std::string pccs_url = "https://localhost:8081/sgx/certification/v4/";
-  std::string collateral_service;                 // where collateral comes from if not from pccs_url
+  std::string collateral_service;  // where collateral comes from if not from pccs_url
   bool use_secure_cert = true;
   TcbUpdate tcb_update_type = TcbUpdate::standard;
   std::string pccs_api_version = "3.0";
   unsigned retry_times = 0;
-  std::optional<unsigned> retry_delay;            // seconds; absent: 1, 2, 4, ...
+  std::optional<unsigned> retry_delay;  // seconds; absent: 1, 2, 4, ...
   unsigned verify_collateral_cache_expire_hours = 0;
   bool local_cache_only = false;
 

@@ -43,8 +43,8 @@ class BootLog {
     data.bytes(vendor).u64le(name.size()).u64le(value.size());
     for (const char c : name) data.u8(static_cast<std::uint8_t>(c)).u8(0);
     data.bytes(value);
-    event(kFirmware, event_type, event_type == type::efi_variable_boot ? crypto::sha384(value) : crypto::sha384(data.view()),
-          data.view());
+    event(kFirmware, event_type,
+          event_type == type::efi_variable_boot ? crypto::sha384(value) : crypto::sha384(data.view()), data.view());
   }
   // A loaded image: address, length, link address, device path File(path).
   void image(std::string_view path, std::string_view content) {

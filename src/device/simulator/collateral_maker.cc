@@ -33,7 +33,8 @@ std::string midnight(Time at, std::int64_t days_ago) {
   return rfc3339({day * kDay});
 }
 
-Json level_json(Json tcb, Time at, std::int64_t age, std::string_view status, const std::vector<std::string>& advisories) {
+Json level_json(Json tcb, Time at, std::int64_t age, std::string_view status,
+                const std::vector<std::string>& advisories) {
   Json out{{"tcb", std::move(tcb)}, {"tcbDate", midnight(at, age)}, {"tcbStatus", status}};
   if (!advisories.empty()) out["advisoryIDs"] = advisories;
   return out;
@@ -130,10 +131,11 @@ Result<std::string> signed_body(std::string_view member, const Json& body, const
 
 Digest<32> qe_signer() { return crypto::sha256(as_bytes("simulated TD quoting enclave: signer")); }
 
-Result<tdx::Collateral> make_collateral(const Keys& keys, const Certificates& certificates, Scenario scenario, Time at) {
+Result<tdx::Collateral> make_collateral(const Keys& keys, const Certificates& certificates, Scenario scenario,
+                                        Time at) {
   tdx::Collateral out;
-  CAIRN_TRY(out.tcb_info, signed_body("tcbInfo", tcb_info(scenario, at), keys.tcb_signing,
-                                      scenario == Scenario::tcb_info_signature));
+  CAIRN_TRY(out.tcb_info,
+            signed_body("tcbInfo", tcb_info(scenario, at), keys.tcb_signing, scenario == Scenario::tcb_info_signature));
   CAIRN_TRY(out.qe_identity, signed_body("enclaveIdentity", qe_identity(scenario, at), keys.tcb_signing, false));
   out.tcb_signing_chain = out.qe_signing_chain = certificates.tcb_chain();
   out.pck_crl_issuer_chain = certificates.pck_issuer_chain();

@@ -1,4 +1,5 @@
-// TCB info and QE identity of the simulated platform, signed, in the shape of Intel's service. spec/tdx-dcap.md §2.6-2.9.
+// TCB info and QE identity of the simulated platform, signed, in the shape of Intel's service. spec/tdx-dcap.md
+// §2.6-2.9.
 #pragma once
 
 #include "device/simulator/pki.h"
@@ -15,7 +16,7 @@ inline constexpr std::array<std::uint8_t, 16> kTeeTcbSvn = {5, 1, 7};
 
 // A whole bundle as of `at`, with the defect of `scenario`: TCB levels by the first component SVN (9 UpToDate, 8
 // SWHardeningNeeded, 7 ConfigurationNeeded, 6 both, 5 OutOfDate, 4 OutOfDateConfigurationNeeded, 3 Revoked).
-[[nodiscard]] Result<tdx::Collateral> make_collateral(const Keys& keys, const Certificates& certificates, Scenario scenario,
-                                                      Time at);
+[[nodiscard]] Result<tdx::Collateral> make_collateral(const Keys& keys, const Certificates& certificates,
+                                                      Scenario scenario, Time at);
 
 }  // namespace cairn::device::simulator

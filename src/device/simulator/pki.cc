@@ -14,7 +14,8 @@ constexpr std::string_view kHost = "https://pcs.simulator.invalid/";  // RFC 260
 constexpr int kReasonKeyCompromise = 1;
 
 crypto::Name subject(std::string_view common_name) {
-  return {{"CN", std::string(common_name)}, {"O", "Intel Corporation"}, {"L", "Santa Clara"}, {"ST", "CA"}, {"C", "US"}};
+  return {
+      {"CN", std::string(common_name)}, {"O", "Intel Corporation"}, {"L", "Santa Clara"}, {"ST", "CA"}, {"C", "US"}};
 }
 
 // Keys that others may read are not keys any more.
@@ -28,7 +29,8 @@ Result<void> check_private(const std::filesystem::path& path) {
 }
 
 std::unexpected<Error> missing(const std::filesystem::path& path) {
-  return fail(ErrorCode::not_found, path.string(), "the simulator's key is gone; remove the whole folder to begin anew");
+  return fail(ErrorCode::not_found, path.string(),
+              "the simulator's key is gone; remove the whole folder to begin anew");
 }
 
 Result<crypto::PrivateKey> open_key(const std::filesystem::path& path, bool make) {
@@ -83,19 +85,20 @@ Bytes pck_extension(const Platform& platform, Scenario scenario) {
 
 Result<crypto::Certificate> make_pck(const Keys& keys, const Platform& platform, Scenario scenario, Time at) {
   const bool expired = scenario == Scenario::pck_expired;
-  crypto::CertificateTemplate what{.subject = subject("Intel SGX PCK Certificate"),
-                                   .issuer = subject("Intel SGX PCK Platform CA"),
-                                   .serial = platform.pck_serial,
-                                   .not_before = at.plus(expired ? -kYear : -kDay),
-                                   .not_after = at.plus(expired ? -kDay / 24 : 7 * kYear),
-                                   .ca = false,
-                                   .path_length = {},
-                                   .key_usage = crypto::kDigitalSignature | crypto::kNonRepudiation,
-                                   .extended_key_usage = {},
-                                   .crl_url = std::string(kHost) + "pckcrl",
-                                   .dns_names = {},
-                                   .ip_addresses = {},
-                                   .extra = {{std::string(sgx::kPckExtensionOid), false, pck_extension(platform, scenario)}}};
+  crypto::CertificateTemplate what{
+      .subject = subject("Intel SGX PCK Certificate"),
+      .issuer = subject("Intel SGX PCK Platform CA"),
+      .serial = platform.pck_serial,
+      .not_before = at.plus(expired ? -kYear : -kDay),
+      .not_after = at.plus(expired ? -kDay / 24 : 7 * kYear),
+      .ca = false,
+      .path_length = {},
+      .key_usage = crypto::kDigitalSignature | crypto::kNonRepudiation,
+      .extended_key_usage = {},
+      .crl_url = std::string(kHost) + "pckcrl",
+      .dns_names = {},
+      .ip_addresses = {},
+      .extra = {{std::string(sgx::kPckExtensionOid), false, pck_extension(platform, scenario)}}};
   return crypto::issue(what, keys.pck.public_key(), keys.platform_ca);
 }
 

@@ -17,8 +17,8 @@ struct Keys {
   crypto::PrivateKey root, other_root, platform_ca, tcb_signing, pck, attestation;
   Secret mac;
 
-  // Reads `dir`. A key that is not there is made (0600) where `make`, else not_found: a platform does not change its keys.
-  // permission_denied where a key is readable by others.
+  // Reads `dir`. A key that is not there is made (0600) where `make`, else not_found: a platform does not change its
+  // keys. permission_denied where a key is readable by others.
   [[nodiscard]] static Result<Keys> open(const std::filesystem::path& dir, bool make = true);
   // The root that signs under `scenario`.
   [[nodiscard]] const crypto::PrivateKey& signing_root(Scenario scenario) const {

@@ -91,8 +91,8 @@ Bytes make_hardware_report(const TdState& td, const ReportData& report_data, con
   return tdx::encode(report);
 }
 
-Result<Bytes> make_quote(ByteView hardware_report, const Keys& keys, const Platform& platform, std::string_view pck_chain,
-                         Scenario scenario) {
+Result<Bytes> make_quote(ByteView hardware_report, const Keys& keys, const Platform& platform,
+                         std::string_view pck_chain, Scenario scenario) {
   CAIRN_TRY(const auto report, tdx::parse_hardware_report(hardware_report));
   if (!constant_time_equal(report.mac.view(), report_mac(hardware_report, keys).view()))
     return fail(ErrorCode::crypto_failed, "the TD report was not made on this simulated platform");

@@ -32,8 +32,10 @@ template <class Fixed>
 void read_hex(Fields& f, std::string_view key, Fixed& out) {
   const auto text = f.required<std::string>(key);
   const auto bytes = from_hex(text);
-  if (bytes && bytes->size() == out.size()) std::ranges::copy(*bytes, out.begin());
-  else f.problem(key, "not " + std::to_string(out.size()) + " bytes in hex");
+  if (bytes && bytes->size() == out.size())
+    std::ranges::copy(*bytes, out.begin());
+  else
+    f.problem(key, "not " + std::to_string(out.size()) + " bytes in hex");
 }
 
 Json to_json(const Stored& s) {
@@ -78,8 +80,10 @@ Result<Stored> from_json(const Json& json) {
   s.td.quote_v5 = f.required<bool>("quote_v5");
   s.collateral_at.seconds = f.required<std::int64_t>("collateral_at");
   const auto scenario = scenario_named(f.required<std::string>("scenario"));
-  if (scenario) s.scenario = *scenario;
-  else f.problem("scenario", scenario.error().message);
+  if (scenario)
+    s.scenario = *scenario;
+  else
+    f.problem("scenario", scenario.error().message);
   f.done();
   CAIRN_CHECK(problems.result());
   return s;
@@ -116,10 +120,13 @@ struct Simulator::State {
     auto stored = read_text(dir / "td.json")
                       .and_then([](const std::string& text) { return parse_json(text); })
                       .and_then([](const Json& json) { return from_json(json); });
-    if (!stored) return fail(std::move(stored.error()).in("the simulator's td.json is damaged; remove " + dir.string()));
+    if (!stored)
+      return fail(std::move(stored.error()).in("the simulator's td.json is damaged; remove " + dir.string()));
     return stored;
   }
-  [[nodiscard]] Result<void> save(const Stored& s) const { return write_text(dir / "td.json", to_json(s).dump(2) + "\n"); }
+  [[nodiscard]] Result<void> save(const Stored& s) const {
+    return write_text(dir / "td.json", to_json(s).dump(2) + "\n");
+  }
 
   // Certificates and collateral for the scenario, as of `at`.
   [[nodiscard]] Result<void> publish(Stored& s, Time at) const;
@@ -153,7 +160,8 @@ Result<void> Simulator::State::publish(Stored& s, Time at) const {
 Result<void> Simulator::State::start_td(Stored& s, const BootOptions& options) const {
   CAIRN_TRY(const auto booted, sim::boot(options));
   CAIRN_CHECK(write_file(dir / "ccel.bin", booted.ccel));
-  s.td = {.mr_td = booted.mr_td, .mr_config_id = options.mr_config_id, .rtmr = booted.rtmr, .quote_v5 = options.quote_v5};
+  s.td = {
+      .mr_td = booted.mr_td, .mr_config_id = options.mr_config_id, .rtmr = booted.rtmr, .quote_v5 = options.quote_v5};
   return {};
 }
 
@@ -207,7 +215,8 @@ Result<Bytes> Simulator::quote(const ReportData& report_data) {
 
 Result<void> Simulator::extend_rtmr(unsigned index, const Digest<48>& value) {
   if (index > 3) return fail(ErrorCode::invalid_argument, "rtmr" + std::to_string(index), "TDX has RTMR0 to RTMR3");
-  if (index < 2) return fail(ErrorCode::permission_denied, "rtmr" + std::to_string(index), "RTMR0 and RTMR1 belong to firmware");
+  if (index < 2)
+    return fail(ErrorCode::permission_denied, "rtmr" + std::to_string(index), "RTMR0 and RTMR1 belong to firmware");
   CAIRN_TRY(const Fd lock, lock_folder(state_->dir));
   CAIRN_TRY(auto stored, state_->load());
   Bytes both = to_bytes(stored.td.rtmr[index].view());

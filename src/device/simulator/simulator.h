@@ -29,33 +29,33 @@ namespace cairn::device {
 enum class Scenario {
   none,
   // collateral and certificates
-  tcb_out_of_date,        // TCB level OutOfDate
-  tcb_revoked,            // TCB level Revoked
-  tcb_sw_hardening,       // SWHardeningNeeded
-  tcb_configuration,      // ConfigurationNeeded
-  tcb_unsupported,        // below every level
-  pck_revoked,            // PCK certificate on the CRL
-  pck_expired,            // PCK certificate past notAfter
-  ca_revoked,             // platform CA on the root CRL
-  tcb_signing_revoked,    // TCB signing certificate on the root CRL
-  collateral_expired,     // TCB info and QE identity past nextUpdate
-  crl_expired,            // PCK CRL past nextUpdate
-  wrong_fmspc,            // TCB info of another platform
-  tcb_info_signature,     // one bit of its signature
-  qe_identity_mismatch,   // quoting enclave of another signer
-  other_root,             // quotes under a second hierarchy that root.pem does not anchor
+  tcb_out_of_date,       // TCB level OutOfDate
+  tcb_revoked,           // TCB level Revoked
+  tcb_sw_hardening,      // SWHardeningNeeded
+  tcb_configuration,     // ConfigurationNeeded
+  tcb_unsupported,       // below every level
+  pck_revoked,           // PCK certificate on the CRL
+  pck_expired,           // PCK certificate past notAfter
+  ca_revoked,            // platform CA on the root CRL
+  tcb_signing_revoked,   // TCB signing certificate on the root CRL
+  collateral_expired,    // TCB info and QE identity past nextUpdate
+  crl_expired,           // PCK CRL past nextUpdate
+  wrong_fmspc,           // TCB info of another platform
+  tcb_info_signature,    // one bit of its signature
+  qe_identity_mismatch,  // quoting enclave of another signer
+  other_root,            // quotes under a second hierarchy that root.pem does not anchor
   // the trust domain
-  td_debug,               // DEBUG attribute
-  td_sept_ve_clear,       // SEPT_VE_DISABLE not set
-  td_service,             // MRSERVICETD not zero (a v5 quote)
-  module_mismatch,        // TDX module of another signer
+  td_debug,          // DEBUG attribute
+  td_sept_ve_clear,  // SEPT_VE_DISABLE not set
+  td_service,        // MRSERVICETD not zero (a v5 quote)
+  module_mismatch,   // TDX module of another signer
   // the quote
-  quote_flip,             // one bit of MRTD after signing
-  quote_signature,        // one bit of the quote signature
-  qe_report_signature,    // one bit of the QE report signature
-  qe_report_data,         // QE report binds another attestation key
-  quote_replay,           // always the quote made when this scenario was set, over a nonce of long ago
-  quote_truncated,        // the last bytes are missing
+  quote_flip,           // one bit of MRTD after signing
+  quote_signature,      // one bit of the quote signature
+  qe_report_signature,  // one bit of the QE report signature
+  qe_report_data,       // QE report binds another attestation key
+  quote_replay,         // always the quote made when this scenario was set, over a nonce of long ago
+  quote_truncated,      // the last bytes are missing
 };
 // "none", "tcb-out-of-date", …; and back, invalid_argument naming the nearest.
 [[nodiscard]] std::string_view name(Scenario scenario);
@@ -74,10 +74,11 @@ struct BootOptions {
 
 class Simulator final : public Tee {
  public:
-  // Opens a state folder, making it (PKI, first boot) where it does not exist. permission_denied where `hardware` exists
-  // and `force` is not set: a machine with a TEE must not pretend; also where a private key is readable by others.
-  [[nodiscard]] static Result<std::unique_ptr<Simulator>> open(const std::filesystem::path& dir, bool force = false,
-                                                               const std::filesystem::path& hardware = "/dev/tdx_guest");
+  // Opens a state folder, making it (PKI, first boot) where it does not exist. permission_denied where `hardware`
+  // exists and `force` is not set: a machine with a TEE must not pretend; also where a private key is readable by
+  // others.
+  [[nodiscard]] static Result<std::unique_ptr<Simulator>> open(
+      const std::filesystem::path& dir, bool force = false, const std::filesystem::path& hardware = "/dev/tdx_guest");
   ~Simulator() override;
 
   [[nodiscard]] std::string_view type() const override { return "tdx"; }

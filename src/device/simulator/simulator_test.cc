@@ -117,7 +117,8 @@ TEST_F(SimulatorTest, EveryScenarioIsJudgedAsIntended) {
     const auto quote = td_->quote(nonce(9));
     ASSERT_TRUE(quote) << name(scenario) << ": " << quote.error().text();
     const auto verdict = judge(*quote);
-    EXPECT_TRUE(wanted.at(scenario).contains(verdict.outcome())) << name(scenario) << ": " << verdict.outcome() << " " << verdict.detail;
+    EXPECT_TRUE(wanted.at(scenario).contains(verdict.outcome()))
+        << name(scenario) << ": " << verdict.outcome() << " " << verdict.detail;
     EXPECT_EQ(tdx::appraise(verdict, policy, now()).empty(), scenario == Scenario::none) << name(scenario);
   }
 }

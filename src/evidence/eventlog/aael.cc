@@ -17,12 +17,14 @@ bool control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
 bool printable_ascii(char c) { return c > ' ' && c < 0x7F; }
 
 std::unexpected<Error> refuse(std::string_view field, std::string_view why) {
-  return fail(ErrorCode::invalid_argument, std::string(field), "the event's " + std::string(field) + " " + std::string(why));
+  return fail(ErrorCode::invalid_argument, std::string(field),
+              "the event's " + std::string(field) + " " + std::string(why));
 }
 
 Result<void> check_token(std::string_view field, std::string_view value) {
   if (value.empty()) return refuse(field, "is empty");
-  if (!std::ranges::all_of(value, printable_ascii)) return refuse(field, "may only hold printable ASCII without spaces");
+  if (!std::ranges::all_of(value, printable_ascii))
+    return refuse(field, "may only hold printable ASCII without spaces");
   return {};
 }
 
@@ -155,8 +157,9 @@ namespace {
 Result<AaelEvent> read_tagged(const Event& event, std::uint32_t mr_index) {
   const std::string place = "offset " + std::to_string(event.offset);
   if (event.index != mr_index)
-    return fail(ErrorCode::evidence_rejected, place, "an AAEL event in register index " + std::to_string(event.index) +
-                                                         " instead of " + std::to_string(mr_index));
+    return fail(
+        ErrorCode::evidence_rejected, place,
+        "an AAEL event in register index " + std::to_string(event.index) + " instead of " + std::to_string(mr_index));
   if (!digest_matches_event(event))
     return fail(ErrorCode::evidence_rejected, place, "an AAEL event's digest is not that of its text");
   Reader in(event.data);

@@ -33,7 +33,7 @@ enum class ContentRule { strict, line_feed_only };
 
 struct TextLog {
   Algorithm algorithm = Algorithm::sha384;
-  Bytes initial;                 // register when the log was created
+  Bytes initial;  // register when the log was created
   std::vector<AaelEvent> events;
   std::vector<std::string> lines;  // INIT line and events, without LF, exactly as hashed
 };
@@ -63,9 +63,9 @@ inline constexpr std::uint32_t rtmr3_index = 4;
 [[nodiscard]] Result<Bytes> evidence_log(ByteView ccel, ByteView aael_records);
 
 // The AAEL events of a log, in order, each with its digest recomputed from its text; evidence_rejected where a digest
-// does not match, malformed where the text does not split. Also evidence_rejected: an AAEL event in another register than
-// `mr_index` (its order against the others could not be told), and any other extended event in that register (readers
-// of AAEL events would not see it).
+// does not match, malformed where the text does not split. Also evidence_rejected: an AAEL event in another register
+// than `mr_index` (its order against the others could not be told), and any other extended event in that register
+// (readers of AAEL events would not see it).
 [[nodiscard]] Result<std::vector<AaelEvent>> aael_events(const Log& log, std::uint32_t mr_index = rtmr3_index);
 
 }  // namespace cairn::eventlog

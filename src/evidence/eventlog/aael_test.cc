@@ -19,7 +19,8 @@ TEST(Aael, KnownDigests) {
   ASSERT_TRUE(log) << log.error().text();
   EXPECT_EQ(hex(replay_text_log(*log).value()),
             "5a6dd3b3c7eb3f0912d134aa30fab05893e91c78650af4fbce23411bc4b1d40011a2a530c1149a5bff6c5eb106b5a012");
-  const auto sha256 = parse_text_log("INIT sha256/" + std::string(64, '0') + "\ndomain event operation\ndomain event2 operation\n");
+  const auto sha256 =
+      parse_text_log("INIT sha256/" + std::string(64, '0') + "\ndomain event operation\ndomain event2 operation\n");
   EXPECT_EQ(hex(replay_text_log(*sha256).value()), "e3f24e31c29b371c521ead351f6fed0865695cf512cfcb0df658090217f6f678");
 }
 
@@ -57,8 +58,16 @@ TEST(Aael, ReplayWithoutTheLastEvent) {
 TEST(Aael, WhatMayBeWritten) {
   EXPECT_TRUE(check_event(kEvent));
   EXPECT_TRUE(check_event({"d", "o", "{\"a\":\"b\"}"}));
-  for (const AaelEvent& bad : {AaelEvent{"", "o", "c"}, {"d", "", "c"}, {"d", "o", ""}, {"d d", "o", "c"}, {"d", "o o", "c"},
-                               {"d", "o", "c c"}, {"d", "o", "c\t"}, {"d", "o", "c\nx y z"}, {"d\n", "o", "c"}, {"d", "o", "\xff"}})
+  for (const AaelEvent& bad : {AaelEvent{"", "o", "c"},
+                               {"d", "", "c"},
+                               {"d", "o", ""},
+                               {"d d", "o", "c"},
+                               {"d", "o o", "c"},
+                               {"d", "o", "c c"},
+                               {"d", "o", "c\t"},
+                               {"d", "o", "c\nx y z"},
+                               {"d\n", "o", "c"},
+                               {"d", "o", "\xff"}})
     EXPECT_FALSE(check_event(bad)) << bad.text();
   EXPECT_TRUE(check_event({"d", "o", "c c"}, ContentRule::line_feed_only));
   EXPECT_FALSE(check_event({"d", "o", "c\nc"}, ContentRule::line_feed_only));
@@ -91,7 +100,8 @@ TEST(Aael, TaggedEventsAreCheckedAgainstTheirDigest) {
   EXPECT_EQ(aael_events(parse_ccel(elsewhere).value()).error().code, ErrorCode::evidence_rejected);
   const Bytes hidden = joined({header, tagged_event_record(kEvent), whole_event(4, type::action, "something else")});
   EXPECT_EQ(aael_events(parse_ccel(hidden).value()).error().code, ErrorCode::evidence_rejected);
-  const Bytes other_register = joined({header, tagged_event_record(kEvent), whole_event(3, type::event_tag, "12345678")});
+  const Bytes other_register =
+      joined({header, tagged_event_record(kEvent), whole_event(3, type::event_tag, "12345678")});
   EXPECT_EQ(aael_events(parse_ccel(other_register).value())->size(), 1U);
   const Bytes odd = joined({header, tagged_event_record({"a", "b", ""})});
   EXPECT_EQ(aael_events(parse_ccel(odd).value()).error().code, ErrorCode::malformed);

@@ -34,9 +34,12 @@ Json flags_text(Reader in) {
   for (std::size_t i = 0; is_utf8(text) && i < text.size(); ++i) {
     const auto c = static_cast<unsigned char>(text[i]);
     const bool c1 = c == 0xC2 && static_cast<unsigned char>(text[i + 1]) < 0xA0;
-    if (c1) ++i;
-    else if (c == 0x10) out.push_back(' ');
-    else if (c >= 0x20 && c != 0x7F) out.push_back(text[i]);
+    if (c1)
+      ++i;
+    else if (c == 0x10)
+      out.push_back(' ');
+    else if (c >= 0x20 && c != 0x7F)
+      out.push_back(text[i]);
   }
   return {{"string", out}};
 }
@@ -103,7 +106,8 @@ Result<ByteView> image_path(ByteView data) {
   CAIRN_TRY(const auto length, in.u64le());
   if (length == 0) return ByteView{};
   if (length < 4 || length > in.remaining())
-    return fail(ErrorCode::malformed, in.place(), "the device path is shorter than its end node or longer than the event");
+    return fail(ErrorCode::malformed, in.place(),
+                "the device path is shorter than its end node or longer than the event");
   return in.bytes(static_cast<std::size_t>(length) - 4);
 }
 
@@ -143,7 +147,8 @@ Result<Json> uefi_event_logs(const Log& log, ClaimProfile profile) {
   for (const auto& event : log.events) {
     const std::string place = "event at offset " + std::to_string(event.offset);
     const auto type = type_name(event.type);
-    if (type.empty()) return fail(ErrorCode::unsupported, place, "event type " + std::to_string(event.type) + " is not known");
+    if (type.empty())
+      return fail(ErrorCode::unsupported, place, "event type " + std::to_string(event.type) + " is not known");
     auto details = event_details(event);
     if (!details) return fail(std::move(details.error()).in(place));
     Json digests = Json::array();
@@ -198,8 +203,10 @@ Json ccel_claims(const Log& log) {
     std::string alg(name(event.digests[0].algorithm));
     std::erase(alg, '-');
     const std::string digest = hex(event.digests[0].bytes);
-    if (event.type == type::efi_boot_services_application) image_claims(event, alg, digest, out);
-    else text_claims(event, alg, digest, out);
+    if (event.type == type::efi_boot_services_application)
+      image_claims(event, alg, digest, out);
+    else
+      text_claims(event, alg, digest, out);
   }
   return out;
 }

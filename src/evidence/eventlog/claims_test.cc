@@ -14,11 +14,12 @@ Result<Json> details(std::uint32_t event_type, std::string_view data) {
 TEST(Claims, SharedLogsGiveTheExpectedClaims) {
   NEEDS_SHARED_DATA();
   int compared = 0;
-  for (const std::string name : {"CCEL_AAEL_alibabacloud", "CCEL_data", "CCEL_data_csv", "CCEL_data_grub", "CCEL_data_grub_gke",
-                                 "CCEL_data_ovmf"}) {
+  for (const std::string name : {"CCEL_AAEL_alibabacloud", "CCEL_data", "CCEL_data_csv", "CCEL_data_grub",
+                                 "CCEL_data_grub_gke", "CCEL_data_ovmf"}) {
     const Bytes bytes = shared_bytes("trustee/eventlog/" + name);
     const auto log = parse_ccel(bytes).value();
-    for (const auto& [folder, profile] : {std::pair{"upstream", ClaimProfile::upstream}, {"openanolis", ClaimProfile::openanolis}}) {
+    for (const auto& [folder, profile] :
+         {std::pair{"upstream", ClaimProfile::upstream}, {"openanolis", ClaimProfile::openanolis}}) {
       const auto expected = shared_json("trustee/eventlog/expected-" + std::string(folder) + "/" + name + "_out.json");
       const auto claims = uefi_event_logs(log, profile);
       ASSERT_TRUE(claims) << name << ": " << claims.error().text();
@@ -67,11 +68,23 @@ TEST(Claims, DetailsByType) {
   EXPECT_EQ(details(type::separator, "x").value(), Json::object());
   EXPECT_EQ(details(type::efi_action, "go").value()["string"], "go");
   EXPECT_FALSE(details(type::efi_action, "\xff"));
-  EXPECT_EQ(details(type::efi_handoff_tables2, "\x04" "abcrest").value()["string"], "abc");
-  EXPECT_FALSE(details(type::efi_handoff_tables2, "\x09" "abc"));
+  EXPECT_EQ(details(type::efi_handoff_tables2,
+                    "\x04"
+                    "abcrest")
+                .value()["string"],
+            "abc");
+  EXPECT_FALSE(details(type::efi_handoff_tables2,
+                       "\x09"
+                       "abc"));
   EXPECT_FALSE(details(type::efi_handoff_tables2, std::string_view("\0", 1)));
   EXPECT_FALSE(details(type::efi_handoff_tables2, ""));
-  EXPECT_EQ(details(type::platform_config_flags, "a\x10" "b\x01" "c\xc2\x85" "d\xc2\xa0").value()["string"], "a bcd\xc2\xa0");
+  EXPECT_EQ(details(type::platform_config_flags,
+                    "a\x10"
+                    "b\x01"
+                    "c\xc2\x85"
+                    "d\xc2\xa0")
+                .value()["string"],
+            "a bcd\xc2\xa0");
   EXPECT_EQ(details(type::platform_config_flags, "\xff").value()["string"], "");
   EXPECT_EQ(details(type::ipl, std::string_view("ab\0\xff", 4)).value()["string"], "ab");
   EXPECT_EQ(details(type::ipl, "\xff\xfe").value()["string"], "fffe");
@@ -82,7 +95,9 @@ TEST(Claims, DetailsByType) {
 }
 
 TEST(Claims, AaelDetailsParseJsonContent) {
-  const auto of = [](const AaelEvent& e) { return details(type::event_tag, as_text(tagged_event(e))).value()["data"]["content"]; };
+  const auto of = [](const AaelEvent& e) {
+    return details(type::event_tag, as_text(tagged_event(e))).value()["data"]["content"];
+  };
   EXPECT_EQ(of({"d", "o", "{\"a\":1}"}), Json({{"a", 1}}));
   EXPECT_EQ(of({"d", "o", "123"}), 123);
   EXPECT_EQ(of({"d", "o", "sha384:12"}), "sha384:12");
@@ -108,7 +123,8 @@ TEST(Claims, HostileVariableAndImageLengths) {
   };
   EXPECT_EQ(image(0, "").value(), Json::object());
   EXPECT_EQ(image(4, std::string_view("\x7f\xff\x04\0", 4)).value(), Json::object());
-  for (const std::uint64_t bad : {std::uint64_t{1}, std::uint64_t{3}, std::uint64_t{5}, UINT64_MAX}) EXPECT_FALSE(image(bad, "abcd"));
+  for (const std::uint64_t bad : {std::uint64_t{1}, std::uint64_t{3}, std::uint64_t{5}, UINT64_MAX})
+    EXPECT_FALSE(image(bad, "abcd"));
   EXPECT_FALSE(image(8, std::string_view("\x01\x01\x03\0\x7f\xff\x04\0", 8)));  // a node shorter than its header
 }
 

@@ -75,8 +75,11 @@ Result<std::string> ipv4(Reader in) {
   CAIRN_CHECK(in.skip(4));  // local and remote port
   CAIRN_TRY(const auto protocol, in.u16le());
   CAIRN_TRY(const auto fixed, in.u8());
-  std::string out = "IPv4(" + remote + "," + (protocol == 6 ? "TCP" : protocol == 17 ? "UDP" : "") + "," +
-                    (fixed != 0 ? "Static" : "DHCP") + "," + local;
+  std::string out = "IPv4(" + remote + "," +
+                    (protocol == 6    ? "TCP"
+                     : protocol == 17 ? "UDP"
+                                      : "") +
+                    "," + (fixed != 0 ? "Static" : "DHCP") + "," + local;
   if (!in.empty()) {
     CAIRN_TRY(const auto gateway, ipv4_text(in));
     CAIRN_TRY(const auto mask, ipv4_text(in));

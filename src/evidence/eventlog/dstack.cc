@@ -23,8 +23,10 @@ Result<DstackEvent> read_entry(Fields& f, Problems& problems) {
   out.event = f.required<std::string>("event");
   const auto payload = from_hex(f.required<std::string>("event_payload"));
   if (out.rtmr > 3) f.problem("imr", "TDX has RTMR0 to RTMR3");
-  if (!payload) f.problem("event_payload", "not hex");
-  else out.payload = *payload;
+  if (!payload)
+    f.problem("event_payload", "not hex");
+  else
+    out.payload = *payload;
   f.done();
   CAIRN_CHECK(problems.result());
 

@@ -21,8 +21,8 @@ struct DstackEvent {
   bool authenticated = false;  // the digest was recomputed from event and payload
 };
 
-// A JSON array of {imr, event_type, digest, event, event_payload}. Runtime events may leave the digest empty; where it is
-// given it must be the recomputed one (evidence_rejected). Other events need it. Bounded as a CCEL is.
+// A JSON array of {imr, event_type, digest, event, event_payload}. Runtime events may leave the digest empty; where it
+// is given it must be the recomputed one (evidence_rejected). Other events need it. Bounded as a CCEL is.
 [[nodiscard]] Result<std::vector<DstackEvent>> parse_dstack_log(std::string_view json);
 [[nodiscard]] Rtmrs replay_dstack_log(const std::vector<DstackEvent>& events);
 

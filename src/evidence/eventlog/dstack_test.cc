@@ -9,8 +9,9 @@ const std::string kZero(96, '0');
 
 std::string entry(std::string_view imr, std::string_view type, std::string_view digest, std::string_view event,
                   std::string_view payload) {
-  return "{\"imr\":" + std::string(imr) + ",\"event_type\":" + std::string(type) + ",\"digest\":\"" + std::string(digest) +
-         "\",\"event\":\"" + std::string(event) + "\",\"event_payload\":\"" + std::string(payload) + "\"}";
+  return "{\"imr\":" + std::string(imr) + ",\"event_type\":" + std::string(type) + ",\"digest\":\"" +
+         std::string(digest) + "\",\"event\":\"" + std::string(event) + "\",\"event_payload\":\"" +
+         std::string(payload) + "\"}";
 }
 
 TEST(Dstack, RuntimeDigestsAreRecomputed) {
@@ -22,13 +23,15 @@ TEST(Dstack, RuntimeDigestsAreRecomputed) {
     EXPECT_EQ(hex((*log)[0].digest.view()), digest);
     EXPECT_TRUE((*log)[0].authenticated);
   }
-  EXPECT_EQ(parse_dstack_log("[" + entry("3", "134217729", kZero, "app-id", "abcd") + "]").error().code, ErrorCode::evidence_rejected);
+  EXPECT_EQ(parse_dstack_log("[" + entry("3", "134217729", kZero, "app-id", "abcd") + "]").error().code,
+            ErrorCode::evidence_rejected);
 }
 
 TEST(Dstack, RefusesWhatDoesNotFit) {
   EXPECT_TRUE(parse_dstack_log("[" + entry("0", "4", kZero, "", "") + "]"));
-  for (const auto& bad : {entry("4", "4", kZero, "", ""), entry("0", "4", "", "", ""), entry("0", "4", "00", "", ""),
-                          entry("0", "4", kZero, "", "zz"), entry("-1", "4", kZero, "", ""), std::string("{}"), std::string("1")})
+  for (const auto& bad :
+       {entry("4", "4", kZero, "", ""), entry("0", "4", "", "", ""), entry("0", "4", "00", "", ""),
+        entry("0", "4", kZero, "", "zz"), entry("-1", "4", kZero, "", ""), std::string("{}"), std::string("1")})
     EXPECT_FALSE(parse_dstack_log("[" + bad + "]")) << bad;
   EXPECT_FALSE(parse_dstack_log("{}"));
   const std::string whole = "[" + entry("0", "4", kZero, "", "") + "]";

@@ -48,15 +48,17 @@ Result<void> read_spec_id(Reader& in, Log& log) {
   CAIRN_CHECK(data.skip(8));
   CAIRN_TRY(const auto count, data.u32le());
   if (count == 0 || count > limits::algorithms)
-    return fail(ErrorCode::malformed, data.place(), "the Spec ID record lists " + std::to_string(count) + " algorithms");
+    return fail(ErrorCode::malformed, data.place(),
+                "the Spec ID record lists " + std::to_string(count) + " algorithms");
   for (std::uint32_t i = 0; i < count; ++i) {
     const std::string at = data.place();
     CAIRN_TRY(const auto id, data.u16le());
     CAIRN_TRY(const auto length, data.u16le());
     CAIRN_TRY(const auto algorithm, known_algorithm(id, at));
     if (length != digest_size(algorithm))
-      return fail(ErrorCode::malformed, at, "the Spec ID record gives " + std::string(name(algorithm)) + " digests of " +
-                                                std::to_string(length) + " bytes");
+      return fail(ErrorCode::malformed, at,
+                  "the Spec ID record gives " + std::string(name(algorithm)) + " digests of " + std::to_string(length) +
+                      " bytes");
     if (std::ranges::contains(log.algorithms, algorithm))
       return fail(ErrorCode::malformed, at, "the Spec ID record lists an algorithm twice");
     log.algorithms.push_back(algorithm);
@@ -111,8 +113,8 @@ Result<void> read_events(Reader& in, const std::vector<Algorithm>* listed, Log& 
 
 Result<void> check_size(ByteView bytes) {
   if (bytes.size() <= limits::ccel_bytes) return {};
-  return fail(ErrorCode::too_large, "an event log may have " + std::to_string(limits::ccel_bytes) + " bytes, this has " +
-                                        std::to_string(bytes.size()));
+  return fail(ErrorCode::too_large, "an event log may have " + std::to_string(limits::ccel_bytes) +
+                                        " bytes, this has " + std::to_string(bytes.size()));
 }
 
 }  // namespace
@@ -127,25 +129,38 @@ std::optional<Algorithm> algorithm_named(std::string_view text) {
 Bytes hash(Algorithm algorithm, ByteView data) { return crypto::digest(facts(algorithm).hash, data); }
 
 std::string_view type_name(std::uint32_t type) {
-  static constexpr std::string_view kLow[] = {
-      "EV_PREBOOT_CERT",      "EV_POST_CODE",    "EV_UNUSED",          "EV_NO_ACTION",    "EV_SEPARATOR",
-      "EV_ACTION",            "EV_EVENT_TAG",    "EV_S_CRTM_CONTENTS", "EV_S_CRTM_VERSION", "EV_CPU_MICROCODE",
-      "EV_PLATFORM_CONFIG_FLAGS", "EV_TABLE_OF_DEVICES", "EV_COMPACT_HASH", "EV_IPL",     "EV_IPL_PARTITION_DATA",
-      "EV_NONHOST_CODE",      "EV_NONHOST_CONFIG", "EV_NONHOST_INFO",  "EV_OMIT_BOOT_DEVICE_EVENTS"};
-  static constexpr std::string_view kEfi[] = {
-      "EV_EFI_EVENT_BASE",
-      "EV_EFI_VARIABLE_DRIVER_CONFIG",
-      "EV_EFI_VARIABLE_BOOT",
-      "EV_EFI_BOOT_SERVICES_APPLICATION",
-      "EV_EFI_BOOT_SERVICES_DRIVER",
-      "EV_EFI_RUNTIME_SERVICES_DRIVER",
-      "EV_EFI_GPT_EVENT",
-      "EV_EFI_ACTION",
-      "EV_EFI_PLATFORM_FIRMWARE_BLOB",
-      "EV_EFI_HANDOFF_TABLES",
-      "EV_EFI_PLATFORM_FIRMWARE_BLOB2",
-      "EV_EFI_HANDOFF_TABLES2",
-      "EV_EFI_VARIABLE_BOOT2"};
+  static constexpr std::string_view kLow[] = {"EV_PREBOOT_CERT",
+                                              "EV_POST_CODE",
+                                              "EV_UNUSED",
+                                              "EV_NO_ACTION",
+                                              "EV_SEPARATOR",
+                                              "EV_ACTION",
+                                              "EV_EVENT_TAG",
+                                              "EV_S_CRTM_CONTENTS",
+                                              "EV_S_CRTM_VERSION",
+                                              "EV_CPU_MICROCODE",
+                                              "EV_PLATFORM_CONFIG_FLAGS",
+                                              "EV_TABLE_OF_DEVICES",
+                                              "EV_COMPACT_HASH",
+                                              "EV_IPL",
+                                              "EV_IPL_PARTITION_DATA",
+                                              "EV_NONHOST_CODE",
+                                              "EV_NONHOST_CONFIG",
+                                              "EV_NONHOST_INFO",
+                                              "EV_OMIT_BOOT_DEVICE_EVENTS"};
+  static constexpr std::string_view kEfi[] = {"EV_EFI_EVENT_BASE",
+                                              "EV_EFI_VARIABLE_DRIVER_CONFIG",
+                                              "EV_EFI_VARIABLE_BOOT",
+                                              "EV_EFI_BOOT_SERVICES_APPLICATION",
+                                              "EV_EFI_BOOT_SERVICES_DRIVER",
+                                              "EV_EFI_RUNTIME_SERVICES_DRIVER",
+                                              "EV_EFI_GPT_EVENT",
+                                              "EV_EFI_ACTION",
+                                              "EV_EFI_PLATFORM_FIRMWARE_BLOB",
+                                              "EV_EFI_HANDOFF_TABLES",
+                                              "EV_EFI_PLATFORM_FIRMWARE_BLOB2",
+                                              "EV_EFI_HANDOFF_TABLES2",
+                                              "EV_EFI_VARIABLE_BOOT2"};
   if (type < std::size(kLow)) return kLow[type];
   const std::uint32_t efi = type - 0x8000'0000U;
   if (type >= 0x8000'0000U && efi < std::size(kEfi)) return kEfi[efi];

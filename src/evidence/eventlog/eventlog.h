@@ -56,15 +56,15 @@ struct Event {
 };
 
 struct Log {
-  bool spec_id_signature = false;      // the first record says "Spec ID Event03" (AA's synthetic header does not)
-  std::vector<Algorithm> algorithms;   // of the Spec ID record, in its order
-  std::vector<Event> events;           // without the Spec ID record
-  std::size_t end_offset = 0;          // just past the last record: padding and terminators begin here
+  bool spec_id_signature = false;     // the first record says "Spec ID Event03" (AA's synthetic header does not)
+  std::vector<Algorithm> algorithms;  // of the Spec ID record, in its order
+  std::vector<Event> events;          // without the Spec ID record
+  std::size_t end_offset = 0;         // just past the last record: padding and terminators begin here
 };
 
 // A CCEL area or a P2 cc_eventlog: Spec ID record, then records up to eight bytes of 00 or FF, fewer than eight bytes
-// left, or the end. The log views `bytes`, which must outlive it. Errors: malformed (truncated record, an algorithm that
-// the Spec ID record does not list, or one of another size), unsupported (unknown algorithm), too_large.
+// left, or the end. The log views `bytes`, which must outlive it. Errors: malformed (truncated record, an algorithm
+// that the Spec ID record does not list, or one of another size), unsupported (unknown algorithm), too_large.
 [[nodiscard]] Result<Log> parse_ccel(ByteView bytes);
 // Bare records without a Spec ID record, as in AA's P2 file on a machine that has a CCEL. Same end and errors.
 [[nodiscard]] Result<Log> parse_records(ByteView bytes);

@@ -30,7 +30,8 @@ bool valid_path(std::string_view path) {
 
 Result<Json> file_json(const ManifestFile& file) {
   if (!valid_path(file.path))
-    return fail(ErrorCode::invalid_argument, hex(as_bytes(file.path).first(std::min<std::size_t>(file.path.size(), 64))),
+    return fail(ErrorCode::invalid_argument,
+                hex(as_bytes(file.path).first(std::min<std::size_t>(file.path.size(), 64))),
                 "a manifest path is relative UTF-8 without empty, \".\" or \"..\" parts or control characters");
   if (file.sha384.has_value() == file.verity.has_value())
     return fail(ErrorCode::invalid_argument, file.path, "a file has either a sha384 or a verity digest");
@@ -69,7 +70,8 @@ Result<std::string> manifest_text(const Manifest& manifest) {
   if (!plain_text(manifest.kind) || !plain_text(manifest.name))
     return fail(ErrorCode::invalid_argument, "name", "a manifest needs a kind and a name");
   if (manifest.files.size() > limits::manifest_files)
-    return fail(ErrorCode::too_large, "files", "a manifest may name " + std::to_string(limits::manifest_files) + " files");
+    return fail(ErrorCode::too_large, "files",
+                "a manifest may name " + std::to_string(limits::manifest_files) + " files");
   std::vector<const ManifestFile*> sorted;
   for (const auto& file : manifest.files) sorted.push_back(&file);
   std::ranges::sort(sorted, {}, [](const ManifestFile* f) { return std::string_view(f->path); });

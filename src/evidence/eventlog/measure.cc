@@ -17,8 +17,8 @@ constexpr std::string_view kContentPrefix = "sha384:";
 constexpr std::size_t kNameLength = 128;
 
 bool name_character(char c) {
-  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == ':' ||
-         c == '@' || c == '+' || c == '-';
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+         c == ':' || c == '@' || c == '+' || c == '-';
 }
 bool valid_name(std::string_view name) {
   return !name.empty() && name.size() <= kNameLength && std::ranges::all_of(name, name_character);
@@ -56,7 +56,9 @@ std::optional<Kind> kind_named(std::string_view text) {
 
 std::string Measurement::operation() const { return std::string(eventlog::name(kind)) + "/" + name; }
 std::string Measurement::content() const { return std::string(kContentPrefix) + hex(digest.view()); }
-std::string Measurement::reference_key() const { return "measurement." + std::string(eventlog::name(kind)) + "." + name; }
+std::string Measurement::reference_key() const {
+  return "measurement." + std::string(eventlog::name(kind)) + "." + name;
+}
 
 Result<std::string> measurement_name(std::string_view text) {
   std::string out(text);
@@ -72,7 +74,9 @@ AaelEvent to_event(const Measurement& measurement) {
 }
 
 Result<Measurement> from_event(const AaelEvent& event) {
-  const auto bad = [&](std::string_view what) { return fail(ErrorCode::malformed, event.operation, std::string(what)); };
+  const auto bad = [&](std::string_view what) {
+    return fail(ErrorCode::malformed, event.operation, std::string(what));
+  };
   const auto slash = event.operation.find('/');
   if (event.domain != measure_domain || slash == std::string::npos) return bad("not an event of measure.cairn.v1");
   const auto kind = kind_named(std::string_view(event.operation).substr(0, slash));
@@ -110,7 +114,8 @@ AaelEvent file_event(std::string_view absolute_path, const Digest<32>& sha256) {
 Result<MeasureRun> MeasureRun::begin(std::string_view boot_id, std::span<const AaelEvent> earlier) {
   auto before = read_measurements(earlier, false, true);
   if (!before)
-    return fail(ErrorCode::conflict, before.error().where, "the log already holds a broken run: " + before.error().message);
+    return fail(ErrorCode::conflict, before.error().where,
+                "the log already holds a broken run: " + before.error().message);
   MeasureRun run;
   for (const auto* list : {&before->complete, &before->abandoned})
     for (const auto& r : *list) run.number_ = std::max(run.number_, r.number + 1);
@@ -124,8 +129,9 @@ AaelEvent MeasureRun::begin_event() const { return to_event(run_.front()); }
 Result<AaelEvent> MeasureRun::add(Kind kind, std::string_view subject, const Digest<48>& digest) {
   CAIRN_TRY(auto clean, measurement_name(subject));
   if (!(ready_ ? allowed_after_ready(kind) : allowed_before_ready(kind)))
-    return fail(ErrorCode::invalid_argument, std::string(name(kind)),
-                ready_ ? "this kind of subject cannot be measured after ready" : "this kind is not a subject before ready");
+    return fail(
+        ErrorCode::invalid_argument, std::string(name(kind)),
+        ready_ ? "this kind of subject cannot be measured after ready" : "this kind is not a subject before ready");
   if (!repeatable(kind) && holds(run_, kind, clean))
     return fail(ErrorCode::already_exists, std::string(name(kind)) + "/" + clean, "measured already in this run");
   run_.push_back({kind, std::move(clean), digest});
@@ -197,7 +203,8 @@ class LogReader {
 
   Result<void> begin(Measurement m) {
     if (run_number(m.name) != number_ + 1) return refuse("runs are numbered 1, 2, … in order");
-    if (number_ != 0 && !allow_restarts_) return refuse("the measurer was restarted (a second begin), which is not allowed");
+    if (number_ != 0 && !allow_restarts_)
+      return refuse("the measurer was restarted (a second begin), which is not allowed");
     if (!run_.empty() && !ready_) out_.abandoned.push_back(current());
     for (auto& event : foreign_after_) out_.foreign.push_back(std::move(event));
     foreign_after_.clear();

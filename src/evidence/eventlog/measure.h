@@ -1,5 +1,5 @@
-// The measurement scheme "cairn-measure/1": which events a machine logs before it serves, and how a verifier reads them.
-// spec/guest.md §11. Pure; hashing of files is in cli/measure.
+// The measurement scheme "cairn-measure/1": which events a machine logs before it serves, and how a verifier reads
+// them. spec/guest.md §11. Pure; hashing of files is in cli/measure.
 #pragma once
 
 #include <optional>
@@ -26,8 +26,8 @@ struct Measurement {
   std::string name;   // [A-Za-z0-9._:@+-]{1,128}
   Digest<48> digest;  // SHA-384 of the subject
   bool operator==(const Measurement&) const = default;
-  [[nodiscard]] std::string operation() const;  // "<kind>/<name>"
-  [[nodiscard]] std::string content() const;    // "sha384:<96 hex>": also the value registered with the RVPS
+  [[nodiscard]] std::string operation() const;      // "<kind>/<name>"
+  [[nodiscard]] std::string content() const;        // "sha384:<96 hex>": also the value registered with the RVPS
   [[nodiscard]] std::string reference_key() const;  // "measurement.<kind>.<name>"
 };
 
@@ -68,26 +68,27 @@ struct Measurements {
     unsigned number = 0;
     std::vector<Measurement> subjects;  // between begin and ready
   };
-  std::vector<Run> complete;          // runs with begin and a correct ready, in order
-  std::vector<Run> abandoned;         // runs that another begin cut short
-  std::optional<Run> open;            // the last run, begun and not ready yet
-  std::vector<Measurement> later;     // model, config, unload, reload after the last ready
-  std::vector<AaelEvent> foreign;     // events of other domains before the last ready
+  std::vector<Run> complete;       // runs with begin and a correct ready, in order
+  std::vector<Run> abandoned;      // runs that another begin cut short
+  std::optional<Run> open;         // the last run, begun and not ready yet
+  std::vector<Measurement> later;  // model, config, unload, reload after the last ready
+  std::vector<AaelEvent> foreign;  // events of other domains before the last ready
 
   // The digest of a subject in the last complete run, after what followed it (reload replaces, unload removes).
   [[nodiscard]] std::optional<Digest<48>> find(Kind kind, std::string_view name) const;
 };
-// §11.4 steps 5 and 7 over events whose digests were already recomputed and replayed. evidence_rejected, with the event's
-// number as `where`: bad grammar in our domain, an operation repeated within a run, subjects before begin, runs out of
-// order, a wrong `ready`. `require_ready`: also where no run is complete or the last one is open. A second run means
-// that the measurer restarted; it is refused unless `allow_restarts`, and then the caller must judge every run's contents.
+// §11.4 steps 5 and 7 over events whose digests were already recomputed and replayed. evidence_rejected, with the
+// event's number as `where`: bad grammar in our domain, an operation repeated within a run, subjects before begin, runs
+// out of order, a wrong `ready`. `require_ready`: also where no run is complete or the last one is open. A second run
+// means that the measurer restarted; it is refused unless `allow_restarts`, and then the caller must judge every run's
+// contents.
 [[nodiscard]] Result<Measurements> read_measurements(std::span<const AaelEvent> events, bool require_ready = true,
                                                      bool allow_restarts = false);
 
 // --- manifests: detached documents whose SHA-384 is measured ---
 
 struct ManifestFile {
-  std::string path;           // relative, '/'-separated UTF-8, no empty, "." or ".." part
+  std::string path;  // relative, '/'-separated UTF-8, no empty, "." or ".." part
   std::uint64_t size = 0;
   std::optional<Digest<48>> sha384;
   std::optional<Digest<32>> verity;  // fs-verity (SHA-256, 4096, no salt) instead of sha384

@@ -83,7 +83,8 @@ TEST(Measure, TheWriterKeepsTheOrder) {
 
 TEST(Measure, LaterEventsReplaceModels) {
   auto run = MeasureRun::begin(kBoot).value();
-  std::vector<AaelEvent> events{run.begin_event(), run.add(Kind::model, "m", subject("1")).value(), run.ready().value()};
+  std::vector<AaelEvent> events{run.begin_event(), run.add(Kind::model, "m", subject("1")).value(),
+                                run.ready().value()};
   events.push_back(run.add(Kind::unload, "m", subject("1")).value());
   EXPECT_FALSE(read_measurements(events)->find(Kind::model, "m"));
   events.push_back(run.add(Kind::reload, "m", subject("2")).value());
@@ -118,7 +119,8 @@ TEST(Measure, InteropDoubles) {
 Manifest two_files() {
   Manifest m{.kind = "model", .name = "demo", .files = {}};
   m.files.push_back({.path = "b/c", .size = 1, .sha384 = subject("c"), .verity = {}, .executable = true});
-  m.files.push_back({.path = "a", .size = 2, .sha384 = {}, .verity = crypto::sha256(as_bytes("a")), .executable = false});
+  m.files.push_back(
+      {.path = "a", .size = 2, .sha384 = {}, .verity = crypto::sha256(as_bytes("a")), .executable = false});
   return m;
 }
 
@@ -165,8 +167,14 @@ TEST(Measure, SharedWorkedExample) {
     EXPECT_EQ(manifest_text(parse_manifest(text).value()).value(), text);
     add(kind, "demo-" + std::string(name(kind)), text);
   }
-  ConfigDocument config{.argv = {"engine", "--port", "8000"}, .environment = {{"LANG", "C"}}, .read_only_mounts = {}, .ports = {},
-                        .tng_config = {}, .trustee_address = {}, .tdx_ra_enable = true, .gpu_ra_enable = true,
+  ConfigDocument config{.argv = {"engine", "--port", "8000"},
+                        .environment = {{"LANG", "C"}},
+                        .read_only_mounts = {},
+                        .ports = {},
+                        .tng_config = {},
+                        .trustee_address = {},
+                        .tdx_ra_enable = true,
+                        .gpu_ra_enable = true,
                         .model_decryption_key_id = {}};
   EXPECT_EQ(config_text(config).value(), example["config_document"].get<std::string>());
   add(Kind::config, "engine", example["config_document"]);

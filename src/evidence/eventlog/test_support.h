@@ -32,7 +32,8 @@ inline Bytes whole_event(std::uint32_t index, std::uint32_t type, std::string_vi
 // Spec ID, a separator in RTMR0, an action in RTMR1, a GRUB command in RTMR2.
 inline Bytes small_log() {
   const std::string action = "Exit Boot Services Invocation";
-  return joined({spec_id_record(1, {Algorithm::sha384}), whole_event(1, type::separator, std::string_view("\0\0\0\0", 4)),
+  return joined({spec_id_record(1, {Algorithm::sha384}),
+                 whole_event(1, type::separator, std::string_view("\0\0\0\0", 4)),
                  whole_event(2, type::efi_action, action),
                  event_record(3, type::ipl, crypto::sha384(as_bytes(std::string_view("linux /vmlinuz\0", 15))),
                               as_bytes(std::string_view("grub_cmd linux /vmlinuz\0\x8f", 25)))});

@@ -19,13 +19,13 @@ inline constexpr std::uint16_t kDigitalSignature = 1U << 0, kNonRepudiation = 1U
 // All views point into the bytes parsed, which must outlive the structure.
 struct Certificate {
   ByteView der;
-  ByteView tbs;                         // what the signature covers
+  ByteView tbs;  // what the signature covers
   std::array<std::uint8_t, 64> signature{};
   ByteView serial;
-  ByteView issuer, subject;             // whole encoded names
-  std::string_view common_name;         // of the subject; empty if absent
+  ByteView issuer, subject;      // whole encoded names
+  std::string_view common_name;  // of the subject; empty if absent
   Time not_before{}, not_after{};
-  Point public_key{};                   // not yet known to be on the curve
+  Point public_key{};  // not yet known to be on the curve
 
   // Extensions
   bool has_authority_key_id = false, has_subject_key_id = false, has_crl_distribution_points = false;
@@ -34,7 +34,7 @@ struct Certificate {
   bool has_basic_constraints = false;
   bool ca = false;
   std::optional<std::uint32_t> path_length;
-  ByteView sgx_extension;               // value of Intel's PCK extension; empty if absent
+  ByteView sgx_extension;  // value of Intel's PCK extension; empty if absent
 
   [[nodiscard]] bool signed_by(const P256Key& key) const { return key.verify_message(tbs, signature); }
 };
@@ -44,12 +44,12 @@ struct Certificate {
 struct Crl {
   ByteView tbs;
   std::array<std::uint8_t, 64> signature{};
-  ByteView issuer;                      // whole encoded name
+  ByteView issuer;  // whole encoded name
   Time this_update{}, next_update{};
-  ByteView number;                      // empty if absent
+  ByteView number;  // empty if absent
   bool has_authority_key_id = false;
-  bool unexpected_extension = false;    // anything but AKI and crlNumber; or an entry's besides reason and date
-  std::vector<ByteView> revoked;        // serials, sorted
+  bool unexpected_extension = false;  // anything but AKI and crlNumber; or an entry's besides reason and date
+  std::vector<ByteView> revoked;      // serials, sorted
 
   [[nodiscard]] bool lists(ByteView serial) const;
   [[nodiscard]] bool signed_by(const P256Key& key) const { return key.verify_message(tbs, signature); }

@@ -19,8 +19,8 @@ inline constexpr std::uint8_t kBoolean = 0x01, kInteger = 0x02, kBitString = 0x0
 struct Tlv {
   std::uint8_t tag = 0;
   ByteView value;
-  ByteView whole;            // with tag and length
-  std::size_t offset = 0;    // of `value` in the outermost input
+  ByteView whole;          // with tag and length
+  std::size_t offset = 0;  // of `value` in the outermost input
 };
 
 // Reads elements forward. Errors are `malformed` at an absolute offset.

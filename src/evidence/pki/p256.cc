@@ -42,7 +42,9 @@ Group group_of_multiples(const EC_POINT* point) {
 // EC_KEY would multiply the key without a table. All values are public.
 bool verify_with_table(const EC_GROUP* key, const Digest<32>& digest, const BIGNUM* r, const BIGNUM* s) {
   const BIGNUM* n = EC_GROUP_get0_order(p256());
-  const auto in_range = [&](const BIGNUM* x) { return BN_is_zero(x) == 0 && BN_is_negative(x) == 0 && BN_cmp(x, n) < 0; };
+  const auto in_range = [&](const BIGNUM* x) {
+    return BN_is_zero(x) == 0 && BN_is_negative(x) == 0 && BN_cmp(x, n) < 0;
+  };
   if (!in_range(r) || !in_range(s)) return false;
   const Ctx ctx(BN_CTX_new());
   const crypto::BnPtr e(BN_bin2bn(digest.data(), static_cast<int>(digest.size()), nullptr));
@@ -69,7 +71,8 @@ struct P256Key::Native {
 };
 
 void P256Key::prepare() {
-  if (native_ && !native_->multiples) native_->multiples = group_of_multiples(EC_KEY_get0_public_key(native_->key.get()));
+  if (native_ && !native_->multiples)
+    native_->multiples = group_of_multiples(EC_KEY_get0_public_key(native_->key.get()));
 }
 
 bool P256Key::prepared() const { return native_ && native_->multiples; }

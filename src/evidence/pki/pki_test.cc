@@ -68,12 +68,12 @@ TEST(Der, ReadsTimesOfRfc5280) {
   EXPECT_EQ(time(tag::kUtcTime, "500101000000Z"), "1950-01-01T00:00:00Z");
   EXPECT_EQ(time(tag::kGeneralizedTime, "20491231235959Z"), "2049-12-31T23:59:59Z");
   EXPECT_EQ(time(tag::kUtcTime, "240229000000Z"), "2024-02-29T00:00:00Z");
-  for (const char* bad : {"230229000000Z", "2606151234Z", "260615123456+", "26061512345AZ", "261315000000Z", "260632000000Z",
-                          "260615246000Z", "260600000000Z",
-                          "3=0101000000Z", "=30101000000Z", "26=101000000Z", "2601=1000000Z", "260101=00000Z", "26010100=000Z",
-                          "2601010000=0Z"})
+  for (const char* bad : {"230229000000Z", "2606151234Z", "260615123456+", "26061512345AZ", "261315000000Z",
+                          "260632000000Z", "260615246000Z", "260600000000Z", "3=0101000000Z", "=30101000000Z",
+                          "26=101000000Z", "2601=1000000Z", "260101=00000Z", "26010100=000Z", "2601010000=0Z"})
     EXPECT_EQ(time(tag::kUtcTime, bad), "") << bad;
-  for (const char* bad : {"20=91231235959Z", "2=491231235959Z", "=0491231235959Z", "204=1231235959Z", "00000101000000Z"})
+  for (const char* bad :
+       {"20=91231235959Z", "2=491231235959Z", "=0491231235959Z", "204=1231235959Z", "00000101000000Z"})
     EXPECT_EQ(time(tag::kGeneralizedTime, bad), "") << bad;
 }
 
@@ -151,9 +151,13 @@ TEST(Certificate, OtherKindsAreRefused) {
 
 TEST(Crl, ListsSerials) {
   const Pki pki;
-  crypto::CrlTemplate t{.issuer = {{"CN", "Root"}}, .this_update = {1781481600}, .next_update = {1781481700},
-                        .number = 300, .revoked = {}};
-  for (std::uint8_t i = 1; i < 60; ++i) t.revoked.push_back({{static_cast<std::uint8_t>(200 - i), i}, {1781481600}, i % 3 - 1});
+  crypto::CrlTemplate t{.issuer = {{"CN", "Root"}},
+                        .this_update = {1781481600},
+                        .next_update = {1781481700},
+                        .number = 300,
+                        .revoked = {}};
+  for (std::uint8_t i = 1; i < 60; ++i)
+    t.revoked.push_back({{static_cast<std::uint8_t>(200 - i), i}, {1781481600}, i % 3 - 1});
   const Bytes der = crypto::issue_crl(t, pki.root)->der();
   const Result<Crl> crl = parse_crl(der);
   ASSERT_TRUE(crl) << crl.error().text();
@@ -196,7 +200,9 @@ TEST(P256, VerifiesAsOpenSslSigns) {
   for (int i = 0; i < 20; ++i) {
     Bytes signature = pki.root.sign(crypto::Signature::ecdsa_raw, crypto::Hash::sha256, message).value();
     EXPECT_TRUE(key.verify_message(message, signature));
-    EXPECT_EQ(raw_signature(pki.root.sign(crypto::Signature::ecdsa_der, crypto::Hash::sha256, message).value()).has_value(), true);
+    EXPECT_EQ(
+        raw_signature(pki.root.sign(crypto::Signature::ecdsa_der, crypto::Hash::sha256, message).value()).has_value(),
+        true);
     signature[static_cast<std::size_t>(i) * 3] ^= 1;
     EXPECT_FALSE(key.verify_message(message, signature));
   }

@@ -111,7 +111,8 @@ Result<PeLayout> pe_layout(ByteView image) {
   out.checksum = optional + 64;
   out.certificate_entry = optional + 144;
   out.headers = headers;
-  if (headers < out.certificate_entry + 8 || headers > image.size()) return bad(in.place(), "SizeOfHeaders does not fit");
+  if (headers < out.certificate_entry + 8 || headers > image.size())
+    return bad(in.place(), "SizeOfHeaders does not fit");
   if (std::uint64_t{certificate_offset} + out.certificate_size > image.size())
     return bad(in.place(), "the certificate table lies outside the image");
   CAIRN_CHECK(read_sections(in, sections, image.size(), out));
@@ -191,7 +192,8 @@ Result<Bytes> authenticode(ByteView image, crypto::Hash hash) {
 
 Result<Bytes> patched_kernel(ByteView bzimage, std::uint64_t initrd_size, std::uint64_t memory) {
   if (bzimage.size() > kMaxKernel) return fail(ErrorCode::too_large, "the kernel is larger than 256 MiB");
-  if (bzimage.size() < 0x260 || as_text(bzimage.subspan(0x202, 4)) != "HdrS") return bad("offset 514", "not a Linux bzImage");
+  if (bzimage.size() < 0x260 || as_text(bzimage.subspan(0x202, 4)) != "HdrS")
+    return bad("offset 514", "not a Linux bzImage");
   if (memory < 2 * kAcpiReserve || initrd_size > UINT32_MAX)
     return fail(ErrorCode::invalid_argument, "memory", "too little memory, or an initrd of more than 4 GiB");
   const std::uint32_t protocol = get(bzimage, 0x206, 2);

@@ -18,8 +18,8 @@ inline constexpr std::size_t kMaxKernel = 256U << 20;
 
 // --- RTMR0 ---
 
-// The hand-off block list that QEMU writes for `memory` bytes of RAM; its SHA-384 is RTMR0's first event. malformed where
-// the image has no TD_HOB section, where sections overlap, or where they lie outside the memory.
+// The hand-off block list that QEMU writes for `memory` bytes of RAM; its SHA-384 is RTMR0's first event. malformed
+// where the image has no TD_HOB section, where sections overlap, or where they lie outside the memory.
 [[nodiscard]] Result<Bytes> td_hob(const std::vector<Section>& sections, std::uint64_t memory);
 // Digest of an absent (or given) variable as firmware measures it: GUID, name length, data length, name, data.
 // `guid` is the 16 bytes as in memory, `name` ASCII.
@@ -50,8 +50,8 @@ struct DirectBoot {
   std::vector<Section> sections;
   Digest<48> cfv{};
   std::uint64_t memory = 0;
-  std::optional<AcpiDigests> acpi;      // without it RTMR0 is not predicted
-  Digest<48> kernel{};                  // Authenticode SHA-384 of the patched kernel
+  std::optional<AcpiDigests> acpi;  // without it RTMR0 is not predicted
+  Digest<48> kernel{};              // Authenticode SHA-384 of the patched kernel
   Digest<48> command_line{};
   std::optional<Digest<48>> initrd;
 };

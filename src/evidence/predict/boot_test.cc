@@ -27,12 +27,14 @@ std::vector<Section> hob_sections(const Json& inputs) {
 
 TEST(Boot, TheWorkedExampleGivesTheRegistersOfItsQuote) {
   if (!std::filesystem::exists(CAIRN_SHARED_DATA)) GTEST_SKIP() << "shared data not present";
-  const auto vectors = parse_json(read_text(std::string(CAIRN_SHARED_DATA) + "/tdx/reference-values.json").value()).value();
+  const auto vectors =
+      parse_json(read_text(std::string(CAIRN_SHARED_DATA) + "/tdx/reference-values.json").value()).value();
   const auto& in = vectors["inputs"];
   DirectBoot boot;
   boot.sections = hob_sections(in);
   boot.memory = vectors["machine"]["memory_bytes"].get<std::uint64_t>();
-  boot.acpi = AcpiDigests{digest_of(in["acpi_loader_sha384"]), digest_of(in["acpi_rsdp_sha384"]), digest_of(in["acpi_tables_sha384"])};
+  boot.acpi = AcpiDigests{digest_of(in["acpi_loader_sha384"]), digest_of(in["acpi_rsdp_sha384"]),
+                          digest_of(in["acpi_tables_sha384"])};
   boot.kernel = digest_of(in["kernel_authenticode_sha384"]);
   boot.command_line = digest_of(in["cmdline_sha384"]);
   boot.initrd = digest_of(in["initrd_sha384"]);
@@ -64,7 +66,8 @@ Section section(SectionType type, std::uint64_t address, std::uint64_t size) {
 }
 
 TEST(Boot, HandOffBlocksForMoreMemory) {
-  const std::vector<Section> sections = {section(SectionType::temp_mem, 0x10000, 0x1000), section(SectionType::td_hob, 0x1000, 0x1000),
+  const std::vector<Section> sections = {section(SectionType::temp_mem, 0x10000, 0x1000),
+                                         section(SectionType::td_hob, 0x1000, 0x1000),
                                          section(SectionType::bfv, 0xFFC00000, 0x1000)};
   const auto blocks = [&](std::uint64_t memory) { return (td_hob(sections, memory).value().size() - 56) / 48; };
   EXPECT_EQ(blocks(0x20000000), 5U);
@@ -72,14 +75,17 @@ TEST(Boot, HandOffBlocksForMoreMemory) {
   EXPECT_EQ(blocks(0xB0000000), 6U);
   EXPECT_FALSE(td_hob(sections, 0x8000));  // a section outside the memory
   EXPECT_FALSE(td_hob({section(SectionType::temp_mem, 0, 0x1000)}, 1U << 30));
-  EXPECT_FALSE(td_hob({section(SectionType::td_hob, 0, 0x2000), section(SectionType::temp_mem, 0x1000, 0x1000)}, 1U << 30));
+  EXPECT_FALSE(
+      td_hob({section(SectionType::td_hob, 0, 0x2000), section(SectionType::temp_mem, 0x1000, 0x1000)}, 1U << 30));
 }
 
 // A PE32+ file with two sections out of order, something behind them, and a certificate table.
 Bytes pe(std::uint32_t certificates, std::size_t behind) {
   Bytes out(0x400 + 0x200 + behind + certificates);
   for (std::size_t i = 0x400; i < out.size(); ++i) out[i] = static_cast<std::uint8_t>(i);
-  const auto put = [&](std::size_t at, const Writer& w) { std::ranges::copy(w.view(), out.begin() + static_cast<std::ptrdiff_t>(at)); };
+  const auto put = [&](std::size_t at, const Writer& w) {
+    std::ranges::copy(w.view(), out.begin() + static_cast<std::ptrdiff_t>(at));
+  };
   put(0, Writer().text("MZ"));
   put(0x3C, Writer().u32le(0x80));
   put(0x80, Writer().u32le(0x4550).u16le(0x8664).u16le(2).zeros(12).u16le(160).u16le(0x22));
@@ -115,7 +121,8 @@ TEST(Boot, AuthenticodeLeavesOutChecksumAndCertificates) {
 TEST(Boot, AuthenticodeRefusesBrokenImages) {
   const Bytes image = pe(64, 0);
   for (std::size_t n = 0; n < image.size(); n += 3) (void)authenticode(ByteView(image).first(n), crypto::Hash::sha384);
-  for (std::size_t n = 0; n < 0x500; ++n) EXPECT_FALSE(authenticode(ByteView(image).first(n), crypto::Hash::sha384)) << n;
+  for (std::size_t n = 0; n < 0x500; ++n)
+    EXPECT_FALSE(authenticode(ByteView(image).first(n), crypto::Hash::sha384)) << n;
   constexpr std::size_t optional = 0x80 + 24;
   const auto broken = [&](std::size_t at, std::uint8_t value) {
     Bytes changed = image;
@@ -123,11 +130,11 @@ TEST(Boot, AuthenticodeRefusesBrokenImages) {
     return !authenticode(changed, crypto::Hash::sha384).has_value();
   };
   EXPECT_TRUE(broken(0, 'X'));
-  EXPECT_TRUE(broken(0x3F, 0xFF));             // PE header far away
-  EXPECT_TRUE(broken(optional, 0x0A));         // not PE32+
-  EXPECT_TRUE(broken(optional + 63, 0xFF));    // SizeOfHeaders
-  EXPECT_TRUE(broken(optional + 151, 0xFF));   // certificate size
-  EXPECT_TRUE(broken(optional + 160 + 19, 1)); // section size
+  EXPECT_TRUE(broken(0x3F, 0xFF));              // PE header far away
+  EXPECT_TRUE(broken(optional, 0x0A));          // not PE32+
+  EXPECT_TRUE(broken(optional + 63, 0xFF));     // SizeOfHeaders
+  EXPECT_TRUE(broken(optional + 151, 0xFF));    // certificate size
+  EXPECT_TRUE(broken(optional + 160 + 19, 1));  // section size
 }
 
 Bytes bzimage() {

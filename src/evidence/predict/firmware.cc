@@ -10,15 +10,19 @@ namespace cairn::predict {
 namespace {
 
 using Guid = std::array<std::uint8_t, 16>;
-constexpr Guid kTableFooter = {0xde, 0x82, 0xb5, 0x96, 0xb2, 0x1f, 0xf7, 0x45, 0xba, 0xea, 0xa3, 0x66, 0xc5, 0x5a, 0x08, 0x2d};
-constexpr Guid kMetadataOffset = {0x35, 0x65, 0x7a, 0xe4, 0x4a, 0x98, 0x98, 0x47, 0x86, 0x5e, 0x46, 0x85, 0xa7, 0xbf, 0x8e, 0xc2};
-constexpr std::size_t kTableEnd = 32;      // bytes between the table and the end of the image
-constexpr std::size_t kEntryTail = 18;     // u16 length, GUID
+constexpr Guid kTableFooter = {0xde, 0x82, 0xb5, 0x96, 0xb2, 0x1f, 0xf7, 0x45,
+                               0xba, 0xea, 0xa3, 0x66, 0xc5, 0x5a, 0x08, 0x2d};
+constexpr Guid kMetadataOffset = {0x35, 0x65, 0x7a, 0xe4, 0x4a, 0x98, 0x98, 0x47,
+                                  0x86, 0x5e, 0x46, 0x85, 0xa7, 0xbf, 0x8e, 0xc2};
+constexpr std::size_t kTableEnd = 32;   // bytes between the table and the end of the image
+constexpr std::size_t kEntryTail = 18;  // u16 length, GUID
 constexpr std::size_t kDescriptorHead = 16;
 constexpr std::size_t kSectionSize = 32;
 constexpr std::size_t kBlock = 128, kChunk = 256;
 
-std::unexpected<Error> bad(std::string message) { return fail(ErrorCode::malformed, "TDX metadata", std::move(message)); }
+std::unexpected<Error> bad(std::string message) {
+  return fail(ErrorCode::malformed, "TDX metadata", std::move(message));
+}
 
 // Entries lie one before another; each ends with its length and GUID, its data before them.
 std::optional<std::uint32_t> offset_in_table(ByteView image) {

@@ -30,11 +30,11 @@ enum class SectionType : std::uint32_t {
 struct Section {
   std::uint32_t data_offset = 0;  // in the image
   std::uint32_t raw_size = 0;
-  std::uint64_t address = 0;      // guest-physical
+  std::uint64_t address = 0;  // guest-physical
   std::uint64_t memory_size = 0;
   SectionType type = SectionType::bfv;
-  bool measured = false;          // MR.EXTEND
-  bool added_later = false;       // PAGE.AUG
+  bool measured = false;     // MR.EXTEND
+  bool added_later = false;  // PAGE.AUG
 
   [[nodiscard]] std::uint64_t end() const { return address + memory_size; }
 };

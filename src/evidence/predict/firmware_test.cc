@@ -16,13 +16,22 @@ Bytes image(const std::vector<Section>& sections, bool table = true) {
   Bytes out(64U << 10);
   for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<std::uint8_t>(i * 7 + i / 256);
   Writer d;
-  d.text("TDVF").u32le(static_cast<std::uint32_t>(16 + 32 * sections.size())).u32le(1).u32le(static_cast<std::uint32_t>(sections.size()));
+  d.text("TDVF")
+      .u32le(static_cast<std::uint32_t>(16 + 32 * sections.size()))
+      .u32le(1)
+      .u32le(static_cast<std::uint32_t>(sections.size()));
   for (const auto& s : sections)
-    d.u32le(s.data_offset).u32le(s.raw_size).u64le(s.address).u64le(s.memory_size).u32le(static_cast<std::uint32_t>(s.type))
+    d.u32le(s.data_offset)
+        .u32le(s.raw_size)
+        .u64le(s.address)
+        .u64le(s.memory_size)
+        .u32le(static_cast<std::uint32_t>(s.type))
         .u32le((s.measured ? 1U : 0U) | (s.added_later ? 2U : 0U));
   const std::size_t at = out.size() - 4096;
   std::ranges::copy(d.view(), out.begin() + static_cast<std::ptrdiff_t>(at));
-  const auto put = [&](std::size_t where, const Bytes& what) { std::ranges::copy(what, out.begin() + static_cast<std::ptrdiff_t>(where)); };
+  const auto put = [&](std::size_t where, const Bytes& what) {
+    std::ranges::copy(what, out.begin() + static_cast<std::ptrdiff_t>(where));
+  };
   const std::size_t end = out.size() - 32;
   if (table) {
     Writer entries;
@@ -37,10 +46,34 @@ Bytes image(const std::vector<Section>& sections, bool table = true) {
 }
 
 std::vector<Section> some_sections() {
-  return {{.data_offset = 0, .raw_size = 5000, .address = 0xFFC00000, .memory_size = 8192, .type = SectionType::bfv, .measured = true, .added_later = false},
-          {.data_offset = 8192, .raw_size = 4096, .address = 0xFFD00000, .memory_size = 4096, .type = SectionType::cfv, .measured = false, .added_later = false},
-          {.data_offset = 0, .raw_size = 0, .address = 0x809000, .memory_size = 8192, .type = SectionType::td_hob, .measured = false, .added_later = false},
-          {.data_offset = 0, .raw_size = 0, .address = 0x900000, .memory_size = 4096, .type = SectionType::perm_mem, .measured = false, .added_later = true}};
+  return {{.data_offset = 0,
+           .raw_size = 5000,
+           .address = 0xFFC00000,
+           .memory_size = 8192,
+           .type = SectionType::bfv,
+           .measured = true,
+           .added_later = false},
+          {.data_offset = 8192,
+           .raw_size = 4096,
+           .address = 0xFFD00000,
+           .memory_size = 4096,
+           .type = SectionType::cfv,
+           .measured = false,
+           .added_later = false},
+          {.data_offset = 0,
+           .raw_size = 0,
+           .address = 0x809000,
+           .memory_size = 8192,
+           .type = SectionType::td_hob,
+           .measured = false,
+           .added_later = false},
+          {.data_offset = 0,
+           .raw_size = 0,
+           .address = 0x900000,
+           .memory_size = 4096,
+           .type = SectionType::perm_mem,
+           .measured = false,
+           .added_later = true}};
 }
 
 TEST(Firmware, MetadataThroughTableOrPointer) {
@@ -104,7 +137,10 @@ TEST(Firmware, RefusesWhatBreaksTheRules) {
   EXPECT_TRUE(refused([](Section& s) { s.data_offset = 64U << 10; }));
   EXPECT_TRUE(refused([](Section& s) { s.data_offset = UINT32_MAX; }));
   EXPECT_TRUE(refused([](Section& s) { s.memory_size = kMaxMeasuredMemory; }));
-  EXPECT_TRUE(refused([](Section& s) { s.address = UINT64_MAX - 4095; s.memory_size = 8192; }));
+  EXPECT_TRUE(refused([](Section& s) {
+    s.address = UINT64_MAX - 4095;
+    s.memory_size = 8192;
+  }));
   EXPECT_TRUE(refused([](Section& s) { s.type = static_cast<SectionType>(9); }));
   EXPECT_FALSE(parse_firmware({}));
   EXPECT_FALSE(parse_firmware(Bytes(4096)));
@@ -115,7 +151,8 @@ TEST(Firmware, RefusesWhatBreaksTheRules) {
 
 TEST(Firmware, EveryTruncationFails) {
   const Bytes bytes = image(some_sections());
-  for (std::size_t cut = 1; cut < 5000; cut += 7) EXPECT_FALSE(parse_firmware(ByteView(bytes).first(bytes.size() - cut))) << cut;
+  for (std::size_t cut = 1; cut < 5000; cut += 7)
+    EXPECT_FALSE(parse_firmware(ByteView(bytes).first(bytes.size() - cut))) << cut;
 }
 
 }  // namespace

@@ -165,8 +165,7 @@ Result<PckExtension> parse_pck_extension(ByteView der) {
     if (n >= 1 && n <= 5) ++required;
     return parse_entry(n, e, out);
   }));
-  if (required != 5)
-    return fail(ErrorCode::malformed, "the PCK extension lacks PPID, TCB, PCEID, FMSPC or SGX type");
+  if (required != 5) return fail(ErrorCode::malformed, "the PCK extension lacks PPID, TCB, PCEID, FMSPC or SGX type");
   return out;
 }
 

@@ -17,7 +17,7 @@ enum class PlatformType : std::uint8_t { standard = 0, scalable = 1, scalable_wi
 
 struct PckExtension {
   std::array<std::uint8_t, 16> ppid{};
-  std::array<std::uint8_t, 16> components{};         // component SVNs 1 to 16
+  std::array<std::uint8_t, 16> components{};  // component SVNs 1 to 16
   std::uint16_t pce_svn = 0;
   std::array<std::uint8_t, 16> cpu_svn{};
   std::array<std::uint8_t, 2> pce_id{};
@@ -28,7 +28,7 @@ struct PckExtension {
   std::optional<bool> dynamic_platform;
   std::optional<bool> cached_keys;
   std::optional<bool> smt_enabled;
-  bool has_configuration = false;                    // entry 7 is present, even if empty
+  bool has_configuration = false;  // entry 7 is present, even if empty
 
   bool operator==(const PckExtension&) const = default;
 };

@@ -11,9 +11,7 @@ void take(Reader& in, std::array<std::uint8_t, N>& out) {
 
 }  // namespace
 
-std::uint64_t Report::flags() const {
-  return *Reader(ByteView(attributes)).u64le();
-}
+std::uint64_t Report::flags() const { return *Reader(ByteView(attributes)).u64le(); }
 
 Result<Report> parse_report(Reader& in) {
   CAIRN_TRY(Reader r, in.sub(kReportSize));

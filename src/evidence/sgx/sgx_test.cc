@@ -52,17 +52,42 @@ Bytes replaced(std::string_view from, std::string_view to) {
 }
 
 TEST(PckExtension, NumbersFlagsAndKindsAreInRange) {
-  EXPECT_TRUE(parse_pck_extension(replaced("0201" "0202" "00fa", "0201" "0202" "00ff")));
-  EXPECT_FALSE(parse_pck_extension(replaced("0201" "0202" "00fa", "0201" "0202" "0100")));  // 256
-  EXPECT_FALSE(parse_pck_extension(replaced("0201" "0202" "00fa", "0201" "0202" "fffa")));  // negative
-  EXPECT_FALSE(parse_pck_extension(replaced("0201" "0202" "00fa", "0201" "0202" "0012")));  // leading zero
-  EXPECT_FALSE(parse_pck_extension(replaced("0a0102", "0a0103")));                          // SGX type
-  EXPECT_FALSE(parse_pck_extension(replaced("0101ff", "010101")));                          // BOOLEAN
+  EXPECT_TRUE(
+      parse_pck_extension(replaced("0201"
+                                   "0202"
+                                   "00fa",
+                                   "0201"
+                                   "0202"
+                                   "00ff")));
+  EXPECT_FALSE(
+      parse_pck_extension(replaced("0201"
+                                   "0202"
+                                   "00fa",
+                                   "0201"
+                                   "0202"
+                                   "0100")));  // 256
+  EXPECT_FALSE(
+      parse_pck_extension(replaced("0201"
+                                   "0202"
+                                   "00fa",
+                                   "0201"
+                                   "0202"
+                                   "fffa")));  // negative
+  EXPECT_FALSE(
+      parse_pck_extension(replaced("0201"
+                                   "0202"
+                                   "00fa",
+                                   "0201"
+                                   "0202"
+                                   "0012")));                       // leading zero
+  EXPECT_FALSE(parse_pck_extension(replaced("0a0102", "0a0103")));  // SGX type
+  EXPECT_FALSE(parse_pck_extension(replaced("0101ff", "010101")));  // BOOLEAN
   // Entry 5 (SGX type) under the OID of entry 4 stands twice; under an unknown OID it is missing.
   EXPECT_FALSE(parse_pck_extension(replaced("060a2a864886f84d010d0105", "060a2a864886f84d010d0104")));
   EXPECT_FALSE(parse_pck_extension(replaced("060a2a864886f84d010d0105", "060a2a864886f84d010d0109")));
   // An entry that is not known is ignored: the configuration under another OID.
-  const Result<PckExtension> read = parse_pck_extension(replaced("060a2a864886f84d010d0107", "060a2a864886f84d010d0120"));
+  const Result<PckExtension> read =
+      parse_pck_extension(replaced("060a2a864886f84d010d0107", "060a2a864886f84d010d0120"));
   ASSERT_TRUE(read);
   EXPECT_FALSE(read->has_configuration);
 }

@@ -59,7 +59,8 @@ void expect_case(const Case& c, Verifier& verifier) {
   const Verdict v = verifier.verify(file(c, "quote"), collateral(c), options);
   const std::vector<std::string> wanted = acceptable(c);
   EXPECT_TRUE(std::ranges::contains(wanted, v.outcome()))
-      << c.id() << " (" << c.text("note") << "): wanted " << wanted.back() << ", got " << v.outcome() << ": " << v.detail;
+      << c.id() << " (" << c.text("note") << "): wanted " << wanted.back() << ", got " << v.outcome() << ": "
+      << v.detail;
   if (!v.authentic()) return;
   EXPECT_EQ(v.collateral->tcb_eval_num, c.json.at("tcb_eval_num").get<std::uint32_t>()) << c.id();
   expect_level(c.json, *v.tcb, c.id());

@@ -58,12 +58,12 @@ Checked<> check_names(const Chain& chain, ChainKind kind) {
 }
 
 Checked<> check_extensions(const pki::Certificate& c) {
-  const char* missing = !c.has_authority_key_id            ? "authority key id"
-                        : !c.has_subject_key_id            ? "subject key id"
-                        : !c.has_crl_distribution_points   ? "CRL distribution points"
-                        : !c.key_usage                     ? "key usage"
-                        : !c.has_basic_constraints         ? "basic constraints"
-                                                           : nullptr;
+  const char* missing = !c.has_authority_key_id          ? "authority key id"
+                        : !c.has_subject_key_id          ? "subject key id"
+                        : !c.has_crl_distribution_points ? "CRL distribution points"
+                        : !c.key_usage                   ? "key usage"
+                        : !c.has_basic_constraints       ? "basic constraints"
+                                                         : nullptr;
   if (missing != nullptr) return fault(Failure::cert_extensions, certificate(c) + " lacks " + missing);
   if (c.unknown_critical)
     return fault(Failure::cert_extensions, certificate(c) + " has a critical extension that is not known");
@@ -127,8 +127,8 @@ Checked<> check_shape(const Chain& chain, ChainKind kind) {
 
 Checked<> check_root(const Chain& chain, const RootKey& root) {
   if (chain.root().public_key == root.key.point()) return {};
-  return fault(Failure::untrusted, certificate(chain.root()) + " has another key than the trust root \"" +
-                                       root.root.name + "\"");
+  return fault(Failure::untrusted,
+               certificate(chain.root()) + " has another key than the trust root \"" + root.root.name + "\"");
 }
 
 std::optional<pki::P256Key> AuthorityKeys::find(const pki::Point& point) {

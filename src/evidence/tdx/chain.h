@@ -15,7 +15,7 @@ namespace cairn::tdx {
 struct RootKey {
   TrustRoot root;
   pki::P256Key key;
-  pki::Certificate certificate;     // views into root.certificate
+  pki::Certificate certificate;  // views into root.certificate
 };
 
 // Keys of the few authorities that sign collateral and PCK certificates, prepared once they have been used often.
@@ -30,7 +30,7 @@ class AuthorityKeys {
     pki::P256Key key;
     std::uint32_t uses = 0;
   };
-  std::vector<Entry> entries_;      // most recently used first
+  std::vector<Entry> entries_;  // most recently used first
 };
 
 // A parsed chain that owns its bytes; leaf first. Not copied: the certificates point into `der`.

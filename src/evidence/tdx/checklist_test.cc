@@ -58,8 +58,9 @@ TEST(Checklist, Item01_QuotingEnclaveIsIdentified) {
   EXPECT_EQ(with([](World& w) { w.quote.qe_report.attributes[9] = 0x77; }), "UpToDate");  // outside the mask
   EXPECT_EQ(with([](World& w) { w.quote.qe_report.isv_svn = 6; }), "OutOfDate");
   EXPECT_EQ(with([](World& w) { w.quote.qe_report.isv_svn = 5; }), "TcbNotSupported");
-  EXPECT_EQ(with_made([](Made& m) { m.collateral.qe_identity.replace(m.collateral.qe_identity.find("AAAA"), 4, "AAAB"); }),
-            "QeIdentitySignature");
+  EXPECT_EQ(
+      with_made([](Made& m) { m.collateral.qe_identity.replace(m.collateral.qe_identity.find("AAAA"), 4, "AAAB"); }),
+      "QeIdentitySignature");
 }
 
 TEST(Checklist, Item02_TdxModuleIsIdentified) {
@@ -97,7 +98,8 @@ TEST(Checklist, Item04_ModuleVersionIsTheSecondByteAndIdsIgnoreCase) {
 }
 
 TEST(Checklist, Item05_StatusesConvergeAsIntelSays) {
-  EXPECT_EQ(with([](World& w) { w.pck.components[0] = 7, w.quote.qe_report.isv_svn = 6; }), "OutOfDateConfigurationNeeded");
+  EXPECT_EQ(with([](World& w) { w.pck.components[0] = 7, w.quote.qe_report.isv_svn = 6; }),
+            "OutOfDateConfigurationNeeded");
   EXPECT_EQ(with([](World& w) { w.pck.components[0] = 8, w.quote.qe_report.isv_svn = 6; }), "OutOfDate");
   EXPECT_EQ(with([](World& w) { w.pck.components[0] = 7, w.td().tee_tcb_svn[0] = 3; }), "OutOfDateConfigurationNeeded");
   EXPECT_EQ(with([](World& w) { w.td().tee_tcb_svn[0] = 2, w.quote.qe_report.isv_svn = 6; }), "Revoked");
@@ -121,7 +123,8 @@ TEST(Checklist, Item07_RevocationListsAreCheckedBeforeUse) {
   EXPECT_EQ(with([](World& w) { w.pck_crl.revoked = {{{3}, testing::kNow, 8}}; }), "PckRevoked");  // removeFromCRL
   EXPECT_EQ(with([](World& w) { w.root_crl.revoked = {{{2}, testing::kNow, 1}}; }), "IntermediateRevoked");
   EXPECT_EQ(with([](World& w) { w.root_crl.revoked = {{{4}, testing::kNow, -1}}; }), "TcbSigningRevoked");
-  EXPECT_EQ(with([](World& w) { w.pck_crl.revoked = {{{2}, testing::kNow, 1}, {{3, 3}, testing::kNow, 1}}; }), "UpToDate");
+  EXPECT_EQ(with([](World& w) { w.pck_crl.revoked = {{{2}, testing::kNow, 1}, {{3, 3}, testing::kNow, 1}}; }),
+            "UpToDate");
 }
 
 TEST(Checklist, Item08_OnlyTheTcbSignerSignsCollateral) {
@@ -150,8 +153,10 @@ TEST(Checklist, Item09_CaFlagKeyUsageAndPathLength) {
   EXPECT_EQ(with([](World& w) { w.pck_cert.crl_url.clear(); }), "CertExtensions");
   EXPECT_EQ(with([](World& w) { w.pck_cert.subject_key_id = false; }), "CertExtensions");
   EXPECT_EQ(with([](World& w) { w.tcb_cert.authority_key_id = false; }), "CertExtensions");
-  EXPECT_EQ(with([](World& w) { w.ca_cert.extra = {{.oid = "1.2.3.4", .critical = true, .value = {5, 0}}}; }), "CertExtensions");
-  EXPECT_EQ(with([](World& w) { w.ca_cert.extra = {{.oid = "1.2.3.4", .critical = false, .value = {5, 0}}}; }), "UpToDate");
+  EXPECT_EQ(with([](World& w) { w.ca_cert.extra = {{.oid = "1.2.3.4", .critical = true, .value = {5, 0}}}; }),
+            "CertExtensions");
+  EXPECT_EQ(with([](World& w) { w.ca_cert.extra = {{.oid = "1.2.3.4", .critical = false, .value = {5, 0}}}; }),
+            "UpToDate");
 }
 
 TEST(Checklist, Item10_PceidTypeAndVersionAreCompared) {
@@ -218,7 +223,8 @@ TEST(Checklist, Item14_SignaturesCoverTheBytesReceived) {
   const std::string body = World().make().collateral.tcb_info;
   const std::size_t comma = body.rfind(",\"signature\"");
   EXPECT_EQ(with_made([&](Made& n) {
-              n.collateral.tcb_info = "{" + body.substr(comma + 1, body.size() - comma - 2) + "," + body.substr(1, comma - 1) + "}";
+              n.collateral.tcb_info =
+                  "{" + body.substr(comma + 1, body.size() - comma - 2) + "," + body.substr(1, comma - 1) + "}";
             }),
             "UpToDate");
 }
@@ -236,9 +242,11 @@ TEST(Checklist, Item15_VerifiedBytesAreTheParsedBytes) {
     return m.outcome();
   };
   EXPECT_EQ(outcome_of("{" + second + body.substr(1)), "TcbInfoFormat");
-  EXPECT_EQ(outcome_of(body.substr(0, body.size() - 1) + "," + second.substr(0, second.size() - 1) + "}"), "TcbInfoFormat");
+  EXPECT_EQ(outcome_of(body.substr(0, body.size() - 1) + "," + second.substr(0, second.size() - 1) + "}"),
+            "TcbInfoFormat");
   EXPECT_EQ(outcome_of("{\"x\":\"\\\"tcbInfo\\\":{}\"," + body.substr(1)), "UpToDate");  // text inside a string
-  EXPECT_EQ(outcome_of("{\"x\":{" + second.substr(0, second.size() - 1) + "}," + body.substr(1)), "UpToDate");  // nested
+  EXPECT_EQ(outcome_of("{\"x\":{" + second.substr(0, second.size() - 1) + "}," + body.substr(1)),
+            "UpToDate");  // nested
   EXPECT_EQ(outcome_of(body + " x"), "TcbInfoFormat");
   EXPECT_EQ(with([](World& v) {
               v.tcb_info_text = v.tcb_info.dump();
@@ -306,7 +314,8 @@ TEST(Checklist, Item20_ChainsAreExact) {
   const Made good = World().make();
   const std::string chain(as_text(parse_quote(good.quote)->quote.cert.data));
   const std::size_t second = chain.find("-----BEGIN", 1), third = chain.find("-----BEGIN", second + 1);
-  const std::string leaf = chain.substr(0, second), ca = chain.substr(second, third - second), root = chain.substr(third);
+  const std::string leaf = chain.substr(0, second), ca = chain.substr(second, third - second),
+                    root = chain.substr(third);
   const auto chain_of = [&](std::string text) { return with([&](World& w) { w.quote.cert.data = to_bytes(text); }); };
   // The chain is made anew per world, so only its shape can be told apart; a whole foreign chain stays sound.
   EXPECT_EQ(chain_of(leaf + ca + root), "UpToDate");
@@ -315,7 +324,8 @@ TEST(Checklist, Item20_ChainsAreExact) {
   for (const std::string& bad : {leaf + ca, leaf + root, leaf + ca + root + root, ca + leaf + root, root + ca + leaf,
                                  leaf + "x" + ca + root, leaf + ca + root.substr(0, 100), std::string("x")})
     EXPECT_EQ(chain_of(bad), "ChainFormat") << bad.substr(0, 40);
-  EXPECT_EQ(with_made([](Made& m) { m.collateral.tcb_signing_chain += m.collateral.tcb_signing_chain; }), "ChainFormat");
+  EXPECT_EQ(with_made([](Made& m) { m.collateral.tcb_signing_chain += m.collateral.tcb_signing_chain; }),
+            "ChainFormat");
   EXPECT_EQ(with_made([](Made& m) { m.collateral.qe_signing_chain.clear(); }), "ChainFormat");
   EXPECT_EQ(with_made([](Made& m) { m.collateral.pck_crl_issuer_chain.clear(); }), "ChainFormat");
 }
@@ -423,7 +433,8 @@ TEST(Checklist, Item29_ExceptionsAreDatedPolicyNotEditedCollateral) {
   w.pck.components[0] = 5;
   const Verdict v = w.make().verify();
   Policy p = lenient();
-  p.exceptions = {{.fmspc = from_hex("c0aa01000000").value(), .status = TcbStatus::out_of_date, .until = testing::kNow}};
+  p.exceptions = {
+      {.fmspc = from_hex("c0aa01000000").value(), .status = TcbStatus::out_of_date, .until = testing::kNow}};
   EXPECT_EQ(appraise(v, p, testing::kNow).size(), 0U);
   EXPECT_EQ(appraise(v, p, testing::kNow.plus(1)).size(), 2U);
   p.exceptions[0].fmspc[5] = 1;

@@ -54,7 +54,8 @@ Bytes crl_member(Fields& f, std::string_view key) {
 }  // namespace
 
 Result<Bytes> crl_to_der(ByteView body) {
-  if (body.size() > 2 * kMaxCrl) return fail(ErrorCode::too_large, "a CRL of " + std::to_string(body.size()) + " bytes");
+  if (body.size() > 2 * kMaxCrl)
+    return fail(ErrorCode::too_large, "a CRL of " + std::to_string(body.size()) + " bytes");
   if (!body.empty() && body[0] == 0x30 && !all_hex(trim(as_text(body)))) return to_bytes(body);
   std::string_view text = trim(as_text(body));
   if (text.starts_with(kCrlBegin) && text.ends_with(kCrlEnd)) {

@@ -10,14 +10,14 @@ namespace cairn::tdx {
 
 // Bytes exactly as received: signatures are checked over them, and nothing here is trusted before verify.h did.
 struct Collateral {
-  std::string tcb_info;               // response body {"tcbInfo":{...},"signature":"<128 hex>"}
-  std::string tcb_signing_chain;      // PEM: TCB signing certificate, root
-  std::string qe_identity;            // response body {"enclaveIdentity":{...},"signature":"<128 hex>"}
-  std::string qe_signing_chain;       // PEM: TCB signing certificate, root
-  Bytes root_crl;                     // DER
-  Bytes pck_crl;                      // DER
-  std::string pck_crl_issuer_chain;   // PEM: PCK platform or processor CA, root
-  std::string pck_chain;              // PEM: PCK, CA, root; only for quotes that carry no chain (data types 1 to 4)
+  std::string tcb_info;              // response body {"tcbInfo":{...},"signature":"<128 hex>"}
+  std::string tcb_signing_chain;     // PEM: TCB signing certificate, root
+  std::string qe_identity;           // response body {"enclaveIdentity":{...},"signature":"<128 hex>"}
+  std::string qe_signing_chain;      // PEM: TCB signing certificate, root
+  Bytes root_crl;                    // DER
+  Bytes pck_crl;                     // DER
+  std::string pck_crl_issuer_chain;  // PEM: PCK platform or processor CA, root
+  std::string pck_chain;             // PEM: PCK, CA, root; only for quotes that carry no chain (data types 1 to 4)
 
   bool operator==(const Collateral&) const = default;
 };

@@ -18,7 +18,7 @@ struct CollateralSet {
   const RootKey* root = nullptr;
   pki::Crl root_crl, pck_crl;
   Chain tcb_signing, pck_crl_issuer;
-  std::optional<Chain> other_qe_signing;   // where it is another text than the TCB signing chain
+  std::optional<Chain> other_qe_signing;  // where it is another text than the TCB signing chain
   TcbInfo tcb_info;
   QeIdentity qe_identity;
 
@@ -27,8 +27,8 @@ struct CollateralSet {
 
 // Steps 1 to 5 of §2.5. `roots` must outlive the set.
 [[nodiscard]] Checked<std::unique_ptr<const CollateralSet>> load_collateral(const std::vector<RootKey>& roots,
-                                                                            const Collateral& source, AuthorityKeys& keys,
-                                                                            TimeJudge& time);
+                                                                            const Collateral& source,
+                                                                            AuthorityKeys& keys, TimeJudge& time);
 // What of steps 1 to 5 depends on the time, for a set loaded before.
 [[nodiscard]] Checked<> judge_times(const CollateralSet& set, TimeJudge& time);
 // Dates and numbers of §2.11; `pck` is the quote's chain, if any.

@@ -83,7 +83,8 @@ TEST(Policies, WhatIsWrittenIsRead) {
 
 TEST(Policies, NameEveryProblemAtOnce) {
   const Json json = parse_json(R"({"accepted_statuses":["Fine"],"mr_td":["00"],"xfam":{"value":"ff"},"alow_debug":true,
-      "exceptions":[{"fmspc":"00","status":"OutOfDate","until":"soon"}],"sgx_types":["Big"]})").value();
+      "exceptions":[{"fmspc":"00","status":"OutOfDate","until":"soon"}],"sgx_types":["Big"]})")
+                        .value();
   const auto read = parse_policy(json);
   ASSERT_FALSE(read);
   for (const char* part : {"Fine", "$.mr_td", "$.xfam.value", "allow_debug", "$.exceptions[0].fmspc",
@@ -147,11 +148,33 @@ bool scans(std::string_view text) {
 }
 
 TEST(Scanner, TakesJsonAndNothingElse) {
-  for (const char* good : {"{}", "[]", " [1, -0.5e+3 ,\"\\u00e9\\n\"]\n", "{\"a\":{\"b\":[null,true,false]}}", "0", "\"\xc3\xa9\"", "\"\\ud83d\\ude00\""})
+  for (const char* good : {"{}", "[]", " [1, -0.5e+3 ,\"\\u00e9\\n\"]\n", "{\"a\":{\"b\":[null,true,false]}}", "0",
+                           "\"\xc3\xa9\"", "\"\\ud83d\\ude00\""})
     EXPECT_TRUE(scans(good)) << good;
-  for (const char* bad : {"", "{", "[1,]", "{\"a\":1,}", "{a:1}", "{\"a\" 1}", "01", "-", "1.", "1e", "tru", "\"\\x\"", "\"\\u12g4\"",
-                          "\"\n\"", "\"\xff\"", "\"\xc0\x80\"", "{\"a\":1,\"a\":2}", "{\"a\\u0062\":1}", "[] []", "\"abc", "\\",
-                          "\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\""})
+  for (const char* bad : {"",
+                          "{",
+                          "[1,]",
+                          "{\"a\":1,}",
+                          "{a:1}",
+                          "{\"a\" 1}",
+                          "01",
+                          "-",
+                          "1.",
+                          "1e",
+                          "tru",
+                          "\"\\x\"",
+                          "\"\\u12g4\"",
+                          "\"\n\"",
+                          "\"\xff\"",
+                          "\"\xc0\x80\"",
+                          "{\"a\":1,\"a\":2}",
+                          "{\"a\\u0062\":1}",
+                          "[] []",
+                          "\"abc",
+                          "\\",
+                          "\"\\ud800\"",
+                          "\"\\udc00\"",
+                          "\"\\ud800\\u0041\""})
     EXPECT_FALSE(scans(bad)) << bad;
   EXPECT_TRUE(scans(std::string(kMaxJsonDepth, '[') + std::string(kMaxJsonDepth, ']')));
   EXPECT_FALSE(scans(std::string(kMaxJsonDepth + 1, '[') + std::string(kMaxJsonDepth + 1, ']')));
@@ -168,11 +191,13 @@ TEST(Scanner, TakesJsonAndNothingElse) {
 
 TEST(TcbInfo, Version2IsRead) {
   std::string tcb;
-  for (int i = 1; i <= 16; ++i) tcb += "\"sgxtcbcomp" + std::string(i < 10 ? "0" : "") + std::to_string(i) + "svn\":" + std::to_string(i) + ",";
+  for (int i = 1; i <= 16; ++i)
+    tcb += "\"sgxtcbcomp" + std::string(i < 10 ? "0" : "") + std::to_string(i) + "svn\":" + std::to_string(i) + ",";
   const auto body = [&](const std::string& components) {
     return R"({"tcbInfo":{"version":2,"issueDate":"2026-06-01T00:00:00Z","nextUpdate":"2026-07-01T00:00:00Z","fmspc":"00906EA10000",)"
-           R"("pceId":"0000","tcbType":0,"tcbEvaluationDataNumber":3,"tcbLevels":[{"tcb":{)" + components +
-           R"("pcesvn":7},"tcbDate":"2026-01-01T00:00:00Z","tcbStatus":"UpToDate"}]},"signature":")" + std::string(128, 'a') + "\"}";
+           R"("pceId":"0000","tcbType":0,"tcbEvaluationDataNumber":3,"tcbLevels":[{"tcb":{)" +
+           components + R"("pcesvn":7},"tcbDate":"2026-01-01T00:00:00Z","tcbStatus":"UpToDate"}]},"signature":")" +
+           std::string(128, 'a') + "\"}";
   };
   const auto read = parse_tcb_info(body(tcb)).value();
   ASSERT_TRUE(read.value) << read.value.error().text();
@@ -185,7 +210,8 @@ TEST(TcbInfo, LevelsAreBounded) {
   const auto outcome = [](std::size_t count) {
     World w;
     Json levels = Json::array();
-    for (std::size_t i = 0; i < count; ++i) levels.push_back(World::svn_level(static_cast<int>(i), "UpToDate", "2026-03-01T00:00:00Z"));
+    for (std::size_t i = 0; i < count; ++i)
+      levels.push_back(World::svn_level(static_cast<int>(i), "UpToDate", "2026-03-01T00:00:00Z"));
     w.qe_identity["tcbLevels"] = levels;
     return w.make().outcome();
   };

@@ -36,7 +36,8 @@ class TimeJudge {
   [[nodiscard]] Checked<> not_after(Time until, Failure failure, std::string_view what) {
     if (options_->time <= until) return {};
     expired_ = true;
-    if (options_->expiry == Expiry::flag || options_->time.seconds - until.seconds <= options_->grace_seconds) return {};
+    if (options_->expiry == Expiry::flag || options_->time.seconds - until.seconds <= options_->grace_seconds)
+      return {};
     return fault(failure, std::string(what) + " expired at " + rfc3339(until));
   }
   // `failure` when `from` lies ahead: always, whatever the options say about expiry.

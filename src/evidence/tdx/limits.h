@@ -7,13 +7,13 @@
 namespace cairn::tdx {
 
 inline constexpr std::size_t kMaxJsonDepth = 16;
-inline constexpr std::size_t kMaxJsonMembers = 128;     // of one object; Intel's largest has 18
-inline constexpr std::size_t kMaxTcbLevels = 1024;      // of one list
+inline constexpr std::size_t kMaxJsonMembers = 128;  // of one object; Intel's largest has 18
+inline constexpr std::size_t kMaxTcbLevels = 1024;   // of one list
 inline constexpr std::size_t kMaxModules = 64;
-inline constexpr std::size_t kMaxAdvisories = 256;      // of one level
+inline constexpr std::size_t kMaxAdvisories = 256;  // of one level
 inline constexpr std::size_t kMaxAdvisoryLength = 64;
 
-inline constexpr std::size_t kMaxAuthorityKeys = 16;    // 150 KiB each once prepared
-inline constexpr std::uint32_t kUsesBeforeTable = 1024; // of an authority's key; its table costs 600 uses
+inline constexpr std::size_t kMaxAuthorityKeys = 16;     // 150 KiB each once prepared
+inline constexpr std::uint32_t kUsesBeforeTable = 1024;  // of an authority's key; its table costs 600 uses
 
 }  // namespace cairn::tdx

@@ -240,7 +240,8 @@ class PolicyReader {
   }
   template <std::size_t N, class Tag>
   void operator()(const char* key, std::vector<FixedBytes<N, Tag>>& out) {
-    for (const std::string& text : f_->value_or<std::vector<std::string>>(key, {})) fixed(key, text, out.emplace_back());
+    for (const std::string& text : f_->value_or<std::vector<std::string>>(key, {}))
+      fixed(key, text, out.emplace_back());
   }
   void operator()(const char* key, std::optional<ReportData>& out) {
     if (const auto text = f_->optional<std::string>(key)) fixed(key, *text, out.emplace());
@@ -368,7 +369,8 @@ Json to_json(const Policy& policy) {
 
 std::vector<Finding> appraise(const Verdict& verdict, const Policy& policy, Time at) {
   if (!verdict.authentic() || !verdict.quote || !verdict.tcb)
-    return {{"authentic", std::string(sentence(verdict.failure)) + (verdict.detail.empty() ? "" : ": " + verdict.detail)}};
+    return {
+        {"authentic", std::string(sentence(verdict.failure)) + (verdict.detail.empty() ? "" : ": " + verdict.detail)}};
   return Appraisal(verdict, policy, at).run();
 }
 

@@ -67,8 +67,8 @@ Result<TdReport> parse_td(Reader& in, BodyType type) {
   CAIRN_CHECK(take(r, t.seam_attributes));
   CAIRN_TRY(t.td_attributes, r.u64le());
   CAIRN_TRY(t.xfam, r.u64le());
-  for (Register* reg : {&t.mr_td, &t.mr_config_id, &t.mr_owner, &t.mr_owner_config, &t.rtmr[0], &t.rtmr[1], &t.rtmr[2],
-                        &t.rtmr[3]})
+  for (Register* reg :
+       {&t.mr_td, &t.mr_config_id, &t.mr_owner, &t.mr_owner_config, &t.rtmr[0], &t.rtmr[1], &t.rtmr[2], &t.rtmr[3]})
     CAIRN_CHECK(take(r, *reg));
   CAIRN_CHECK(take(r, t.report_data));
   if (type >= BodyType::tdx15) {
@@ -123,10 +123,12 @@ Result<void> parse_cert_data(Reader& in, CertData& cert) {
   CAIRN_TRY(const std::uint16_t type, in.u16le());
   CAIRN_TRY(const std::uint32_t size, in.u32le());
   if (type < 1 || type > 5)
-    return fail(ErrorCode::malformed, place, "certification data type " + std::to_string(type) + " where 1 to 5 belong");
+    return fail(ErrorCode::malformed, place,
+                "certification data type " + std::to_string(type) + " where 1 to 5 belong");
   if (size > kMaxCertDataSize)
-    return fail(ErrorCode::malformed, place, std::to_string(size) + " bytes of certification data; at most " +
-                                                 std::to_string(kMaxCertDataSize) + " are read");
+    return fail(ErrorCode::malformed, place,
+                std::to_string(size) + " bytes of certification data; at most " + std::to_string(kMaxCertDataSize) +
+                    " are read");
   cert.type = static_cast<CertDataType>(type);
   CAIRN_TRY(const ByteView data, in.bytes(size));
   cert.data = to_bytes(data);
@@ -151,8 +153,9 @@ Result<ByteView> parse_auth(Reader& auth, Quote& quote) {
     return fail(ErrorCode::malformed, place,
                 "outer certification data type " + std::to_string(type) + " where 6, the QE report, belongs");
   if (size != auth.remaining())
-    return fail(ErrorCode::malformed, place, "the QE certification data has " + std::to_string(size) + " bytes, " +
-                                                 std::to_string(auth.remaining()) + " are there");
+    return fail(ErrorCode::malformed, place,
+                "the QE certification data has " + std::to_string(size) + " bytes, " +
+                    std::to_string(auth.remaining()) + " are there");
   CAIRN_TRY(const ByteView qe, parse_qe(auth, quote));
   CAIRN_CHECK(parse_cert_data(auth, quote.cert));
   CAIRN_CHECK(auth.end());
@@ -218,9 +221,7 @@ BodyType TdReport::type() const {
 
 BodyType Quote::body_type() const { return td() != nullptr ? td()->type() : BodyType::sgx; }
 
-const ReportData& Quote::report_data() const {
-  return td() != nullptr ? td()->report_data : enclave()->report_data;
-}
+const ReportData& Quote::report_data() const { return td() != nullptr ? td()->report_data : enclave()->report_data; }
 
 Result<ParsedQuote> parse_quote(ByteView bytes) {
   if (bytes.size() < kMinQuoteSize)
@@ -252,8 +253,7 @@ Bytes encode_signed_part(const Header& header, const Body& body) {
   w.bytes(header.svns).bytes(header.vendor_id).bytes(header.user_data);
   const TdReport* td = std::get_if<TdReport>(&body);
   const BodyType type = td != nullptr ? td->type() : BodyType::sgx;
-  if (header.version >= 5)
-    w.u16le(static_cast<std::uint16_t>(type)).u32le(static_cast<std::uint32_t>(body_size(type)));
+  if (header.version >= 5) w.u16le(static_cast<std::uint16_t>(type)).u32le(static_cast<std::uint32_t>(body_size(type)));
   if (td != nullptr)
     write(*td, w);
   else

@@ -13,10 +13,10 @@
 
 namespace cairn::tdx {
 
-using Svn16 = std::array<std::uint8_t, 16>;       // TEE_TCB_SVN: [0] module minor, [1] module version, [2] SEAM loader
-using Register = Digest<48>;                      // MRTD, RTMRs, MRSEAM, MRCONFIGID, ...
-using Signature = FixedBytes<64, struct SignatureTag>;      // r || s, each 32 bytes big-endian
-using EcPoint = FixedBytes<64, struct EcPointTag>;          // x || y, each 32 bytes big-endian
+using Svn16 = std::array<std::uint8_t, 16>;  // TEE_TCB_SVN: [0] module minor, [1] module version, [2] SEAM loader
+using Register = Digest<48>;                 // MRTD, RTMRs, MRSEAM, MRCONFIGID, ...
+using Signature = FixedBytes<64, struct SignatureTag>;  // r || s, each 32 bytes big-endian
+using EcPoint = FixedBytes<64, struct EcPointTag>;      // x || y, each 32 bytes big-endian
 
 inline constexpr std::size_t kHeaderSize = 48;
 inline constexpr std::size_t kMinQuoteSize = 1020;
@@ -45,9 +45,9 @@ inline constexpr std::uint64_t kPerfmon = 1ULL << 63;
 
 struct Header {
   std::uint16_t version = 4;
-  std::uint16_t key_type = 2;              // ECDSA-P256
+  std::uint16_t key_type = 2;  // ECDSA-P256
   TeeType tee_type = TeeType::tdx;
-  std::array<std::uint8_t, 4> svns{};      // v3: QE SVN, PCE SVN (each u16 little-endian); v4, v5: reserved
+  std::array<std::uint8_t, 4> svns{};  // v3: QE SVN, PCE SVN (each u16 little-endian); v4, v5: reserved
   std::array<std::uint8_t, 16> vendor_id = kIntelVendorId;
   std::array<std::uint8_t, 20> user_data{};
   bool operator==(const Header&) const = default;
@@ -55,8 +55,8 @@ struct Header {
 
 // What a TD 1.5 report adds to the 1.0 report.
 struct Td15 {
-  Svn16 tee_tcb_svn_2{};                   // the module that runs now, after a TD-preserving update
-  Register mr_service_td{};                // zero when no service TD is bound
+  Svn16 tee_tcb_svn_2{};     // the module that runs now, after a TD-preserving update
+  Register mr_service_td{};  // zero when no service TD is bound
   bool operator==(const Td15&) const = default;
 };
 // What body type 4 adds (nested TDs and service-TD history).
@@ -88,8 +88,8 @@ struct TdReport {
   Register mr_owner_config{};
   std::array<Register, 4> rtmr{};
   ReportData report_data{};
-  std::optional<Td15> td15;                // exactly in body types 3 and 4
-  std::optional<Td15Extended> extended;    // exactly in body type 4
+  std::optional<Td15> td15;              // exactly in body types 3 and 4
+  std::optional<Td15Extended> extended;  // exactly in body type 4
 
   // The body type these members make.
   [[nodiscard]] BodyType type() const;
@@ -112,18 +112,18 @@ enum class CertDataType : std::uint16_t {
 
 struct CertData {
   CertDataType type = CertDataType::pck_chain;
-  Bytes data;                              // type 5: PEM leaf, intermediate, root; often with a final NUL
+  Bytes data;  // type 5: PEM leaf, intermediate, root; often with a final NUL
   bool operator==(const CertData&) const = default;
 };
 
 struct Quote {
   Header header;
   Body body;
-  Signature signature{};                   // by attestation_key over header || [descriptor] || body
+  Signature signature{};  // by attestation_key over header || [descriptor] || body
   EcPoint attestation_key{};
-  sgx::Report qe_report;                   // binds attestation_key and qe_auth_data
-  Signature qe_report_signature{};         // by the PCK key
-  Bytes qe_auth_data;                      // 0 to 65535 bytes
+  sgx::Report qe_report;            // binds attestation_key and qe_auth_data
+  Signature qe_report_signature{};  // by the PCK key
+  Bytes qe_auth_data;               // 0 to 65535 bytes
   CertData cert;
 
   [[nodiscard]] const TdReport* td() const { return std::get_if<TdReport>(&body); }
@@ -137,9 +137,9 @@ struct Quote {
 // A quote and the places of its bytes. The views point into the bytes parsed.
 struct ParsedQuote {
   Quote quote;
-  ByteView signed_bytes;                   // what `signature` covers
-  ByteView qe_report_bytes;                // what `qe_report_signature` covers
-  ByteView bytes;                          // the quote without what follows it: the identity of this evidence
+  ByteView signed_bytes;     // what `signature` covers
+  ByteView qe_report_bytes;  // what `qe_report_signature` covers
+  ByteView bytes;            // the quote without what follows it: the identity of this evidence
 };
 
 // Strict, §1.6. Bytes after the authentication data are ignored. Errors: `malformed` for what does not parse,

@@ -43,8 +43,8 @@ TdReport td(bool td15, bool extended) {
 
 TEST(Quote, WhatIsWrittenIsRead) {
   const std::pair<std::uint16_t, Body> shapes[] = {
-      {3, sgx::Report{}},       {4, sgx::Report{}},      {5, sgx::Report{}},     {4, td(false, false)},
-      {5, td(false, false)},    {5, td(true, false)},    {5, td(true, true)},
+      {3, sgx::Report{}},    {4, sgx::Report{}},   {5, sgx::Report{}},  {4, td(false, false)},
+      {5, td(false, false)}, {5, td(true, false)}, {5, td(true, true)},
   };
   for (const auto& [version, body] : shapes) {
     const Quote q = sample(version, body);

@@ -24,7 +24,8 @@ bool covers(const std::array<std::uint8_t, 16>& have, const std::array<std::uint
 const PlatformLevel* platform_level(const TcbInfo& info, const sgx::PckExtension& pck, const Svn16* svn) {
   const std::size_t from = svn != nullptr && (*svn)[1] > 0 ? 2 : 0;
   const auto fits = [&](const PlatformLevel& l) {
-    return covers(pck.components, l.sgx, 0) && pck.pce_svn >= l.pce_svn && (svn == nullptr || covers(*svn, l.tdx, from));
+    return covers(pck.components, l.sgx, 0) && pck.pce_svn >= l.pce_svn &&
+           (svn == nullptr || covers(*svn, l.tdx, from));
   };
   const auto found = std::ranges::find_if(info.levels, fits);
   return found == info.levels.end() ? nullptr : &*found;
@@ -122,7 +123,8 @@ Result<Evaluation> evaluate(const TcbInfo& info, const QeIdentity& identity, con
   const PlatformLevel* platform = platform_level(info, pck, tee_tcb_svn);
   if (platform == nullptr) return none("tcbLevels", "the platform's TCB");
   const SvnLevel* qe = first_at_most(identity.levels, qe_isv_svn);
-  if (qe == nullptr) return none("enclaveIdentity.tcbLevels", "the quoting enclave's ISVSVN " + std::to_string(qe_isv_svn));
+  if (qe == nullptr)
+    return none("enclaveIdentity.tcbLevels", "the quoting enclave's ISVSVN " + std::to_string(qe_isv_svn));
   Evaluation out;
   out.level.status = platform->status;
   out.level.date = platform->date;
@@ -131,8 +133,8 @@ Result<Evaluation> evaluate(const TcbInfo& info, const QeIdentity& identity, con
     const TdxModule* module = module_for(info, *tee_tcb_svn);
     const SvnLevel* level = module == nullptr ? nullptr : first_at_most(module->levels, (*tee_tcb_svn)[0]);
     if (level == nullptr)
-      return none("tdxModuleIdentities", "TDX module " + std::to_string((*tee_tcb_svn)[1]) + " SVN " +
-                                             std::to_string((*tee_tcb_svn)[0]));
+      return none("tdxModuleIdentities",
+                  "TDX module " + std::to_string((*tee_tcb_svn)[1]) + " SVN " + std::to_string((*tee_tcb_svn)[0]));
     out.module_status = level->status;
     out.level.status = converge(out.level.status, level->status);
     use(*level, out.level);

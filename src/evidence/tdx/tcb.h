@@ -35,7 +35,7 @@ struct TdxModule {
   std::uint8_t version = 0;
   Register mr_signer{};
   std::array<std::uint8_t, 8> attributes{};
-  std::vector<SvnLevel> levels;              // highest first; none for version 0
+  std::vector<SvnLevel> levels;  // highest first; none for version 0
 };
 
 struct TcbInfo {
@@ -44,9 +44,9 @@ struct TcbInfo {
   std::array<std::uint8_t, 6> fmspc{};
   std::array<std::uint8_t, 2> pce_id{};
   std::uint32_t eval_num = 0;
-  std::optional<TdxModule> base_module;      // "tdxModule": version 0
-  std::vector<TdxModule> modules;            // "tdxModuleIdentities"
-  std::vector<PlatformLevel> levels;         // highest first, whatever the order of the document
+  std::optional<TdxModule> base_module;  // "tdxModule": version 0
+  std::vector<TdxModule> modules;        // "tdxModuleIdentities"
+  std::vector<PlatformLevel> levels;     // highest first, whatever the order of the document
 };
 
 enum class QeId : std::uint8_t { qe, td_qe, qve };
@@ -58,7 +58,7 @@ struct QeIdentity {
   std::array<std::uint8_t, 16> attributes{}, attributes_mask{};
   Digest<32> mr_signer{};
   std::uint16_t isv_prod_id = 0;
-  std::vector<SvnLevel> levels;              // highest first
+  std::vector<SvnLevel> levels;  // highest first
 };
 
 // A response body taken apart: the signed bytes, the signature, and the parsed value or why it could not be parsed

@@ -62,7 +62,8 @@ class Met {
 Result<void> advisories_into(JsonScanner& s, std::vector<std::string_view>& out) {
   return s.array([&]() -> Result<void> {
     CAIRN_TRY(const std::string_view id, s.string());
-    if (id.size() > kMaxAdvisoryLength || out.size() == kMaxAdvisories) return s.bad("too many or too long advisory ids");
+    if (id.size() > kMaxAdvisoryLength || out.size() == kMaxAdvisories)
+      return s.bad("too many or too long advisory ids");
     out.push_back(id);
     return {};
   });

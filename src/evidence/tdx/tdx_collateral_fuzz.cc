@@ -14,8 +14,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   const std::string part(text);
   const Bytes bytes(data, data + size);
-  const tdx::Collateral c{.tcb_info = part, .tcb_signing_chain = part, .qe_identity = part, .qe_signing_chain = part,
-                          .root_crl = bytes, .pck_crl = bytes, .pck_crl_issuer_chain = part, .pck_chain = part};
+  const tdx::Collateral c{.tcb_info = part,
+                          .tcb_signing_chain = part,
+                          .qe_identity = part,
+                          .qe_signing_chain = part,
+                          .root_crl = bytes,
+                          .pck_crl = bytes,
+                          .pck_crl_issuer_chain = part,
+                          .pck_chain = part};
   if (verifier.verify(bytes, c, options).authentic()) std::abort();
   (void)tdx::crl_to_der(bytes);
   return 0;

@@ -67,8 +67,11 @@ struct World {
     return t;
   }
   static crypto::CrlTemplate crl(const char* issuer) {
-    return {.issuer = intel(issuer), .this_update = from_civil(2026, 6, 1, 0, 0, 0),
-            .next_update = from_civil(2026, 7, 1, 0, 0, 0), .number = 10, .revoked = {}};
+    return {.issuer = intel(issuer),
+            .this_update = from_civil(2026, 6, 1, 0, 0, 0),
+            .next_update = from_civil(2026, 7, 1, 0, 0, 0),
+            .number = 10,
+            .revoked = {}};
   }
   static Json component_list(std::initializer_list<int> first) {
     Json out = Json::array();
@@ -77,9 +80,12 @@ struct World {
     return out;
   }
   static Json level(int sgx0, int pce, int tdx2, const char* status, const char* date, Json advisories = Json()) {
-    Json out{{"tcb", {{"sgxtcbcomponents", component_list({sgx0, 9, 2})}, {"pcesvn", pce},
-                      {"tdxtcbcomponents", component_list({5, 1, tdx2})}}},
-             {"tcbDate", date}, {"tcbStatus", status}};
+    Json out{{"tcb",
+              {{"sgxtcbcomponents", component_list({sgx0, 9, 2})},
+               {"pcesvn", pce},
+               {"tdxtcbcomponents", component_list({5, 1, tdx2})}}},
+             {"tcbDate", date},
+             {"tcbStatus", status}};
     if (!advisories.is_null()) out["advisoryIDs"] = advisories;
     return out;
   }
@@ -91,7 +97,7 @@ struct World {
   const crypto::PrivateKey* ca_issuer = &keys().root;
   const crypto::PrivateKey* pck_issuer = &keys().ca;
   const crypto::PrivateKey* tcb_issuer = &keys().root;
-  const crypto::PrivateKey* root_key = &keys().root;   // of the certificates; `made.roots` holds the same
+  const crypto::PrivateKey* root_key = &keys().root;  // of the certificates; `made.roots` holds the same
   crypto::CrlTemplate root_crl = crl("Intel SGX Root CA"), pck_crl = crl("Intel SGX PCK Platform CA");
   sgx::PckExtension pck;
   Json tcb_info, qe_identity;
@@ -146,7 +152,8 @@ struct World {
     out.collateral.root_crl = crypto::issue_crl(root_crl, *root_key).value().der();
     out.collateral.pck_crl = crypto::issue_crl(pck_crl, keys().ca).value().der();
     out.collateral.tcb_info = signed_body("tcbInfo", tcb_info_text.value_or(tcb_info.dump()), *tcb_info_key);
-    out.collateral.qe_identity = signed_body("enclaveIdentity", qe_identity_text.value_or(qe_identity.dump()), keys().tcb);
+    out.collateral.qe_identity =
+        signed_body("enclaveIdentity", qe_identity_text.value_or(qe_identity.dump()), keys().tcb);
     if (auto trusted = trust_root("test", root.der())) out.roots = {*trusted};
     out.quote = signed_quote(leaf.pem() + ca.pem() + root.pem());
     return out;
@@ -175,31 +182,48 @@ struct World {
   }
 
   void make_tcb_info() {
-    const Json identity{{"id", "TDX_01"}, {"mrsigner", std::string(96, '0')}, {"attributes", std::string(16, '0')},
-                        {"attributesMask", std::string(16, 'F')},
-                        {"tcbLevels", {svn_level(5, "UpToDate", "2026-03-01T00:00:00Z"),
-                                       svn_level(3, "OutOfDate", "2025-01-01T00:00:00Z"),
-                                       svn_level(2, "Revoked", "2024-01-01T00:00:00Z")}}};
-    tcb_info = {{"id", "TDX"}, {"version", 3}, {"issueDate", "2026-06-01T00:00:00Z"},
-                {"nextUpdate", "2026-07-01T00:00:00Z"}, {"fmspc", "c0aa01000000"}, {"pceId", "0000"}, {"tcbType", 0},
+    const Json identity{
+        {"id", "TDX_01"},
+        {"mrsigner", std::string(96, '0')},
+        {"attributes", std::string(16, '0')},
+        {"attributesMask", std::string(16, 'F')},
+        {"tcbLevels",
+         {svn_level(5, "UpToDate", "2026-03-01T00:00:00Z"), svn_level(3, "OutOfDate", "2025-01-01T00:00:00Z"),
+          svn_level(2, "Revoked", "2024-01-01T00:00:00Z")}}};
+    tcb_info = {{"id", "TDX"},
+                {"version", 3},
+                {"issueDate", "2026-06-01T00:00:00Z"},
+                {"nextUpdate", "2026-07-01T00:00:00Z"},
+                {"fmspc", "c0aa01000000"},
+                {"pceId", "0000"},
+                {"tcbType", 0},
                 {"tcbEvaluationDataNumber", 21},
-                {"tdxModule", {{"mrsigner", std::string(96, '0')}, {"attributes", std::string(16, '0')},
-                               {"attributesMask", std::string(16, 'F')}}},
+                {"tdxModule",
+                 {{"mrsigner", std::string(96, '0')},
+                  {"attributes", std::string(16, '0')},
+                  {"attributesMask", std::string(16, 'F')}}},
                 {"tdxModuleIdentities", Json::array({identity})},
-                {"tcbLevels", {level(9, 13, 7, "UpToDate", "2026-03-01T00:00:00Z"),
-                               level(8, 13, 7, "SWHardeningNeeded", "2026-03-01T00:00:00Z", {"INTEL-SA-90001"}),
-                               level(7, 13, 7, "ConfigurationNeeded", "2026-03-01T00:00:00Z", {"INTEL-SA-90002"}),
-                               level(5, 10, 5, "OutOfDate", "2025-03-01T00:00:00Z", {"INTEL-SA-90004"})}}};
+                {"tcbLevels",
+                 {level(9, 13, 7, "UpToDate", "2026-03-01T00:00:00Z"),
+                  level(8, 13, 7, "SWHardeningNeeded", "2026-03-01T00:00:00Z", {"INTEL-SA-90001"}),
+                  level(7, 13, 7, "ConfigurationNeeded", "2026-03-01T00:00:00Z", {"INTEL-SA-90002"}),
+                  level(5, 10, 5, "OutOfDate", "2025-03-01T00:00:00Z", {"INTEL-SA-90004"})}}};
   }
   void make_qe_identity() {
-    qe_identity = {{"id", "TD_QE"}, {"version", 2}, {"issueDate", "2026-06-01T00:00:00Z"},
-                   {"nextUpdate", "2026-07-01T00:00:00Z"}, {"tcbEvaluationDataNumber", 22},
-                   {"miscselect", "00000000"}, {"miscselectMask", "FFFFFFFF"},
-                   {"attributes", "11000000000000000000000000000000"},
-                   {"attributesMask", "FBFFFFFFFFFFFFFF0000000000000000"}, {"mrsigner", std::string(64, 'A')},
-                   {"isvprodid", 2},
-                   {"tcbLevels", {svn_level(8, "UpToDate", "2026-03-01T00:00:00Z"),
-                                  svn_level(6, "OutOfDate", "2025-02-01T00:00:00Z")}}};
+    qe_identity = {
+        {"id", "TD_QE"},
+        {"version", 2},
+        {"issueDate", "2026-06-01T00:00:00Z"},
+        {"nextUpdate", "2026-07-01T00:00:00Z"},
+        {"tcbEvaluationDataNumber", 22},
+        {"miscselect", "00000000"},
+        {"miscselectMask", "FFFFFFFF"},
+        {"attributes", "11000000000000000000000000000000"},
+        {"attributesMask", "FBFFFFFFFFFFFFFF0000000000000000"},
+        {"mrsigner", std::string(64, 'A')},
+        {"isvprodid", 2},
+        {"tcbLevels",
+         {svn_level(8, "UpToDate", "2026-03-01T00:00:00Z"), svn_level(6, "OutOfDate", "2025-02-01T00:00:00Z")}}};
   }
   void make_quote() {
     TdReport report;

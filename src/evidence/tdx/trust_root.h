@@ -12,10 +12,10 @@
 namespace cairn::tdx {
 
 struct TrustRoot {
-  std::string name;                            // "intel", or the caller's name
-  std::array<std::uint8_t, 65> point{};        // uncompressed P-256 key, 04 || x || y
-  Bytes certificate;                           // its self-signed certificate, DER, verified
-  bool simulated = true;                       // false only for Intel's
+  std::string name;                      // "intel", or the caller's name
+  std::array<std::uint8_t, 65> point{};  // uncompressed P-256 key, 04 || x || y
+  Bytes certificate;                     // its self-signed certificate, DER, verified
+  bool simulated = true;                 // false only for Intel's
 
   // SHA-384 of `point`: the claim root_key_id.
   [[nodiscard]] Digest<48> key_id() const;

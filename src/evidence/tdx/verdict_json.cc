@@ -179,7 +179,8 @@ Json supplemental_claims(const Verdict& v) {
 
 Json to_json(const Verdict& v, bool identities) {
   Json out{{"outcome", v.outcome()}, {"authentic", v.authentic()}};
-  if (!v.authentic()) out["failure"] = {{"code", name(v.failure)}, {"sentence", sentence(v.failure)}, {"detail", v.detail}};
+  if (!v.authentic())
+    out["failure"] = {{"code", name(v.failure)}, {"sentence", sentence(v.failure)}, {"detail", v.detail}};
   if (!v.root_name.empty()) {
     out["root"] = {{"name", v.root_name}, {"key_id", hex(v.root_key_id)}};
     out["simulated"] = v.simulated;

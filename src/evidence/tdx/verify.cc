@@ -63,7 +63,9 @@ std::string_view without_nul(ByteView pem) {
 
 // Lengths of §1.5 for the types that carry an id instead of certificates. Intel's sample quote leaves the PCEID out.
 Checked<> check_ppid_data(const CertData& cert) {
-  const std::size_t ppid = cert.type == CertDataType::ppid_clear ? 16 : cert.type == CertDataType::ppid_rsa2048 ? 256 : 384;
+  const std::size_t ppid = cert.type == CertDataType::ppid_clear     ? 16
+                           : cert.type == CertDataType::ppid_rsa2048 ? 256
+                                                                     : 384;
   if (cert.data.size() == ppid + 20 || cert.data.size() == ppid + 18) return {};
   return fault(Failure::format, "certification data of type \"" + std::string(name(cert.type)) + "\" has " +
                                     std::to_string(cert.data.size()) + " bytes");
@@ -74,8 +76,9 @@ Checked<std::string_view> pck_pem(const CertData& cert, const Collateral& collat
   if (cert.type == CertDataType::pck_chain) return as_text(cert.data);
   if (cert.type != CertDataType::pck_leaf) CAIRN_CHECK(check_ppid_data(cert));
   if (collateral.pck_chain.empty())
-    return fault(Failure::unsupported_cert_data, "the quote carries a " + std::string(name(cert.type)) +
-                                                     " instead of the PCK certificate chain, and the collateral has none");
+    return fault(Failure::unsupported_cert_data,
+                 "the quote carries a " + std::string(name(cert.type)) +
+                     " instead of the PCK certificate chain, and the collateral has none");
   return std::string_view(collateral.pck_chain);
 }
 
@@ -89,7 +92,7 @@ Checked<> check_leaf(const CertData& cert, const Chain& chain) {
 }
 
 Checked<std::shared_ptr<const PckChain>> load_pck_chain(std::string_view pem, const CollateralSet& collateral,
-                                                           AuthorityKeys& keys) {
+                                                        AuthorityKeys& keys) {
   auto out = std::make_shared<PckChain>();
   CAIRN_TRY(out->chain, parse_chain(pem, ChainKind::pck));
   const Chain& chain = out->chain;
@@ -161,7 +164,8 @@ Checked<> check_qe_identity(const QeIdentity& identity, const Quote& quote) {
   const QeId wanted = quote.header.tee_type == TeeType::tdx ? QeId::td_qe : QeId::qe;
   if (identity.id != wanted) return fault(Failure::qe_identity_id, "the QE identity is of another enclave");
   if (const std::string_view field = identity_mismatch(identity, quote.qe_report); !field.empty())
-    return fault(Failure::qe_identity_mismatch, "the QE report's " + std::string(field) + " is not that of the identity");
+    return fault(Failure::qe_identity_mismatch,
+                 "the QE report's " + std::string(field) + " is not that of the identity");
   return {};
 }
 
@@ -248,9 +252,9 @@ struct Verifier::Impl {
     out.simulated = root.simulated;
     out.collateral = facts(*run.collateral, nullptr, run.time);
     if (out.collateral->tcb_eval_num < options.min_tcb_eval_num)
-      return fault(Failure::collateral_replayed,
-                   "TCB evaluation data number " + std::to_string(out.collateral->tcb_eval_num) + " is below " +
-                       std::to_string(options.min_tcb_eval_num));
+      return fault(Failure::collateral_replayed, "TCB evaluation data number " +
+                                                     std::to_string(out.collateral->tcb_eval_num) + " is below " +
+                                                     std::to_string(options.min_tcb_eval_num));
     return {};
   }
 
@@ -341,7 +345,9 @@ Verdict verify(ByteView quote, const Collateral& collateral, const std::vector<T
   return Verifier(roots, {.collaterals = 0, .chains = 0, .bindings = 0}).verify(quote, collateral, options);
 }
 
-std::string_view Verdict::outcome() const { return failure == Failure::none && tcb ? name(tcb->status) : name(failure); }
+std::string_view Verdict::outcome() const {
+  return failure == Failure::none && tcb ? name(tcb->status) : name(failure);
+}
 
 Result<void> Verdict::result() const {
   if (authentic()) return {};

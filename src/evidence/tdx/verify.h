@@ -20,46 +20,46 @@ namespace cairn::tdx {
 // Every way to fail; the names (name()) are stable and those of §2.10. Steps in the order they are checked.
 enum class Failure : std::uint8_t {
   none,
-  invalid_time,            // InvalidTime: the verification time is before any such evidence existed
-  crl_issuer,              // CrlIssuer
-  crl_extensions,          // CrlExtensions: also a CRL that does not parse
-  crl_signature,           // CrlSignature
-  crl_expired,             // CrlExpired: past nextUpdate or before thisUpdate
-  chain_format,            // ChainFormat
-  cert_name,               // CertName
-  cert_extensions,         // CertExtensions
-  cert_constraint,         // CertConstraint: CA flag, path length or key usage
-  untrusted,               // Untrusted: the chain ends in no root of the caller's
-  cert_signature,          // CertSignature
-  cert_expired,            // CertExpired
-  cert_not_yet_valid,      // CertNotYetValid
-  tcb_signing_revoked,     // TcbSigningRevoked
-  signing_cert_expired,    // SigningCertExpired
-  intermediate_revoked,    // IntermediateRevoked
-  pck_revoked,             // PckRevoked
-  tcb_info_signature,      // TcbInfoSignature
-  tcb_info_format,         // TcbInfoFormat
-  tcb_info_expired,        // TcbInfoExpired
-  tcb_info_not_yet_valid,  // TcbInfoNotYetValid
-  qe_identity_signature,   // QeIdentitySignature
-  qe_identity_format,      // QeIdentityFormat
-  qe_identity_expired,     // QeIdentityExpired
+  invalid_time,               // InvalidTime: the verification time is before any such evidence existed
+  crl_issuer,                 // CrlIssuer
+  crl_extensions,             // CrlExtensions: also a CRL that does not parse
+  crl_signature,              // CrlSignature
+  crl_expired,                // CrlExpired: past nextUpdate or before thisUpdate
+  chain_format,               // ChainFormat
+  cert_name,                  // CertName
+  cert_extensions,            // CertExtensions
+  cert_constraint,            // CertConstraint: CA flag, path length or key usage
+  untrusted,                  // Untrusted: the chain ends in no root of the caller's
+  cert_signature,             // CertSignature
+  cert_expired,               // CertExpired
+  cert_not_yet_valid,         // CertNotYetValid
+  tcb_signing_revoked,        // TcbSigningRevoked
+  signing_cert_expired,       // SigningCertExpired
+  intermediate_revoked,       // IntermediateRevoked
+  pck_revoked,                // PckRevoked
+  tcb_info_signature,         // TcbInfoSignature
+  tcb_info_format,            // TcbInfoFormat
+  tcb_info_expired,           // TcbInfoExpired
+  tcb_info_not_yet_valid,     // TcbInfoNotYetValid
+  qe_identity_signature,      // QeIdentitySignature
+  qe_identity_format,         // QeIdentityFormat
+  qe_identity_expired,        // QeIdentityExpired
   qe_identity_not_yet_valid,  // QeIdentityNotYetValid
-  collateral_replayed,     // CollateralReplayed: evaluation data number below the caller's minimum
-  format,                  // Format
-  unsupported_quote,       // UnsupportedQuote
-  unsupported_cert_data,   // UnsupportedCertData
-  tcb_info_id,             // TcbInfoId: TCB info of the other TEE
-  fmspc_mismatch,          // FmspcMismatch
-  pceid_mismatch,          // PceidMismatch
-  tdx_module_mismatch,     // TdxModuleMismatch
-  qe_report_signature,     // QeReportSignature
-  qe_report_data,          // QeReportData
-  qe_identity_id,          // QeIdentityId
-  qe_identity_mismatch,    // QeIdentityMismatch
-  attestation_key,         // AttestationKey
-  quote_signature,         // QuoteSignature
-  tcb_not_supported,       // TcbNotSupported
+  collateral_replayed,        // CollateralReplayed: evaluation data number below the caller's minimum
+  format,                     // Format
+  unsupported_quote,          // UnsupportedQuote
+  unsupported_cert_data,      // UnsupportedCertData
+  tcb_info_id,                // TcbInfoId: TCB info of the other TEE
+  fmspc_mismatch,             // FmspcMismatch
+  pceid_mismatch,             // PceidMismatch
+  tdx_module_mismatch,        // TdxModuleMismatch
+  qe_report_signature,        // QeReportSignature
+  qe_report_data,             // QeReportData
+  qe_identity_id,             // QeIdentityId
+  qe_identity_mismatch,       // QeIdentityMismatch
+  attestation_key,            // AttestationKey
+  quote_signature,            // QuoteSignature
+  tcb_not_supported,          // TcbNotSupported
 };
 [[nodiscard]] std::string_view name(Failure failure);      // "PckRevoked"
 [[nodiscard]] std::string_view sentence(Failure failure);  // what it means, for a reader
@@ -75,15 +75,15 @@ enum class TcbStatus : std::uint8_t {
   td_relaunch_advised_configuration_needed,
   revoked,
 };
-[[nodiscard]] std::string_view name(TcbStatus status);     // "UpToDate"
+[[nodiscard]] std::string_view name(TcbStatus status);  // "UpToDate"
 [[nodiscard]] std::optional<TcbStatus> tcb_status(std::string_view name);
 // Intel's sgx_ql_qv_result_t of a status (0, 0xa001, ...), §2.9.
 [[nodiscard]] std::uint32_t intel_result(TcbStatus status);
 
 struct TcbLevel {
   TcbStatus status = TcbStatus::revoked;
-  Time date{};                             // oldest of the levels used
-  std::vector<std::string> advisory_ids;   // sorted, without duplicates
+  Time date{};                            // oldest of the levels used
+  std::vector<std::string> advisory_ids;  // sorted, without duplicates
 };
 
 // §2.11. Times and numbers of the eight items a verdict rests on.
@@ -91,11 +91,11 @@ struct CollateralFacts {
   Time earliest_issue{};
   Time latest_issue{};
   Time earliest_expiration{};
-  bool expired = false;                    // something is; only with Expiry::flag or within the grace
-  std::uint32_t tcb_eval_num = 0;          // the smaller of TCB info and QE identity
+  bool expired = false;            // something is; only with Expiry::flag or within the grace
+  std::uint32_t tcb_eval_num = 0;  // the smaller of TCB info and QE identity
   std::uint32_t tcb_info_eval_num = 0;
   std::uint32_t qe_identity_eval_num = 0;
-  Bytes root_crl_number;                   // CRL numbers, big-endian, at most 20 bytes
+  Bytes root_crl_number;  // CRL numbers, big-endian, at most 20 bytes
   Bytes pck_crl_number;
   Time tcb_info_issued{};
   Time tcb_info_next_update{};
@@ -107,7 +107,7 @@ enum class PckCa : std::uint8_t { processor, platform };
 
 // What the PCK certificate says of the machine.
 struct PlatformFacts {
-  sgx::PckExtension pck;                   // PPID, FMSPC, PCEID, SVNs, configuration
+  sgx::PckExtension pck;  // PPID, FMSPC, PCEID, SVNs, configuration
   PckCa ca = PckCa::platform;
   Bytes pck_serial;
   Time pck_not_before{};
@@ -121,28 +121,28 @@ struct QeFacts {
 };
 
 struct ModuleFacts {
-  std::uint8_t version = 0;                // TEE_TCB_SVN[1]
-  std::optional<TcbStatus> status;         // none for version 0
+  std::uint8_t version = 0;         // TEE_TCB_SVN[1]
+  std::optional<TcbStatus> status;  // none for version 0
 };
 
 struct Verdict {
   Failure failure = Failure::none;
-  std::string detail;                      // where and why, for a reader; empty without failure
+  std::string detail;  // where and why, for a reader; empty without failure
 
   // Facts are present once the check that proves them has passed, and none that depends on the quote's signatures is
   // reported when one of them failed.
-  std::optional<Quote> quote;              // once all its signatures hold
-  std::size_t quote_size = 0;              // bytes of the input that are the quote
-  std::string root_name;                   // the trust root reached
+  std::optional<Quote> quote;  // once all its signatures hold
+  std::size_t quote_size = 0;  // bytes of the input that are the quote
+  std::string root_name;       // the trust root reached
   Digest<48> root_key_id{};
-  bool simulated = false;                  // that root is not Intel's
+  bool simulated = false;  // that root is not Intel's
   std::optional<CollateralFacts> collateral;
   std::optional<PlatformFacts> platform;
   std::optional<QeFacts> qe;
   std::optional<ModuleFacts> module;
-  std::optional<TcbLevel> tcb;             // the status, after convergence and relaunch advice
-  std::optional<TcbLevel> launch;          // with TEE_TCB_SVN alone
-  std::optional<TcbLevel> current;         // with TEE_TCB_SVN_2; equals launch for bodies without it
+  std::optional<TcbLevel> tcb;      // the status, after convergence and relaunch advice
+  std::optional<TcbLevel> launch;   // with TEE_TCB_SVN alone
+  std::optional<TcbLevel> current;  // with TEE_TCB_SVN_2; equals launch for bodies without it
 
   // All signatures hold and the platform's TCB is known: quote, platform and tcb are present and true. Whether the
   // status is good enough is policy's to say (policy.h).
@@ -159,10 +159,10 @@ enum class Expiry : std::uint8_t {
 };
 
 struct Options {
-  Time time{};                             // at which everything must be valid; required
+  Time time{};  // at which everything must be valid; required
   Expiry expiry = Expiry::strict;
-  std::int64_t grace_seconds = 0;          // strict: how long past its expiry an item is still taken (and flagged)
-  std::uint32_t min_tcb_eval_num = 0;      // smaller numbers are CollateralReplayed
+  std::int64_t grace_seconds = 0;      // strict: how long past its expiry an item is still taken (and flagged)
+  std::uint32_t min_tcb_eval_num = 0;  // smaller numbers are CollateralReplayed
 };
 
 // Judges quotes against trust roots. Keeps three bounded caches keyed by content: verified collateral sets, PCK chains,
@@ -174,7 +174,7 @@ class Verifier {
   struct CacheSizes {
     std::size_t collaterals = 16;
     std::size_t chains = 1024;
-    std::size_t bindings = 1024;           // 0 anywhere: no such cache
+    std::size_t bindings = 1024;  // 0 anywhere: no such cache
   };
   // Roots are tried by key; at least one.
   explicit Verifier(std::vector<TrustRoot> roots);

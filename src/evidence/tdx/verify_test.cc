@@ -151,12 +151,9 @@ TEST(Relaunch, LaunchAndCurrentAreJudgedApart) {
     const char *status, *now;
   };
   const Row rows[] = {
-      {{5, 1, 7}, {5, 1, 7}, "UpToDate", "UpToDate"},
-      {{3, 1, 7}, {5, 1, 7}, "TDRelaunchAdvised", "UpToDate"},
-      {{5, 1, 5}, {5, 1, 7}, "TDRelaunchAdvised", "UpToDate"},
-      {{5, 1, 7}, {3, 1, 7}, "UpToDate", "OutOfDate"},
-      {{2, 1, 7}, {5, 1, 7}, "Revoked", "UpToDate"},
-      {{3, 1, 7}, {3, 1, 7}, "OutOfDate", "OutOfDate"},
+      {{5, 1, 7}, {5, 1, 7}, "UpToDate", "UpToDate"},          {{3, 1, 7}, {5, 1, 7}, "TDRelaunchAdvised", "UpToDate"},
+      {{5, 1, 5}, {5, 1, 7}, "TDRelaunchAdvised", "UpToDate"}, {{5, 1, 7}, {3, 1, 7}, "UpToDate", "OutOfDate"},
+      {{2, 1, 7}, {5, 1, 7}, "Revoked", "UpToDate"},           {{3, 1, 7}, {3, 1, 7}, "OutOfDate", "OutOfDate"},
   };
   for (const Row& row : rows) {
     World w;
@@ -191,7 +188,8 @@ TEST(CertData, ChainsMayComeFromTheCaller) {
   EXPECT_EQ(outcome(CertDataType::pck_leaf, to_bytes(leaf), chain), "UpToDate");
   EXPECT_EQ(outcome(CertDataType::pck_leaf, to_bytes(leaf), ""), "UnsupportedCertData");
   const std::string another(as_text(parse_quote(World().make().quote)->quote.cert.data));
-  EXPECT_EQ(outcome(CertDataType::pck_leaf, to_bytes(another.substr(0, another.find("-----BEGIN", 1))), chain), "ChainFormat");
+  EXPECT_EQ(outcome(CertDataType::pck_leaf, to_bytes(another.substr(0, another.find("-----BEGIN", 1))), chain),
+            "ChainFormat");
   EXPECT_EQ(outcome(CertDataType::ppid_clear, Bytes(36), chain), "UpToDate");
   EXPECT_EQ(outcome(CertDataType::ppid_clear, Bytes(36), ""), "UnsupportedCertData");
   EXPECT_EQ(outcome(CertDataType::ppid_clear, Bytes(35), chain), "Format");

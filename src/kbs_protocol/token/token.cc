@@ -22,11 +22,14 @@ const Json& at(const Json& object, std::string_view name) {
 }
 Result<std::string> text(const Json& object, std::string_view name) {
   const Json& value = at(object, name);
-  if (!value.is_string()) return fail(ErrorCode::malformed, std::string(name), "the token lacks this claim, or it is not text");
+  if (!value.is_string())
+    return fail(ErrorCode::malformed, std::string(name), "the token lacks this claim, or it is not text");
   return value.get<std::string>();
 }
 
-std::unexpected<Error> signer(std::string message) { return fail(ErrorCode::crypto_failed, "signer", std::move(message)); }
+std::unexpected<Error> signer(std::string message) {
+  return fail(ErrorCode::crypto_failed, "signer", std::move(message));
+}
 
 // The key that the token names, and whether something in `trust` vouches for it.
 struct Signer {
@@ -74,7 +77,8 @@ Result<void> read_simple(Verified& out) {
   }
   out.submodules.push_back(std::move(module));
   CAIRN_TRY(const std::string status, text(out.claims, "tcb-status"));
-  CAIRN_TRY(out.evidence, parse_json(status, {.bytes = crypto::JoseLimits::token_bytes, .depth = crypto::JoseLimits::depth}));
+  CAIRN_TRY(out.evidence,
+            parse_json(status, {.bytes = crypto::JoseLimits::token_bytes, .depth = crypto::JoseLimits::depth}));
   if (!out.evidence.is_object()) return fail(ErrorCode::malformed, "tcb-status", "not an object");
   for (const auto& [key, value] : out.evidence.items())
     if (key.ends_with(".simulated") && says_simulated(value)) out.simulated = true;
@@ -95,7 +99,8 @@ Result<Submodule> read_submodule(const std::string& name, const Json& module) {
   static constexpr std::string_view known[] = {"affirming", "warning", "contraindicated", "none"};
   if (std::ranges::find(known, out.status) == std::end(known))
     return fail(ErrorCode::malformed, "ear.status", "submodule " + name + " has an unknown status");
-  if (const Json& id = at(module, "ear.appraisal-policy-id"); id.is_string()) out.policy_ids.push_back(id.get<std::string>());
+  if (const Json& id = at(module, "ear.appraisal-policy-id"); id.is_string())
+    out.policy_ids.push_back(id.get<std::string>());
   return out;
 }
 
@@ -162,9 +167,12 @@ Result<Verified> verify(std::string_view jwt, const Trust& trust, Time now, std:
   out.signer_trusted = by.trusted;
   CAIRN_CHECK(crypto::check_times(out.claims, now, {.leeway = leeway}));
   out.expires = {static_cast<std::int64_t>(out.claims.at("exp").get<double>())};
-  if (const Json& iat = at(out.claims, "iat"); iat.is_number()) out.issued = {static_cast<std::int64_t>(iat.get<double>())};
-  if (out.claims.contains("eat_profile")) CAIRN_CHECK(read_ear(out));
-  else CAIRN_CHECK(read_simple(out));
+  if (const Json& iat = at(out.claims, "iat"); iat.is_number())
+    out.issued = {static_cast<std::int64_t>(iat.get<double>())};
+  if (out.claims.contains("eat_profile"))
+    CAIRN_CHECK(read_ear(out));
+  else
+    CAIRN_CHECK(read_simple(out));
   return out;
 }
 

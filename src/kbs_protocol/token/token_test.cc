@@ -48,15 +48,21 @@ struct Authority {
 };
 
 Json simple_claims() {
-  return {{"iat", kNow.seconds}, {"exp", kNow.seconds + 300}, {"tee", "tdx"},
+  return {{"iat", kNow.seconds},
+          {"exp", kNow.seconds + 300},
+          {"tee", "tdx"},
           {"evaluation-reports", {{{"policy-id", "default"}, {"policy-hash", "00"}}}},
           {"tcb-status", R"({"tdx.simulated":true,"tdx.quote.body.mr_td":"00"})"},
-          {"customized_claims", {{"runtime_data", {{"nonce", "n"}, {"tee-pubkey", {{"kty", "EC"}}}}}, {"init_data", nullptr}}}};
+          {"customized_claims",
+           {{"runtime_data", {{"nonce", "n"}, {"tee-pubkey", {{"kty", "EC"}}}}}, {"init_data", nullptr}}}};
 }
 Json ear_claims() {
-  const Json annotated = {{"tdx", {{"simulated", false}}}, {"report_data", "00"}, {"runtime_data_claims", {{"nonce", "n"}}}};
-  const Json module = {{"ear.status", "affirming"}, {"ear.appraisal-policy-id", "default"},
-                       {"ear.trustworthiness-vector", {{"hardware", 2}}}, {"ear.veraison.annotated-evidence", annotated}};
+  const Json annotated = {
+      {"tdx", {{"simulated", false}}}, {"report_data", "00"}, {"runtime_data_claims", {{"nonce", "n"}}}};
+  const Json module = {{"ear.status", "affirming"},
+                       {"ear.appraisal-policy-id", "default"},
+                       {"ear.trustworthiness-vector", {{"hardware", 2}}},
+                       {"ear.veraison.annotated-evidence", annotated}};
   return {{"iat", kNow.seconds}, {"exp", kNow.seconds + 300}, {"eat_profile", "p"}, {"submods", {{"cpu0", module}}}};
 }
 
@@ -115,7 +121,8 @@ TEST(Token, SignerMustLeadToAnAuthority) {
 
 TEST(Token, KeyIdAmongTrustedKeys) {
   const Authority authority(JwsAlg::es256);
-  const auto jwt = sign_jws({{"kid", "k1"}}, as_bytes(compact_json(ear_claims())), authority.key, JwsAlg::es256).value();
+  const auto jwt =
+      sign_jws({{"kid", "k1"}}, as_bytes(compact_json(ear_claims())), authority.key, JwsAlg::es256).value();
   Trust trust;
   trust.keys.push_back({authority.key.public_key(), "ES256", "k1", {}});
   EXPECT_TRUE(verify(jwt, trust, kNow));

@@ -46,11 +46,13 @@ net::Task<> EgressShard::serve(net::StreamPtr stream, net::Endpoint service) {
   const FirstBytes kind = classify(first);
   stream = net::with_prefix(to_bytes(first), std::move(stream));
   const bool inspects = config_->decap_from_http || config_->plaintext;
-  if (kind == FirstBytes::tls && !config_->decap_from_http) co_return co_await attested(std::move(stream), std::move(service), nullptr);
+  if (kind == FirstBytes::tls && !config_->decap_from_http)
+    co_return co_await attested(std::move(stream), std::move(service), nullptr);
   if (kind == FirstBytes::http && inspects) co_return co_await plain_http(std::move(stream), std::move(service));
   ++status_->plaintext_refused;
-  co_return fail(ErrorCode::unauthenticated, kind == FirstBytes::tls ? "TLS without the HTTP wrapping that decap_from_http asks for"
-                                                                     : "the connection is not an attested tunnel");
+  co_return fail(ErrorCode::unauthenticated, kind == FirstBytes::tls
+                                                 ? "TLS without the HTTP wrapping that decap_from_http asks for"
+                                                 : "the connection is not an attested tunnel");
 }
 
 net::Task<net::StreamPtr> EgressShard::connect_service(net::Endpoint service) {
@@ -65,7 +67,9 @@ net::Task<> EgressShard::attested(net::StreamPtr stream, net::Endpoint service, 
   CAIRN_CO_TRY(Secured secured, co_await security_->handshake(std::move(stream)));
   const net::TlsInfo& info = secured.stream->info();
   const bool direct = info.alpn == alpn_direct;
-  status_->session({.protocol = direct ? "ra-tls" : wrapping != nullptr ? wrapping : "ra-tls-h2",
+  status_->session({.protocol = direct                ? "ra-tls"
+                                : wrapping != nullptr ? wrapping
+                                                      : "ra-tls-h2",
                     .tls_version = info.version,
                     .group = info.group,
                     .cipher = info.cipher,
@@ -83,7 +87,8 @@ net::Task<> EgressShard::attested(net::StreamPtr stream, net::Endpoint service, 
     return tunnel_stream(std::move(tunnel), service);
   };
   session = net::Http2Session::server(std::move(secured.stream), on_stream);
-  if (auto end = co_await session->run(); !end) spdlog::debug("{}: session with {}: {}", status_->name(), peer, end.error().text());
+  if (auto end = co_await session->run(); !end)
+    spdlog::debug("{}: session with {}: {}", status_->name(), peer, end.error().text());
   co_return Result<>{};
 }
 
@@ -101,13 +106,15 @@ net::Task<> EgressShard::tunnel_stream(net::Http2StreamPtr stream, net::Endpoint
   if (!upstream) {
     ++status_->failed;
     spdlog::warn("{}: {}", status_->name(), printable(upstream.error().text()));
-    net::ResponseHead unreachable{.status = upstream.error().code == ErrorCode::timed_out ? 504 : 502, .headers = std::move(server)};
+    net::ResponseHead unreachable{.status = upstream.error().code == ErrorCode::timed_out ? 504 : 502,
+                                  .headers = std::move(server)};
     co_return co_await stream->respond(std::move(unreachable), true);
   }
   net::ResponseHead connected{.status = 200, .headers = std::move(server)};
   CAIRN_CO_CHECK(co_await stream->respond(std::move(connected)));
   // Ends of any kind belong to the application: an abrupt one was passed on.
-  if (auto end = co_await counted_relay(*stream, **upstream, *status_); !end) spdlog::debug("{}: stream: {}", status_->name(), end.error().text());
+  if (auto end = co_await counted_relay(*stream, **upstream, *status_); !end)
+    spdlog::debug("{}: stream: {}", status_->name(), end.error().text());
   co_return Result<>{};
 }
 
@@ -116,8 +123,8 @@ net::Task<> EgressShard::plain_http(net::StreamPtr stream, net::Endpoint service
   options.stall_timeout = std::chrono::minutes(15);
   const net::Handler handler = [this, &service](net::Exchange& exchange) -> net::Task<> {
     const auto& head = exchange.request();
-    const bool wrapped = head.version == net::HttpVersion::http2 && head.headers.has("tng") && config_->decap_from_http &&
-                         config_->decap_from_http->legacy;
+    const bool wrapped = head.version == net::HttpVersion::http2 && head.headers.has("tng") &&
+                         config_->decap_from_http && config_->decap_from_http->legacy;
     return wrapped ? unwrap(exchange, service) : plain_request(exchange, service);
   };
   co_return co_await net::serve_connection(std::move(stream), handler, options, &drain_);

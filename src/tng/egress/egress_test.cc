@@ -48,12 +48,14 @@ net::Task<Answer> answer(bool decap, std::vector<std::string> rules, std::string
     end = co_await egress.serve(std::move(stream), net::Endpoint::tcp("127.0.0.1", 1));
     co_return Result<>{};
   };
-  CAIRN_CO_CHECK(co_await net::both(talk(*client, std::move(sent), out.text), serve(shard, std::move(server), out.end)));
+  CAIRN_CO_CHECK(
+      co_await net::both(talk(*client, std::move(sent), out.text), serve(shard, std::move(server), out.end)));
   co_return out;
 }
 
 Answer ask(bool decap, std::vector<std::string> rules, std::string sent) {
-  auto got = net::run_to_end<Answer>([&](net::Runtime&) { return net::with_timeout(answer(decap, rules, sent), std::chrono::seconds(20)); });
+  auto got = net::run_to_end<Answer>(
+      [&](net::Runtime&) { return net::with_timeout(answer(decap, rules, sent), std::chrono::seconds(20)); });
   EXPECT_TRUE(got) << got.error().text();
   return got.value_or(Answer{});
 }
@@ -81,16 +83,18 @@ TEST(Egress, TlsOutsideTheWrappingIsRefused) {
 
 TEST(Egress, ExemptRequestsThatCouldCarryMoreAreRefused) {
   const std::string host = "Host: x\r\n";
-  for (const std::string& sent : {"CONNECT x:80 HTTP/1.1\r\n" + host + "\r\n",
-                                 "GET /public/a HTTP/1.1\r\n" + host + "Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
-                                 "GET http://y/public/a HTTP/1.1\r\n" + host + "\r\n",
-                                 "POST /public/a HTTP/1.1\r\n" + host + "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-                                 "GET /public/a HTTP/1.1\r\n" + host + " folded: x\r\n\r\n"}) {
+  for (const std::string& sent :
+       {"CONNECT x:80 HTTP/1.1\r\n" + host + "\r\n",
+        "GET /public/a HTTP/1.1\r\n" + host + "Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+        "GET http://y/public/a HTTP/1.1\r\n" + host + "\r\n",
+        "POST /public/a HTTP/1.1\r\n" + host + "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "GET /public/a HTTP/1.1\r\n" + host + " folded: x\r\n\r\n"}) {
     const auto got = ask(true, {"/public/.*"}, sent);
     EXPECT_THAT(got.text, ::testing::MatchesRegex("HTTP/1.1 4[01][08](.|\n|\r)*")) << sent;
   }
   // The same path on its own would have been forwarded (to a service that is not there).
-  EXPECT_THAT(ask(true, {"/public/.*"}, "GET /public/a HTTP/1.1\r\nConnection: close\r\n" + host + "\r\n").text, ::testing::StartsWith("HTTP/1.1 502"));
+  EXPECT_THAT(ask(true, {"/public/.*"}, "GET /public/a HTTP/1.1\r\nConnection: close\r\n" + host + "\r\n").text,
+              ::testing::StartsWith("HTTP/1.1 502"));
 }
 
 }  // namespace

@@ -15,11 +15,15 @@ constexpr const char* loop_header = "X-Tng-Http-Forward";
 constexpr std::int64_t reuse_ms = 3000;
 
 bool idempotent(std::string_view method) {
-  return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "TRACE" || method == "PUT" || method == "DELETE";
+  return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "TRACE" || method == "PUT" ||
+         method == "DELETE";
 }
 
 net::Response problem(int status, std::string_view code, std::string message) {
-  return net::Response::json(status, compact_json({{"code", std::string(code)}, {"message", std::move(message)}, {"attestation_error", nullptr}}) + "\n");
+  return net::Response::json(
+      status,
+      compact_json({{"code", std::string(code)}, {"message", std::move(message)}, {"attestation_error", nullptr}}) +
+          "\n");
 }
 
 }  // namespace
@@ -62,7 +66,8 @@ Result<HttpProxy::Target> HttpProxy::target(const net::RequestHead& head) const 
   if (head.absolute_form && head.version != net::HttpVersion::http2) {
     // RFC 9112 §3.2.2: the absolute target wins; a Host that says something else is an attempt to confuse.
     const auto host = head.headers.get("Host");
-    const auto other = host ? net::parse_authority(*host, standard) : Result<std::pair<std::string, std::uint16_t>>(parsed);
+    const auto other =
+        host ? net::parse_authority(*host, standard) : Result<std::pair<std::string, std::uint16_t>>(parsed);
     if (!other || !net::equal_ignoring_case(other->first, parsed.first) || other->second != parsed.second)
       return fail(ErrorCode::malformed, "Host and the request target name different hosts");
   }

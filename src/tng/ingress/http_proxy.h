@@ -28,7 +28,9 @@ class HttpProxy {  // one loop
     net::Endpoint to;
     std::string authority;
     Route how;
-    [[nodiscard]] std::string key(std::string_view path) const { return to.text() + " " + authority + " " + std::string(path); }
+    [[nodiscard]] std::string key(std::string_view path) const {
+      return to.text() + " " + authority + " " + std::string(path);
+    }
   };
   struct Idle {
     std::unique_ptr<net::Http1Connection> connection;

@@ -47,7 +47,8 @@ net::Task<std::optional<HeadGlimpse>> look_at_head(net::StreamPtr& stream) {
 }  // namespace
 
 Route route(const std::vector<HostFilter>& filters, bool unmatched_direct, const net::Endpoint& to) {
-  if (filters.empty() || std::ranges::any_of(filters, [&](const HostFilter& f) { return f.matches(to.host, to.port); })) return Route::tunnel;
+  if (filters.empty() || std::ranges::any_of(filters, [&](const HostFilter& f) { return f.matches(to.host, to.port); }))
+    return Route::tunnel;
   return unmatched_direct ? Route::direct : Route::refuse;
 }
 
@@ -83,8 +84,11 @@ std::optional<HeadGlimpse> glimpse_http1(std::string_view bytes) {
   return out;
 }
 
-IngressShard::IngressShard(net::Executor loop, const Ingress& config, std::shared_ptr<Security> security, BlockStatusPtr status)
-    : config_(&config), status_(status), pool_(std::move(loop), tunnel_options(config, mark_of(config)), std::move(security), std::move(status)),
+IngressShard::IngressShard(net::Executor loop, const Ingress& config, std::shared_ptr<Security> security,
+                           BlockStatusPtr status)
+    : config_(&config),
+      status_(status),
+      pool_(std::move(loop), tunnel_options(config, mark_of(config)), std::move(security), std::move(status)),
       mark_(mark_of(config)) {}
 
 net::Task<net::StreamPtr> IngressShard::tunnel(net::Endpoint to, std::string authority, std::string_view path) {
@@ -109,13 +113,15 @@ net::Task<net::StreamPtr> IngressShard::plain(net::Endpoint to) {
   return net::connect(std::move(to), {.timeout = limits::connect, .mark = mark_});
 }
 
-net::Task<net::StreamPtr> IngressShard::open(Route how, net::Endpoint to, std::string authority, std::string_view path) {
+net::Task<net::StreamPtr> IngressShard::open(Route how, net::Endpoint to, std::string authority,
+                                             std::string_view path) {
   switch (how) {
     case Route::tunnel: co_return co_await tunnel(std::move(to), std::move(authority), path);
     case Route::direct: co_return co_await plain(std::move(to));
     case Route::refuse: break;
   }
-  co_return fail(ErrorCode::permission_denied, to.text() + " matches no dst_filters entry, and \"unmatched\" is \"reject\"");
+  co_return fail(ErrorCode::permission_denied,
+                 to.text() + " matches no dst_filters entry, and \"unmatched\" is \"reject\"");
 }
 
 net::Task<> IngressShard::carry(net::StreamPtr downstream, Route how, net::Endpoint to) {

@@ -27,7 +27,8 @@ class IngressShard {
   // In plaintext, past the tunnel; logged once for each destination.
   [[nodiscard]] net::Task<net::StreamPtr> plain(net::Endpoint to);
   // By route; permission_denied where it is refused.
-  [[nodiscard]] net::Task<net::StreamPtr> open(Route how, net::Endpoint to, std::string authority, std::string_view path = "/");
+  [[nodiscard]] net::Task<net::StreamPtr> open(Route how, net::Endpoint to, std::string authority,
+                                               std::string_view path = "/");
   // The path of the wrapping request for this path of the application; "/" without wrapping.
   [[nodiscard]] std::string wrapping_path(std::string_view path) const;
   [[nodiscard]] net::Task<> stop() { return pool_.stop(); }

@@ -50,9 +50,9 @@ TEST(Socks5, Requests) {
   v6[19] = 1;
   append(v6, Bytes{0, 80});
   EXPECT_EQ((*socks5::parse_request(v6))->message.host, "::1");
-  EXPECT_FALSE(socks5::parse_request(Bytes{5, 1, 1, 1, 127, 0, 0, 1, 0, 80}));      // reserved byte
-  EXPECT_FALSE(socks5::parse_request(Bytes{5, 1, 0, 3, 0, 0, 80}));                  // empty name
-  EXPECT_FALSE(socks5::parse_request(Bytes{5, 1, 0, 3, 2, 'a', '\r', 0, 80}));       // not a name
+  EXPECT_FALSE(socks5::parse_request(Bytes{5, 1, 1, 1, 127, 0, 0, 1, 0, 80}));        // reserved byte
+  EXPECT_FALSE(socks5::parse_request(Bytes{5, 1, 0, 3, 0, 0, 80}));                   // empty name
+  EXPECT_FALSE(socks5::parse_request(Bytes{5, 1, 0, 3, 2, 'a', '\r', 0, 80}));        // not a name
   EXPECT_TRUE((*socks5::parse_request(Bytes{5, 1, 0, 9, 1}))->message.host.empty());  // unknown address type
 }
 

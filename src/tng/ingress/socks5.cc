@@ -43,7 +43,9 @@ net::Task<> authenticate(Negotiation& talk, net::Stream& stream, const std::opti
   const std::uint8_t wanted = auth ? socks5::method_password : socks5::method_none;
   const bool offered = std::ranges::contains(greeting.methods, wanted);
   CAIRN_CO_CHECK(co_await stream.write(Bytes{5, offered ? wanted : socks5::method_unacceptable}));
-  if (!offered) co_return fail(ErrorCode::unauthenticated, auth ? "the SOCKS5 client offers no password" : "the SOCKS5 client insists on authentication");
+  if (!offered)
+    co_return fail(ErrorCode::unauthenticated,
+                   auth ? "the SOCKS5 client offers no password" : "the SOCKS5 client insists on authentication");
   if (!auth) co_return Result<>{};
   CAIRN_CO_TRY(const auto given, co_await talk.next(socks5::parse_password));
   const bool user = same(given.username, auth->username), pass = same(given.password, auth->password);
@@ -77,7 +79,8 @@ net::Task<> serve_socks5(IngressShard& shard, net::StreamPtr stream) {
   CAIRN_CO_TRY(const auto request, co_await talk.next(socks5::parse_request));
   if (request.command != 1) {
     CAIRN_CO_CHECK(co_await answer(*stream, socks5::Reply::command_unsupported));
-    co_return fail(ErrorCode::unsupported, "SOCKS5 command " + std::to_string(request.command) + "; only CONNECT is served");
+    co_return fail(ErrorCode::unsupported,
+                   "SOCKS5 command " + std::to_string(request.command) + "; only CONNECT is served");
   }
   if (request.host.empty() || request.port == 0) {
     CAIRN_CO_CHECK(co_await answer(*stream, socks5::Reply::address_unsupported));

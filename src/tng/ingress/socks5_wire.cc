@@ -28,7 +28,8 @@ bool plausible_host(std::string_view host) {
 }  // namespace
 
 Result<std::optional<Parsed<Greeting>>> parse_greeting(ByteView bytes) {
-  if (!bytes.empty() && bytes[0] != version) return fail(ErrorCode::malformed, "not SOCKS5 (version " + std::to_string(bytes[0]) + ")");
+  if (!bytes.empty() && bytes[0] != version)
+    return fail(ErrorCode::malformed, "not SOCKS5 (version " + std::to_string(bytes[0]) + ")");
   if (bytes.size() < 2) return std::nullopt;
   const std::size_t n = bytes[1];
   if (n == 0) return fail(ErrorCode::malformed, "the SOCKS5 client offers no authentication method");
@@ -37,13 +38,16 @@ Result<std::optional<Parsed<Greeting>>> parse_greeting(ByteView bytes) {
 }
 
 Result<std::optional<Parsed<Password>>> parse_password(ByteView bytes) {
-  if (!bytes.empty() && bytes[0] != password_version) return fail(ErrorCode::malformed, "unknown SOCKS5 password version");
+  if (!bytes.empty() && bytes[0] != password_version)
+    return fail(ErrorCode::malformed, "unknown SOCKS5 password version");
   if (bytes.size() < 2) return std::nullopt;
   const std::size_t user = bytes[1];
   if (bytes.size() < 3 + user) return std::nullopt;
   const std::size_t pass = bytes[2 + user];
   if (bytes.size() < 3 + user + pass) return std::nullopt;
-  return Parsed<Password>{{std::string(as_text(bytes.subspan(2, user))), std::string(as_text(bytes.subspan(3 + user, pass)))}, 3 + user + pass};
+  return Parsed<Password>{
+      {std::string(as_text(bytes.subspan(2, user))), std::string(as_text(bytes.subspan(3 + user, pass)))},
+      3 + user + pass};
 }
 
 Result<std::optional<Parsed<Request>>> parse_request(ByteView bytes) {
@@ -53,7 +57,10 @@ Result<std::optional<Parsed<Request>>> parse_request(ByteView bytes) {
   out.command = bytes[1];
   if (bytes[2] != 0) return fail(ErrorCode::malformed, "the reserved byte of a SOCKS5 request is not 0");
   out.address_type = bytes[3];
-  const std::size_t length = out.address_type == ipv4 ? 4 : out.address_type == ipv6 ? 16 : out.address_type == domain ? bytes[4] : 0;
+  const std::size_t length = out.address_type == ipv4     ? 4
+                             : out.address_type == ipv6   ? 16
+                             : out.address_type == domain ? bytes[4]
+                                                          : 0;
   const std::size_t begin = out.address_type == domain ? 5 : 4;
   if (length == 0) {
     if (out.address_type == domain) return fail(ErrorCode::malformed, "the SOCKS5 request names an empty host");
@@ -61,7 +68,8 @@ Result<std::optional<Parsed<Request>>> parse_request(ByteView bytes) {
   }
   if (bytes.size() < begin + length + 2) return std::nullopt;
   const ByteView address = bytes.subspan(begin, length);
-  out.host = out.address_type == domain ? std::string(as_text(address)) : address_text(out.address_type == ipv4 ? AF_INET : AF_INET6, address);
+  out.host = out.address_type == domain ? std::string(as_text(address))
+                                        : address_text(out.address_type == ipv4 ? AF_INET : AF_INET6, address);
   if (!plausible_host(out.host)) return fail(ErrorCode::malformed, "the SOCKS5 request names no valid host");
   CAIRN_TRY(out.port, Reader(bytes.subspan(begin + length, 2)).u16be());
   return Parsed<Request>{std::move(out), begin + length + 2};

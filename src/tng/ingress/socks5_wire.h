@@ -10,7 +10,13 @@ namespace cairn::tng::socks5 {
 
 inline constexpr std::uint8_t method_none = 0, method_password = 2, method_unacceptable = 0xFF;
 enum class Reply : std::uint8_t {
-  succeeded = 0, general_failure = 1, not_allowed = 2, host_unreachable = 4, refused = 5, command_unsupported = 7, address_unsupported = 8
+  succeeded = 0,
+  general_failure = 1,
+  not_allowed = 2,
+  host_unreachable = 4,
+  refused = 5,
+  command_unsupported = 7,
+  address_unsupported = 8
 };
 
 // A complete message at the beginning of `bytes` and its length; nullopt: more bytes are needed.
@@ -28,7 +34,7 @@ struct Password {
 struct Request {
   std::uint8_t command = 0;  // 1: CONNECT
   std::uint8_t address_type = 0;
-  std::string host;          // empty for address types that do not exist
+  std::string host;  // empty for address types that do not exist
   std::uint16_t port = 0;
 };
 [[nodiscard]] Result<std::optional<Parsed<Greeting>>> parse_greeting(ByteView bytes);

@@ -23,9 +23,9 @@ struct Destination {
 };
 
 struct TunnelOptions {
-  bool encap = false;       // RA-TLS inside an HTTP/2 POST
-  bool multiplex = true;    // false: one TLS connection for each stream, no HTTP/2
-  std::uint32_t mark = 0;   // SO_MARK of outgoing connections
+  bool encap = false;      // RA-TLS inside an HTTP/2 POST
+  bool multiplex = true;   // false: one TLS connection for each stream, no HTTP/2
+  std::uint32_t mark = 0;  // SO_MARK of outgoing connections
   std::chrono::seconds max_session_age{3600};
 };
 

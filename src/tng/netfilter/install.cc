@@ -64,7 +64,8 @@ Result<void> restore(const char* tool, const std::string& text) {
   if (text.empty()) return {};
   CAIRN_TRY(const Ended end, run_tool({tool, "--noflush", "--wait", "5"}, text));
   if (end.status == 0) return {};
-  return fail(ErrorCode::permission_denied, tool, "the capture rules were refused (NET_ADMIN is needed): " + printable(end.output, 512));
+  return fail(ErrorCode::permission_denied, tool,
+              "the capture rules were refused (NET_ADMIN is needed): " + printable(end.output, 512));
 }
 
 template <class Address>
@@ -88,7 +89,8 @@ Result<Fd> claim_network_namespace() {
   std::memcpy(name.sun_path + 1, "tng", 3);  // abstract
   if (!fd || bind(fd.get(), reinterpret_cast<const sockaddr*>(&name), offsetof(sockaddr_un, sun_path) + 4) != 0) {
     if (errno == EADDRINUSE)
-      return fail(ErrorCode::conflict, "netfilter", "another gateway with netfilter blocks runs in this network namespace");
+      return fail(ErrorCode::conflict, "netfilter",
+                  "another gateway with netfilter blocks runs in this network namespace");
     return fail(errno_error(errno, "@tng", "bind"));
   }
   return fd;

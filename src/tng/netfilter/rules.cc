@@ -6,7 +6,8 @@ namespace {
 enum class Family { v4, v6 };
 
 std::string ports(const PortRange& range) {
-  return range.first == range.last ? std::to_string(range.first) : std::to_string(range.first) + ":" + std::to_string(range.last);
+  return range.first == range.last ? std::to_string(range.first)
+                                   : std::to_string(range.first) + ":" + std::to_string(range.last);
 }
 
 // The part of a match that a capture entry asks for; nullopt where it cannot match in this family.
@@ -26,12 +27,15 @@ struct Table {
   void chain(const std::string& name) { declarations += ":" + name + " - [0:0]\n"; }
   void add(const std::string& chain, const std::string& rule) { rules += "-A " + chain + " " + rule + "\n"; }
   void insert(const std::string& chain, const std::string& rule) { rules += "-I " + chain + " 1 " + rule + "\n"; }
-  [[nodiscard]] std::string text(const std::string& name) const { return "*" + name + "\n" + declarations + rules + "COMMIT\n"; }
+  [[nodiscard]] std::string text(const std::string& name) const {
+    return "*" + name + "\n" + declarations + rules + "COMMIT\n";
+  }
 };
 
 std::vector<std::string> words(std::initializer_list<std::string> list) { return list; }
 
-std::string egress_family(const std::string& chain, const std::string& guard, const NetfilterEgress& config, std::uint16_t listen_port, Family family) {
+std::string egress_family(const std::string& chain, const std::string& guard, const NetfilterEgress& config,
+                          std::uint16_t listen_port, Family family) {
   Table nat, filter;
   nat.chain(chain);
   filter.chain(guard);
@@ -44,7 +48,8 @@ std::string egress_family(const std::string& chain, const std::string& guard, co
     const bool other_family = dst.host && dst.host->is_v4() != (family == Family::v4);
     if (other_family) reach.host.reset();
     const std::string local = reach.host || reach.ipset ? "" : " -m addrtype --dst-type LOCAL";
-    if (const auto match = destination(reach, family)) nat.add(chain, "-p tcp" + remote_only + local + *match + redirect);
+    if (const auto match = destination(reach, family))
+      nat.add(chain, "-p tcp" + remote_only + local + *match + redirect);
     if (dst.ports) filter.add(guard, "-p tcp -m addrtype ! --src-type LOCAL --dport " + ports(*dst.ports) + " -j DROP");
   }
   nat.insert("PREROUTING", "-p tcp -j " + chain);
@@ -53,7 +58,8 @@ std::string egress_family(const std::string& chain, const std::string& guard, co
   return nat.text("nat") + filter.text("filter");
 }
 
-std::string ingress_family(const std::string& chain, const std::string& captured, const NetfilterIngress& config, std::uint16_t listen_port, Family family) {
+std::string ingress_family(const std::string& chain, const std::string& captured, const NetfilterIngress& config,
+                           std::uint16_t listen_port, Family family) {
   Table nat;
   nat.chain(chain);
   nat.chain(captured);
@@ -78,7 +84,8 @@ RuleSet egress_rules(std::size_t id, const NetfilterEgress& config, std::uint16_
   RuleSet out;
   out.v4 = egress_family(chain, guard, config, listen_port, Family::v4);
   out.v6 = egress_family(chain, guard, config, listen_port, Family::v6);
-  for (const char* hook : {"PREROUTING", "OUTPUT"}) out.cleanup.push_back(words({"-t", "nat", "-D", hook, "-p", "tcp", "-j", chain}));
+  for (const char* hook : {"PREROUTING", "OUTPUT"})
+    out.cleanup.push_back(words({"-t", "nat", "-D", hook, "-p", "tcp", "-j", chain}));
   out.cleanup.push_back(words({"-t", "filter", "-D", "INPUT", "-p", "tcp", "-j", guard}));
   for (const char* verb : {"-F", "-X"}) {
     out.cleanup.push_back(words({"-t", "nat", verb, chain}));

@@ -10,8 +10,8 @@
 namespace cairn::tng {
 
 struct RuleSet {
-  std::string v4, v6;                              // input of iptables-restore --noflush; empty: nothing to install
-  std::vector<std::vector<std::string>> cleanup;   // arguments of iptables and ip6tables; each may fail
+  std::string v4, v6;                             // input of iptables-restore --noflush; empty: nothing to install
+  std::vector<std::vector<std::string>> cleanup;  // arguments of iptables and ip6tables; each may fail
 };
 
 // Connections to the captured ports are redirected to `listen_port`; what comes from outside and was not redirected is

@@ -20,13 +20,17 @@ TEST(NetfilterRules, EgressMatchesByCase) {
   NetfilterEgress config;
   config.capture_dst = {on_port(8080)};
   EXPECT_THAT(egress_rules(0, config, 40000).v4,
-              HasSubstr("-A TNG_EGRESS_0 -p tcp -m addrtype ! --src-type LOCAL -m addrtype --dst-type LOCAL --dport 8080 -j REDIRECT --to-ports 40000\n"));
+              HasSubstr("-A TNG_EGRESS_0 -p tcp -m addrtype ! --src-type LOCAL -m addrtype --dst-type LOCAL --dport "
+                        "8080 -j REDIRECT --to-ports 40000\n"));
   config.capture_local_traffic = true;
-  EXPECT_THAT(egress_rules(0, config, 40000).v4, HasSubstr("-A TNG_EGRESS_0 -p tcp -m addrtype --dst-type LOCAL --dport 8080 -j REDIRECT"));
+  EXPECT_THAT(egress_rules(0, config, 40000).v4,
+              HasSubstr("-A TNG_EGRESS_0 -p tcp -m addrtype --dst-type LOCAL --dport 8080 -j REDIRECT"));
   config.capture_dst[0].host = *IpNetwork::parse("10.0.0.1");
-  EXPECT_THAT(egress_rules(0, config, 40000).v4, HasSubstr("-A TNG_EGRESS_0 -p tcp -d 10.0.0.1 --dport 8080 -j REDIRECT"));
+  EXPECT_THAT(egress_rules(0, config, 40000).v4,
+              HasSubstr("-A TNG_EGRESS_0 -p tcp -d 10.0.0.1 --dport 8080 -j REDIRECT"));
   config.capture_local_traffic = false;
-  EXPECT_THAT(egress_rules(0, config, 40000).v4, HasSubstr("-p tcp -m addrtype ! --src-type LOCAL -d 10.0.0.1 --dport 8080 -j REDIRECT"));
+  EXPECT_THAT(egress_rules(0, config, 40000).v4,
+              HasSubstr("-p tcp -m addrtype ! --src-type LOCAL -d 10.0.0.1 --dport 8080 -j REDIRECT"));
 }
 
 TEST(NetfilterRules, EgressCoversIpv6EvenForAnIpv4Host) {
@@ -57,7 +61,8 @@ TEST(NetfilterRules, IngressCapturesOnlyWhatIsAskedFor) {
   set.ipset = "models";
   config.capture_dst = {network, set};
   const auto rules = ingress_rules(1, config, 41001);
-  EXPECT_THAT(rules.v4, HasSubstr("-A TNG_INGRESS_1_DST -p tcp -d 10.1.0.0/16 --dport 80 -j REDIRECT --to-ports 41001"));
+  EXPECT_THAT(rules.v4,
+              HasSubstr("-A TNG_INGRESS_1_DST -p tcp -d 10.1.0.0/16 --dport 80 -j REDIRECT --to-ports 41001"));
   EXPECT_THAT(rules.v4, HasSubstr("-m set --match-set models dst -j REDIRECT"));
   EXPECT_THAT(rules.v6, Not(HasSubstr("10.1.0.0")));
   EXPECT_THAT(rules.v4, HasSubstr("-A TNG_INGRESS_1 -m addrtype --dst-type LOCAL -j RETURN"));
@@ -77,7 +82,8 @@ TEST(NetfilterRules, EveryChainIsCleanedUp) {
     for (std::size_t at = rules.v4.find("\n:"); at != std::string::npos; at = rules.v4.find("\n:", at + 1)) {
       const std::string chain = rules.v4.substr(at + 2, rules.v4.find(' ', at) - at - 2);
       for (const char* verb : {"-F", "-X"})
-        EXPECT_TRUE(std::ranges::any_of(rules.cleanup, [&](const auto& c) { return c[2] == verb && c[3] == chain; })) << verb << chain;
+        EXPECT_TRUE(std::ranges::any_of(rules.cleanup, [&](const auto& c) { return c[2] == verb && c[3] == chain; }))
+            << verb << chain;
     }
   }
 }

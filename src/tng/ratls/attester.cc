@@ -8,7 +8,8 @@
 namespace cairn::tng {
 namespace {
 
-std::shared_ptr<const net::TlsIdentity> tls_identity(const crypto::Certificate& certificate, const crypto::PrivateKey& key) {
+std::shared_ptr<const net::TlsIdentity> tls_identity(const crypto::Certificate& certificate,
+                                                     const crypto::PrivateKey& key) {
   return std::make_shared<const net::TlsIdentity>(net::TlsIdentity{certificate.pem(), key.pkcs8_pem()});
 }
 
@@ -35,7 +36,8 @@ net::Task<std::shared_ptr<const net::TlsIdentity>> attempts(Attest config, Bindi
   for (int i = 1;; ++i) {
     auto made = co_await attempt(config, form);
     if (made || i == limits::certificate_attempts || made.error().code == ErrorCode::cancelled) co_return made;
-    spdlog::warn("no evidence from {} (attempt {} of {}): {}", config.aa_socket, i, limits::certificate_attempts, printable(made.error().text(), 512));
+    spdlog::warn("no evidence from {} (attempt {} of {}): {}", config.aa_socket, i, limits::certificate_attempts,
+                 printable(made.error().text(), 512));
     CAIRN_CO_CHECK(co_await net::sleep_for(limits::certificate_retry));
   }
 }
@@ -44,7 +46,8 @@ net::Task<std::shared_ptr<const net::TlsIdentity>> attempts(Attest config, Bindi
 
 net::Task<std::shared_ptr<const net::TlsIdentity>> attested_identity(Attest config, BindingForm form) {
   auto made = co_await net::with_timeout(attempts(config, form), limits::certificate_build);
-  if (!made) co_return fail(std::move(made).error().in("no evidence from the attestation agent at " + config.aa_socket));
+  if (!made)
+    co_return fail(std::move(made).error().in("no evidence from the attestation agent at " + config.aa_socket));
   co_return made;
 }
 

@@ -55,8 +55,9 @@ Result<CborReader::Head> CborReader::head() {
 }
 
 Result<std::uint64_t> CborReader::expect(Type type) {
-  static constexpr const char* names[] = {"an unsigned integer", "a negative integer", "a byte string", "a text string",
-                                          "an array",            "a map",              "a tag",         "a simple value"};
+  static constexpr const char* names[] = {
+      "an unsigned integer", "a negative integer", "a byte string", "a text string", "an array", "a map", "a tag",
+      "a simple value"};
   CAIRN_TRY(const Type found, peek());
   if (found != type)
     return fail(ErrorCode::malformed, in_.place(),
@@ -71,13 +72,17 @@ Result<std::uint64_t> CborReader::tag() { return expect(Type::tag); }
 
 Result<ByteView> CborReader::bytes(std::size_t limit) {
   CAIRN_TRY(const std::uint64_t n, expect(Type::bytes));
-  if (n > limit) return fail(ErrorCode::too_large, in_.place(), "byte string of " + std::to_string(n) + " bytes, limit " + std::to_string(limit));
+  if (n > limit)
+    return fail(ErrorCode::too_large, in_.place(),
+                "byte string of " + std::to_string(n) + " bytes, limit " + std::to_string(limit));
   return in_.bytes(n);
 }
 
 Result<std::string_view> CborReader::text(std::size_t limit) {
   CAIRN_TRY(const std::uint64_t n, expect(Type::text));
-  if (n > limit) return fail(ErrorCode::too_large, in_.place(), "text of " + std::to_string(n) + " bytes, limit " + std::to_string(limit));
+  if (n > limit)
+    return fail(ErrorCode::too_large, in_.place(),
+                "text of " + std::to_string(n) + " bytes, limit " + std::to_string(limit));
   CAIRN_TRY(const std::string_view out, in_.text(n));
   if (!is_utf8(out)) return fail(ErrorCode::malformed, in_.place(), "CBOR text is not UTF-8");
   return out;
@@ -122,7 +127,9 @@ Result<void> CborReader::skip() {
 
 Result<void> CborReader::map(std::size_t entry_limit, const std::function<Result<void>(std::string_view)>& each) {
   CAIRN_TRY(const std::uint64_t n, expect(Type::map));
-  if (n > entry_limit) return fail(ErrorCode::too_large, in_.place(), "CBOR map of " + std::to_string(n) + " entries, limit " + std::to_string(entry_limit));
+  if (n > entry_limit)
+    return fail(ErrorCode::too_large, in_.place(),
+                "CBOR map of " + std::to_string(n) + " entries, limit " + std::to_string(entry_limit));
   std::vector<std::string_view> seen;
   for (std::uint64_t i = 0; i < n; ++i) {
     CAIRN_TRY(const std::string_view key, text(256));

@@ -16,17 +16,18 @@ class CborReader {
 
   explicit CborReader(ByteView bytes) : in_(bytes) {}
 
-  [[nodiscard]] Result<Type> peek() const;           // the type of the next item; malformed at the end of input
-  [[nodiscard]] Result<std::uint64_t> uint();        // an unsigned integer
+  [[nodiscard]] Result<Type> peek() const;     // the type of the next item; malformed at the end of input
+  [[nodiscard]] Result<std::uint64_t> uint();  // an unsigned integer
   [[nodiscard]] Result<ByteView> bytes(std::size_t limit);
   [[nodiscard]] Result<std::string_view> text(std::size_t limit);  // valid UTF-8
-  [[nodiscard]] Result<std::uint64_t> array();       // element count
+  [[nodiscard]] Result<std::uint64_t> array();                     // element count
   [[nodiscard]] Result<std::uint64_t> tag();
-  [[nodiscard]] Result<bool> null();                 // true and consumed where the next item is null
-  [[nodiscard]] Result<void> skip();                 // any item, to the depth limit
+  [[nodiscard]] Result<bool> null();  // true and consumed where the next item is null
+  [[nodiscard]] Result<void> skip();  // any item, to the depth limit
   [[nodiscard]] Result<void> end() const { return in_.end(); }
   // A map with text keys, in any order, none twice. `each` must read or skip() exactly the value.
-  [[nodiscard]] Result<void> map(std::size_t entry_limit, const std::function<Result<void>(std::string_view key)>& each);
+  [[nodiscard]] Result<void> map(std::size_t entry_limit,
+                                 const std::function<Result<void>(std::string_view key)>& each);
 
  private:
   struct Head {

@@ -25,9 +25,9 @@ TEST(Cbor, ReadsWhatItWrites) {
 }
 
 TEST(Cbor, RefusesWhatIsNotDeterministic) {
-  for (const char* bad : {"5f4101ff",      // indefinite byte string
-                          "9fff",          // indefinite array
-                          "1800",          // 0 in two bytes
+  for (const char* bad : {"5f4101ff",  // indefinite byte string
+                          "9fff",      // indefinite array
+                          "1800",      // 0 in two bytes
                           "190017", "1a0000ffff", "1b00000000ffffffff", "1c"})
     EXPECT_FALSE(CborReader(hex_bytes(bad)).skip()) << bad;
 }

@@ -17,7 +17,8 @@ crypto::CertificateTemplate base_template(Time at) {
   what.not_before = at;
   what.not_after = at.plus(std::chrono::seconds(limits::certificate_life).count());
   what.ca = false;
-  what.key_usage = crypto::kDigitalSignature | crypto::kNonRepudiation | crypto::kKeyEncipherment | crypto::kKeyAgreement;
+  what.key_usage =
+      crypto::kDigitalSignature | crypto::kNonRepudiation | crypto::kKeyEncipherment | crypto::kKeyAgreement;
   return what;
 }
 
@@ -29,15 +30,21 @@ struct Opened {
 
 // The checks that all forms share.
 Result<Opened> open(ByteView der) {
-  if (der.size() > limits::certificate) return fail(ErrorCode::too_large, "ratls.certificate", "the peer's certificate is larger than 4 MiB");
+  if (der.size() > limits::certificate)
+    return fail(ErrorCode::too_large, "ratls.certificate", "the peer's certificate is larger than 4 MiB");
   CAIRN_TRY(auto certificate, crypto::Certificate::from_der(der));
-  if (certificate.version() != 3) return fail(ErrorCode::malformed, "ratls.certificate", "the peer's certificate is not X.509 v3");
+  if (certificate.version() != 3)
+    return fail(ErrorCode::malformed, "ratls.certificate", "the peer's certificate is not X.509 v3");
   const auto count = std::ranges::count(certificate.extensions(), evidence_oid, &crypto::Extension::oid);
-  if (count == 0) return fail(ErrorCode::evidence_rejected, "ratls.no_evidence", "the peer presented no attestation evidence");
-  if (count > 1) return fail(ErrorCode::evidence_rejected, "ratls.evidence", "the peer's certificate carries evidence more than once");
+  if (count == 0)
+    return fail(ErrorCode::evidence_rejected, "ratls.no_evidence", "the peer presented no attestation evidence");
+  if (count > 1)
+    return fail(ErrorCode::evidence_rejected, "ratls.evidence",
+                "the peer's certificate carries evidence more than once");
   CAIRN_TRY(const auto key, certificate.public_key());
   if (auto ok = certificate.signed_by(key); !ok)
-    return fail(ErrorCode::evidence_rejected, "ratls.self_signature", "the peer's certificate is not signed with its own key");
+    return fail(ErrorCode::evidence_rejected, "ratls.self_signature",
+                "the peer's certificate is not signed with its own key");
   auto tagged = TaggedEvidence::decode(certificate.extension(evidence_oid)->value);
   if (!tagged) return fail(std::move(tagged).error().in("the peer's evidence does not decode"));
   Bytes spki = certificate.spki_der();
@@ -48,9 +55,11 @@ Result<void> check_age(Time not_before, Time at, const EvidencePolicy& policy) {
   if (policy.max_age_seconds == 0) return {};
   if (at.seconds - not_before.seconds > policy.max_age_seconds)
     return fail(ErrorCode::evidence_rejected, "ratls.stale",
-                "the peer's evidence dates from " + rfc3339(not_before) + ", older than " + std::to_string(policy.max_age_seconds) + " s");
+                "the peer's evidence dates from " + rfc3339(not_before) + ", older than " +
+                    std::to_string(policy.max_age_seconds) + " s");
   if (not_before.seconds - at.seconds > limits::clock_skew.count())
-    return fail(ErrorCode::evidence_rejected, "ratls.stale", "the peer's evidence is dated in the future (" + rfc3339(not_before) + "); check the clocks");
+    return fail(ErrorCode::evidence_rejected, "ratls.stale",
+                "the peer's evidence is dated in the future (" + rfc3339(not_before) + "); check the clocks");
   return {};
 }
 
@@ -76,7 +85,8 @@ Result<PeerEvidence> read_peer_certificate(ByteView der, Time at, const Evidence
   CAIRN_TRY(const Opened opened, open(der));
   if (opened.tagged.tag != tag_coco_evidence)
     return fail(ErrorCode::unsupported, "ratls.tag",
-                "the peer's evidence has tag " + std::to_string(opened.tagged.tag) + "; an attestation agent's (0xC0C000) is expected");
+                "the peer's evidence has tag " + std::to_string(opened.tagged.tag) +
+                    "; an attestation agent's (0xC0C000) is expected");
   CAIRN_CHECK(check_age(opened.certificate.not_before(), at, policy));
   auto coco = CocoEvidence::decode(opened.tagged.evidence);
   if (!coco) return fail(std::move(coco).error().in("the peer's evidence does not decode"));
@@ -86,7 +96,8 @@ Result<PeerEvidence> read_peer_certificate(ByteView der, Time at, const Evidence
 
 Result<QuoteEvidence> read_quote_certificate(ByteView der) {
   CAIRN_TRY(const Opened opened, open(der));
-  if (opened.tagged.tag != tag_tee_evidence) return fail(ErrorCode::unsupported, "ratls.tag", "the certificate carries no bare quote");
+  if (opened.tagged.tag != tag_tee_evidence)
+    return fail(ErrorCode::unsupported, "ratls.tag", "the certificate carries no bare quote");
   CAIRN_TRY(const PubkeyHash hash, claimed_pubkey_hash(opened.tagged.claims_buffer));
   CAIRN_CHECK(hash.check(opened.spki));
   return QuoteEvidence{opened.tagged.evidence, crypto::sha256(opened.tagged.claims_buffer)};

@@ -13,7 +13,8 @@ struct Identity {
 };
 
 // Self-signed around `evidence`, valid from `at` for limits::certificate_life.
-[[nodiscard]] Result<crypto::Certificate> ratls_certificate(const crypto::PrivateKey& key, ByteView tagged_evidence, Time at);
+[[nodiscard]] Result<crypto::Certificate> ratls_certificate(const crypto::PrivateKey& key, ByteView tagged_evidence,
+                                                            Time at);
 // For positions that prove nothing: a fresh key, no evidence.
 [[nodiscard]] Result<Identity> plain_identity(Time at);
 

@@ -116,7 +116,8 @@ TEST(RatlsCertificate, CertificatesOfOtherImplementations) {
     EXPECT_EQ(got->quote.size(), facts["evidence_ext"]["quote_len"].get<std::size_t>()) << name;
     EXPECT_EQ(hex(got->report_data.view()), facts["evidence_ext"]["claims_sha256"].get<std::string>()) << name;
     // SGX quote v3: REPORTDATA is the last 64 bytes of the 384-byte report body after the 48-byte header.
-    EXPECT_EQ(hex(ByteView(got->quote).subspan(48 + 320, 64)), facts["evidence_ext"]["report_data"].get<std::string>()) << name;
+    EXPECT_EQ(hex(ByteView(got->quote).subspan(48 + 320, 64)), facts["evidence_ext"]["report_data"].get<std::string>())
+        << name;
     EXPECT_EQ(read_peer_certificate(certificates->front().der(), noon).error().where, "ratls.tag") << name;
   }
 }

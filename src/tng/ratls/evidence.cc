@@ -38,9 +38,7 @@ Result<PubkeyHash> runtime_pubkey_hash(const Json& runtime) {
 
 }  // namespace
 
-PubkeyHash PubkeyHash::of(ByteView spki) {
-  return {hash_sha256, to_bytes(crypto::sha256(spki).view())};
-}
+PubkeyHash PubkeyHash::of(ByteView spki) { return {hash_sha256, to_bytes(crypto::sha256(spki).view())}; }
 
 Bytes PubkeyHash::encode() const {
   CborWriter out;
@@ -66,10 +64,12 @@ Result<void> PubkeyHash::check(ByteView spki) const {
     case hash_sha256: expected = crypto::digest(crypto::Hash::sha256, spki); break;
     case hash_sha384: expected = crypto::digest(crypto::Hash::sha384, spki); break;
     case hash_sha512: expected = crypto::digest(crypto::Hash::sha512, spki); break;
-    default: return fail(ErrorCode::unsupported, "ratls.pubkey_hash", "pubkey-hash uses hash id " + std::to_string(algorithm));
+    default:
+      return fail(ErrorCode::unsupported, "ratls.pubkey_hash", "pubkey-hash uses hash id " + std::to_string(algorithm));
   }
   if (!equal(expected, digest))
-    return fail(ErrorCode::evidence_rejected, "ratls.pubkey_hash", "the evidence was made for another key than the certificate's");
+    return fail(ErrorCode::evidence_rejected, "ratls.pubkey_hash",
+                "the evidence was made for another key than the certificate's");
   return {};
 }
 
@@ -91,8 +91,10 @@ Bytes CocoEvidence::encode() const {
   out.map(has_additional ? 5 : 4).text("tee_type").text(tee).text("aa_evidence").bytes(evidence);
   if (has_additional) {
     out.text("aa_additional_evidence");
-    if (additional) out.bytes(*additional);
-    else out.null();
+    if (additional)
+      out.bytes(*additional);
+    else
+      out.null();
   }
   out.text("aa_runtime_data").text(runtime_data).text("aa_runtime_data_hash_algo").uint(hash_sha384);
   return std::move(out).take();
@@ -122,7 +124,8 @@ Result<CocoEvidence> CocoEvidence::decode(ByteView cbor) {
     } else if (key == "aa_runtime_data_hash_algo") {
       CAIRN_TRY(const std::uint64_t id, in.uint());
       if (id != hash_sha384)
-        return fail(ErrorCode::unsupported, "ratls.hash", "runtime data hashed with id " + std::to_string(id) + "; SHA-384 (7) is required");
+        return fail(ErrorCode::unsupported, "ratls.hash",
+                    "runtime data hashed with id " + std::to_string(id) + "; SHA-384 (7) is required");
       algorithm = true;
     } else {
       return fail(ErrorCode::malformed, "unknown evidence member \"" + std::string(key) + "\"");
@@ -132,7 +135,8 @@ Result<CocoEvidence> CocoEvidence::decode(ByteView cbor) {
   CAIRN_CHECK(in.map(limits::claim_count, entry));
   CAIRN_CHECK(in.end());
   if (!tee || !evidence || !runtime || !algorithm)
-    return fail(ErrorCode::malformed, "evidence lacks tee_type, aa_evidence, aa_runtime_data or aa_runtime_data_hash_algo");
+    return fail(ErrorCode::malformed,
+                "evidence lacks tee_type, aa_evidence, aa_runtime_data or aa_runtime_data_hash_algo");
   return out;
 }
 
@@ -181,14 +185,16 @@ Result<BindingForm> check_binding(const TaggedEvidence& tagged, const CocoEviden
   CAIRN_CHECK(hash.check(spki));
   // The bytes as received are hashed, never a re-encoding: claims need not be in canonical order.
   if (coco.runtime_data != runtime_data_a(tagged.claims_buffer))
-    return fail(ErrorCode::evidence_rejected, "ratls.runtime_data", "the runtime data does not name the certificate's claims");
+    return fail(ErrorCode::evidence_rejected, "ratls.runtime_data",
+                "the runtime data does not name the certificate's claims");
   return BindingForm::a;
 }
 
 Result<void> check_echo(BindingForm form, std::string_view sent, const Json& echoed) {
   CAIRN_TRY(const Json expected, runtime_object(sent));
   const auto mismatch = [] {
-    return fail(ErrorCode::evidence_rejected, "ratls.token_runtime_data", "the attestation token is about another key than the peer's");
+    return fail(ErrorCode::evidence_rejected, "ratls.token_runtime_data",
+                "the attestation token is about another key than the peer's");
   };
   if (form == BindingForm::a) {
     if (echoed != expected) return mismatch();

@@ -19,9 +19,9 @@ inline constexpr std::string_view endorsement_oid = "2.23.133.5.4.2";
 // B: TNG from 2.2.5, the key's hash as a readable member.
 enum class BindingForm { a, b };
 
-inline constexpr std::uint64_t tag_tee_evidence = 60000;       // a bare quote (CCC interoperable RA-TLS)
-inline constexpr std::uint64_t tag_coco_evidence = 0xC0C000;   // what the attestation agent returns
-inline constexpr std::uint64_t tag_coco_token = 0xC0C001;      // an attestation token (passport model)
+inline constexpr std::uint64_t tag_tee_evidence = 60000;      // a bare quote (CCC interoperable RA-TLS)
+inline constexpr std::uint64_t tag_coco_evidence = 0xC0C000;  // what the attestation agent returns
+inline constexpr std::uint64_t tag_coco_token = 0xC0C001;     // an attestation token (passport model)
 
 // Hash identifiers of the IANA named-information registry, as RA-TLS uses them.
 inline constexpr std::uint64_t hash_sha256 = 1, hash_sha384 = 7, hash_sha512 = 8;
@@ -40,18 +40,18 @@ struct PubkeyHash {
 // What the agent is asked to bind, for one key in one form.
 struct Binding {
   BindingForm form;
-  Bytes claims_buffer;        // empty in form B
-  std::string runtime_data;   // canonical JSON text
-  Digest<48> report_data;     // SHA-384 of runtime_data: what the agent puts into the TEE's report
+  Bytes claims_buffer;       // empty in form B
+  std::string runtime_data;  // canonical JSON text
+  Digest<48> report_data;    // SHA-384 of runtime_data: what the agent puts into the TEE's report
   [[nodiscard]] static Binding of(BindingForm form, ByteView spki);
 };
 
 // Evidence of the attestation agent with the runtime data it is bound to.
 struct CocoEvidence {
-  std::string tee;                        // "tdx", "sample", …
-  Bytes evidence;                         // the agent's own format, opaque here
-  std::optional<Bytes> additional;        // devices; form B writers since 2.5
-  bool has_additional = false;            // whether the member is written (as null when `additional` is absent)
+  std::string tee;                  // "tdx", "sample", …
+  Bytes evidence;                   // the agent's own format, opaque here
+  std::optional<Bytes> additional;  // devices; form B writers since 2.5
+  bool has_additional = false;      // whether the member is written (as null when `additional` is absent)
   std::string runtime_data;
   [[nodiscard]] Bytes encode() const;
   [[nodiscard]] static Result<CocoEvidence> decode(ByteView cbor);

@@ -103,7 +103,8 @@ TEST(Evidence, ComposedVectors) {
     EXPECT_EQ(coco->runtime_data, v[name]["aa_runtime_data"].get<std::string>());
     EXPECT_EQ(coco->encode(), got->evidence);
     EXPECT_EQ(got->encode(), bytes(v[name]["extension_value"]));
-    EXPECT_EQ(hex(crypto::sha384(as_bytes(coco->runtime_data)).view()), v[name]["get_evidence_runtime_data_sha384"].get<std::string>());
+    EXPECT_EQ(hex(crypto::sha384(as_bytes(coco->runtime_data)).view()),
+              v[name]["get_evidence_runtime_data_sha384"].get<std::string>());
     if (form == BindingForm::a) {
       EXPECT_EQ(got->claims_buffer, bytes(v["claims_buffer_cbor"]));
       EXPECT_EQ(claimed_pubkey_hash(got->claims_buffer)->digest, hash.digest);

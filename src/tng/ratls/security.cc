@@ -17,13 +17,14 @@ net::Task<> accept_verified(std::shared_ptr<PeerVerifier> verifier, Bytes certif
 }
 
 net::Task<> refuse_nameless() {
-  co_return fail(ErrorCode::evidence_rejected, "ratls.no_evidence", "the peer presented no certificate, hence no attestation evidence");
+  co_return fail(ErrorCode::evidence_rejected, "ratls.no_evidence",
+                 "the peer presented no certificate, hence no attestation evidence");
 }
 
 }  // namespace
 
-Result<std::shared_ptr<Security>> Security::create(Side side, RemoteAttestation ra, Compat compat, std::vector<std::string> alpn,
-                                                   BlockStatusPtr status) {
+Result<std::shared_ptr<Security>> Security::create(Side side, RemoteAttestation ra, Compat compat,
+                                                   std::vector<std::string> alpn, BlockStatusPtr status) {
   const BindingForm form = compat == Compat::v2_2_4 ? BindingForm::a : BindingForm::b;
   std::shared_ptr<Security> out(new Security(side, std::move(ra), form, std::move(alpn), std::move(status)));
   if (out->ra_.verify) {
@@ -32,7 +33,8 @@ Result<std::shared_ptr<Security>> Security::create(Side side, RemoteAttestation 
   return out;
 }
 
-Result<std::shared_ptr<const net::TlsContext>> Security::make_context(std::shared_ptr<const net::TlsIdentity> identity) const {
+Result<std::shared_ptr<const net::TlsContext>> Security::make_context(
+    std::shared_ptr<const net::TlsIdentity> identity) const {
   net::TlsOptions options;
   options.tls13_only = true;
   options.resumption = false;
@@ -47,7 +49,8 @@ Result<std::shared_ptr<const net::TlsContext>> Security::make_context(std::share
       return info.peer_chain.empty() ? refuse_nameless() : accept_verified(verifier, info.peer_chain.front());
     };
   options.require_client_certificate = side_ == Side::server && verifier_ != nullptr;
-  return side_ == Side::server ? net::TlsContext::server(std::move(options)) : net::TlsContext::client(std::move(options));
+  return side_ == Side::server ? net::TlsContext::server(std::move(options))
+                               : net::TlsContext::client(std::move(options));
 }
 
 net::Task<> Security::renew() {
@@ -67,7 +70,8 @@ net::Task<> Security::renew() {
 
 net::Task<> Security::prepare() {
   if (ra_.attest && access(ra_.attest->aa_socket.c_str(), F_OK) != 0)
-    co_return fail(ErrorCode::not_found, ra_.attest->aa_socket, "aa_addr: no attestation agent listens there; start it first");
+    co_return fail(ErrorCode::not_found, ra_.attest->aa_socket,
+                   "aa_addr: no attestation agent listens there; start it first");
   CAIRN_CO_CHECK(co_await renew());
   status_->ready = true;
   co_return Result<>{};
@@ -79,7 +83,9 @@ net::Task<> Security::keep_fresh() {
   for (;;) {
     CAIRN_CO_CHECK(co_await net::sleep_for(interval));
     auto done = co_await renew();
-    if (!done) spdlog::error("{}: the certificate could not be renewed: {}", status_->name(), printable(done.error().text(), 512));
+    if (!done)
+      spdlog::error("{}: the certificate could not be renewed: {}", status_->name(),
+                    printable(done.error().text(), 512));
     const std::scoped_lock lock(mutex_);
     status_->ready = monotonic_ms() - made_at_ms_ <= 2 * std::chrono::milliseconds(interval).count();
   }
@@ -93,16 +99,17 @@ net::Task<std::shared_ptr<const net::TlsContext>> Security::context() {
   const std::scoped_lock lock(mutex_);
   if (!context_) co_return fail(ErrorCode::unavailable, "not ready: there is no certificate yet");
   if (ra_.attest && monotonic_ms() - made_at_ms_ > 2 * std::chrono::milliseconds(ra_.attest->refresh_interval).count())
-    co_return fail(ErrorCode::unavailable, "ratls.own_evidence_stale", "this side's evidence is too old and the attestation agent gives no new one");
+    co_return fail(ErrorCode::unavailable, "ratls.own_evidence_stale",
+                   "this side's evidence is too old and the attestation agent gives no new one");
   co_return context_;
 }
 
 net::Task<Secured> Security::handshake(net::StreamPtr stream) {
   const auto begin = std::chrono::steady_clock::now();
   CAIRN_CO_TRY(auto tls, co_await context());
-  net::Task<net::TlsStreamPtr> shake = side_ == Side::server
-                                           ? net::tls_accept(std::move(stream), std::move(tls), limits::handshake)
-                                           : net::tls_connect(std::move(stream), std::move(tls), server_name, limits::handshake);
+  net::Task<net::TlsStreamPtr> shake =
+      side_ == Side::server ? net::tls_accept(std::move(stream), std::move(tls), limits::handshake)
+                            : net::tls_connect(std::move(stream), std::move(tls), server_name, limits::handshake);
   Secured out;
   CAIRN_CO_TRY(out.stream, co_await std::move(shake));
   if (verifier_) {

@@ -40,7 +40,8 @@ class Security {  // any thread after prepare()
  private:
   Security(Side side, RemoteAttestation ra, BindingForm form, std::vector<std::string> alpn, BlockStatusPtr status)
       : side_(side), ra_(std::move(ra)), form_(form), alpn_(std::move(alpn)), status_(std::move(status)) {}
-  [[nodiscard]] Result<std::shared_ptr<const net::TlsContext>> make_context(std::shared_ptr<const net::TlsIdentity> identity) const;
+  [[nodiscard]] Result<std::shared_ptr<const net::TlsContext>> make_context(
+      std::shared_ptr<const net::TlsIdentity> identity) const;
   [[nodiscard]] net::Task<std::shared_ptr<const net::TlsContext>> context();
   [[nodiscard]] net::Task<> renew();
   [[nodiscard]] bool per_handshake() const { return ra_.attest && ra_.attest->refresh_interval.count() == 0; }

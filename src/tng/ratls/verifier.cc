@@ -34,7 +34,8 @@ net::ClientOptions client_options() {
 Json verdict_facts(const token::Verified& token, BindingForm form) {
   Json modules = Json::array();
   for (const auto& m : token.submodules)
-    modules.push_back({{"name", m.name}, {"status", m.status}, {"policy_ids", m.policy_ids}, {"trust_vector", m.trust_vector}});
+    modules.push_back(
+        {{"name", m.name}, {"status", m.status}, {"policy_ids", m.policy_ids}, {"trust_vector", m.trust_vector}});
   return {{"tee", token.tee},
           {"token", token.kind == token::Kind::ear ? "ear" : "simple"},
           {"simulated", token.simulated},
@@ -59,11 +60,13 @@ Result<Json> attestation_request(const CocoEvidence& coco, const std::vector<std
   if (!devices.is_object()) return fail(ErrorCode::malformed, "additional evidence is not a JSON object");
   Json requests = Json::array({std::move(first)});
   for (const auto& [tee, evidence] : devices.items())
-    requests.push_back(one_request(tee, as_bytes(evidence.is_string() ? evidence.get<std::string>() : compact_json(evidence)), nullptr));
+    requests.push_back(one_request(
+        tee, as_bytes(evidence.is_string() ? evidence.get<std::string>() : compact_json(evidence)), nullptr));
   return Json{{"verification_requests", std::move(requests)}, {"policy_ids", policy_ids}};
 }
 
-Result<Verdict> check_token(std::string_view text, const PeerEvidence& peer, const Verify& config, const token::Trust& trust, Time at) {
+Result<Verdict> check_token(std::string_view text, const PeerEvidence& peer, const Verify& config,
+                            const token::Trust& trust, Time at) {
   auto token = token::verify(text, trust, at);
   if (!token) return fail(std::move(token).error().in("the token of the attestation service is not acceptable"));
   CAIRN_TRY(const Json sent, parse_json(peer.coco.runtime_data, {.bytes = limits::runtime_data, .depth = 16}));
@@ -73,12 +76,15 @@ Result<Verdict> check_token(std::string_view text, const PeerEvidence& peer, con
                                .allow_simulated = config.allow_simulated};
   if (auto ok = token::satisfies(*token, demands); !ok) {
     if (ok.error().where == "simulated")
-      return fail(ErrorCode::evidence_rejected, "simulated", "the peer's TEE is a simulator; only a verify block with \"allow_simulated\": true accepts it");
+      return fail(ErrorCode::evidence_rejected, "simulated",
+                  "the peer's TEE is a simulator; only a verify block with \"allow_simulated\": true accepts it");
     return fail(std::move(ok).error().in("the peer was not accepted"));
   }
   CAIRN_CHECK(check_echo(peer.form, peer.coco.runtime_data, token->runtime_data));
   if (token->tee != service_tee(peer.coco.tee))
-    return fail(ErrorCode::evidence_rejected, "tee", "the token is about a " + printable(token->tee, 32) + ", the peer's evidence about a " + printable(peer.coco.tee, 32));
+    return fail(ErrorCode::evidence_rejected, "tee",
+                "the token is about a " + printable(token->tee, 32) + ", the peer's evidence about a " +
+                    printable(peer.coco.tee, 32));
   return Verdict{.tee = token->tee,
                  .simulated = token->simulated,
                  .signer_trusted = token->signer_trusted,
@@ -98,13 +104,13 @@ struct PeerVerifier::Flight {
   Key key;
   std::optional<Result<VerdictPtr>> outcome;
   ~Flight() {
-    verifier.finish(key, outcome ? *outcome : Result<VerdictPtr>(fail(ErrorCode::cancelled, "the verification was interrupted")));
+    verifier.finish(
+        key, outcome ? *outcome : Result<VerdictPtr>(fail(ErrorCode::cancelled, "the verification was interrupted")));
   }
 };
 
 PeerVerifier::PeerVerifier(Verify config, token::Trust trust, BlockStatusPtr status)
-    : config_(std::move(config)), trust_(std::move(trust)), status_(std::move(status)),
-      client_(client_options()) {}
+    : config_(std::move(config)), trust_(std::move(trust)), status_(std::move(status)), client_(client_options()) {}
 
 Result<std::shared_ptr<PeerVerifier>> PeerVerifier::create(Verify config, BlockStatusPtr status) {
   token::Trust trust;
@@ -156,8 +162,10 @@ net::Task<VerdictPtr> PeerVerifier::verify(Bytes certificate_der) {
     if (!*flight.outcome && !flight.outcome->error().where.starts_with(attestation_prefix))
       flight.outcome->error().where.insert(0, attestation_prefix);
     status_->attestation.observe(std::chrono::steady_clock::now() - begin);
-    if (*flight.outcome) status_->verified((**flight.outcome)->facts);
-    else status_->verification_failed(flight.outcome->error());
+    if (*flight.outcome)
+      status_->verified((**flight.outcome)->facts);
+    else
+      status_->verification_failed(flight.outcome->error());
     co_return *flight.outcome;
   }
 }
@@ -190,14 +198,17 @@ void PeerVerifier::make_room() {
   while (entries_.size() >= remembered_peers) {
     auto oldest = entries_.end();
     for (auto it = entries_.begin(); it != entries_.end(); ++it)
-      if (!it->second.in_flight && (oldest == entries_.end() || it->second.verdict->expires < oldest->second.verdict->expires)) oldest = it;
+      if (!it->second.in_flight &&
+          (oldest == entries_.end() || it->second.verdict->expires < oldest->second.verdict->expires))
+        oldest = it;
     if (oldest == entries_.end()) return;
     entries_.erase(oldest);
   }
 }
 
 net::Task<VerdictPtr> PeerVerifier::appraise(const Bytes& certificate_der) {
-  CAIRN_CO_TRY(const PeerEvidence peer, read_peer_certificate(certificate_der, now(), {.max_age_seconds = config_.max_evidence_age.count()}));
+  CAIRN_CO_TRY(const PeerEvidence peer,
+               read_peer_certificate(certificate_der, now(), {.max_age_seconds = config_.max_evidence_age.count()}));
   CAIRN_CO_TRY(Json request, attestation_request(peer.coco, config_.policy_ids));
   CAIRN_CO_TRY(const std::string token, co_await ask_service(std::move(request)));
   CAIRN_CO_TRY(Verdict verdict, check_token(token, peer, config_, trust_, now()));
@@ -207,12 +218,17 @@ net::Task<VerdictPtr> PeerVerifier::appraise(const Bytes& certificate_der) {
 net::Task<std::string> PeerVerifier::ask_service(Json request) {
   net::Headers headers{{"Content-Type", "application/json"}};
   for (const auto& [name, value] : config_.as_headers) headers.set(name, value);
-  auto response = co_await client_.send({.method = "POST", .url = config_.as_addr + "/attestation", .headers = std::move(headers), .body = compact_json(request)});
+  auto response = co_await client_.send({.method = "POST",
+                                         .url = config_.as_addr + "/attestation",
+                                         .headers = std::move(headers),
+                                         .body = compact_json(request)});
   if (!response)
-    co_return fail(ErrorCode::unavailable, "ratls.as_unreachable", "the attestation service at " + config_.as_addr + " did not answer: " + response.error().message);
+    co_return fail(ErrorCode::unavailable, "ratls.as_unreachable",
+                   "the attestation service at " + config_.as_addr + " did not answer: " + response.error().message);
   if (response->status != 200)
     co_return fail(ErrorCode::evidence_rejected, "ratls.as_refused",
-                   "the attestation service refused the peer's evidence (HTTP " + std::to_string(response->status) + "): " + printable(response->body, limits::as_error_body));
+                   "the attestation service refused the peer's evidence (HTTP " + std::to_string(response->status) +
+                       "): " + printable(response->body, limits::as_error_body));
   std::string token = std::move(response->body);
   while (!token.empty() && (token.back() == '\n' || token.back() == '\r')) token.pop_back();
   co_return token;

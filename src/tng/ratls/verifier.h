@@ -26,8 +26,8 @@ struct Verdict {
   bool simulated = false;
   bool signer_trusted = false;  // the token's signer chains to trusted_certs_paths
   BindingForm form = BindingForm::a;
-  Time expires;                 // of the token, or of the longest session age, whichever is sooner
-  Json facts;                   // for status and access log: tee, kind, policy ids, trust vectors
+  Time expires;  // of the token, or of the longest session age, whichever is sooner
+  Json facts;    // for status and access log: tee, kind, policy ids, trust vectors
 };
 using VerdictPtr = std::shared_ptr<const Verdict>;
 

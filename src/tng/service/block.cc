@@ -17,7 +17,8 @@ Result<void> bind_one(Acceptor& acceptor, const Endpoint& at) {
 
 // The redirect target in both families on one port: redirected connections arrive at loopback addresses (outgoing) or
 // at an address of the interface they came in on.
-Result<std::uint16_t> bind_redirect_target(Acceptor& acceptor, std::optional<std::uint16_t> port, const char* v4, const char* v6) {
+Result<std::uint16_t> bind_redirect_target(Acceptor& acceptor, std::optional<std::uint16_t> port, const char* v4,
+                                           const char* v6) {
   CAIRN_TRY(const auto bound, acceptor.listen(net::Endpoint::tcp(v4, port.value_or(0))));
   net::ListenOptions options;
   options.v6_only = true;
@@ -38,7 +39,8 @@ class IngressBlock : public Block {
       : Block(runtime, security, status), config_(config) {
     for (std::size_t i = 0; i < runtime.loops(); ++i) {
       shards_.push_back(std::make_unique<IngressShard>(runtime.loop(i), config, security, status));
-      if (std::holds_alternative<HttpProxyIngress>(config.mode)) proxies_.push_back(std::make_unique<HttpProxy>(*shards_.back()));
+      if (std::holds_alternative<HttpProxyIngress>(config.mode))
+        proxies_.push_back(std::make_unique<HttpProxy>(*shards_.back()));
     }
   }
 
@@ -47,7 +49,8 @@ class IngressBlock : public Block {
     if (const auto* m = std::get_if<MappingIngress>(&config_.mode)) return bind_one(acceptor, m->in);
     if (const auto* p = std::get_if<HttpProxyIngress>(&config_.mode)) return bind_one(acceptor, p->listen);
     if (const auto* s = std::get_if<Socks5Ingress>(&config_.mode)) return bind_one(acceptor, s->listen);
-    CAIRN_TRY(port_, bind_redirect_target(acceptor, std::get<NetfilterIngress>(config_.mode).listen_port, "127.0.0.1", "::1"));
+    CAIRN_TRY(port_,
+              bind_redirect_target(acceptor, std::get<NetfilterIngress>(config_.mode).listen_port, "127.0.0.1", "::1"));
     return {};
   }
   std::optional<RuleSet> rules() const override {
@@ -58,7 +61,8 @@ class IngressBlock : public Block {
   net::Task<> serve(net::StreamPtr stream, std::size_t shard) override {
     if (!proxies_.empty()) return proxies_[shard]->serve(std::move(stream));
     if (std::holds_alternative<Socks5Ingress>(config_.mode)) return serve_socks5(*shards_[shard], std::move(stream));
-    if (std::holds_alternative<NetfilterIngress>(config_.mode)) return serve_captured(*shards_[shard], std::move(stream), port_);
+    if (std::holds_alternative<NetfilterIngress>(config_.mode))
+      return serve_captured(*shards_[shard], std::move(stream), port_);
     return serve_mapping(*shards_[shard], std::move(stream));
   }
   void drain(std::size_t shard) override {
@@ -80,13 +84,15 @@ class EgressBlock : public Block {
  public:
   EgressBlock(net::Runtime& runtime, const Egress& config, std::shared_ptr<Security> security, BlockStatusPtr status)
       : Block(runtime, security, status), config_(config) {
-    for (std::size_t i = 0; i < runtime.loops(); ++i) shards_.push_back(std::make_unique<EgressShard>(config, security, status));
+    for (std::size_t i = 0; i < runtime.loops(); ++i)
+      shards_.push_back(std::make_unique<EgressShard>(config, security, status));
   }
 
  protected:
   Result<void> bind(Acceptor& acceptor) override {
     if (const auto* m = std::get_if<MappingEgress>(&config_.mode)) return bind_one(acceptor, m->in);
-    CAIRN_TRY(port_, bind_redirect_target(acceptor, std::get<NetfilterEgress>(config_.mode).listen_port, "0.0.0.0", "::"));
+    CAIRN_TRY(port_,
+              bind_redirect_target(acceptor, std::get<NetfilterEgress>(config_.mode).listen_port, "0.0.0.0", "::"));
     return {};
   }
   std::optional<RuleSet> rules() const override {
@@ -95,7 +101,8 @@ class EgressBlock : public Block {
     return egress_rules(status_->id(), *netfilter, port_);
   }
   net::Task<> serve(net::StreamPtr stream, std::size_t shard) override {
-    if (const auto* m = std::get_if<MappingEgress>(&config_.mode)) return shards_[shard]->serve(std::move(stream), to_net(m->out));
+    if (const auto* m = std::get_if<MappingEgress>(&config_.mode))
+      return shards_[shard]->serve(std::move(stream), to_net(m->out));
     return captured(std::move(stream), shard);
   }
   void drain(std::size_t shard) override { shards_[shard]->drain(); }
@@ -116,8 +123,11 @@ class EgressBlock : public Block {
 }  // namespace
 
 Block::Block(net::Runtime& runtime, std::shared_ptr<Security> security, BlockStatusPtr status)
-    : runtime_(runtime), security_(std::move(security)), status_(status),
-      acceptor_(runtime, std::move(status), [this](net::StreamPtr stream, std::size_t shard) { return serve(std::move(stream), shard); }),
+    : runtime_(runtime),
+      security_(std::move(security)),
+      status_(status),
+      acceptor_(runtime, std::move(status),
+                [this](net::StreamPtr stream, std::size_t shard) { return serve(std::move(stream), shard); }),
       background_(runtime.loop(0)) {}
 
 net::Task<> Block::listen() {
@@ -142,17 +152,22 @@ net::Task<> Block::stop(net::Milliseconds grace) {
   CAIRN_CO_CHECK(co_await acceptor_.stop(grace));
   for (std::size_t i = 0; i < runtime_.loops(); ++i) CAIRN_CO_CHECK(co_await on_loop(runtime_.loop(i), stop_shard(i)));
   co_await background_.stop();
-  if (installed_) co_return co_await runtime_.workers().offload([last = std::exchange(installed_, nullptr)]() mutable { last.reset(); });
+  if (installed_)
+    co_return co_await runtime_.workers().offload(
+        [last = std::exchange(installed_, nullptr)]() mutable { last.reset(); });
   co_return Result<>{};
 }
 
-Result<std::unique_ptr<Block>> Block::make(net::Runtime& runtime, const Ingress& config, Compat compat, BlockStatusPtr status) {
+Result<std::unique_ptr<Block>> Block::make(net::Runtime& runtime, const Ingress& config, Compat compat,
+                                           BlockStatusPtr status) {
   const bool h2 = config.multiplex || config.encap_in_http;
-  CAIRN_TRY(auto security, Security::create(Security::Side::client, config.ra, compat, {h2 ? alpn_h2 : alpn_direct}, status));
+  CAIRN_TRY(auto security,
+            Security::create(Security::Side::client, config.ra, compat, {h2 ? alpn_h2 : alpn_direct}, status));
   return std::make_unique<IngressBlock>(runtime, config, std::move(security), std::move(status));
 }
 
-Result<std::unique_ptr<Block>> Block::make(net::Runtime& runtime, const Egress& config, Compat compat, BlockStatusPtr status) {
+Result<std::unique_ptr<Block>> Block::make(net::Runtime& runtime, const Egress& config, Compat compat,
+                                           BlockStatusPtr status) {
   CAIRN_TRY(auto security, Security::create(Security::Side::server, config.ra, compat, {alpn_h2, alpn_direct}, status));
   return std::make_unique<EgressBlock>(runtime, config, std::move(security), std::move(status));
 }

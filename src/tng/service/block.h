@@ -28,8 +28,10 @@ class Block {
   [[nodiscard]] std::string address() const { return status_->listen_address(); }
 
   // `config` must outlive the block.
-  [[nodiscard]] static Result<std::unique_ptr<Block>> make(net::Runtime& runtime, const Ingress& config, Compat compat, BlockStatusPtr status);
-  [[nodiscard]] static Result<std::unique_ptr<Block>> make(net::Runtime& runtime, const Egress& config, Compat compat, BlockStatusPtr status);
+  [[nodiscard]] static Result<std::unique_ptr<Block>> make(net::Runtime& runtime, const Ingress& config, Compat compat,
+                                                           BlockStatusPtr status);
+  [[nodiscard]] static Result<std::unique_ptr<Block>> make(net::Runtime& runtime, const Egress& config, Compat compat,
+                                                           BlockStatusPtr status);
 
  protected:
   Block(net::Runtime& runtime, std::shared_ptr<Security> security, BlockStatusPtr status);
@@ -37,8 +39,9 @@ class Block {
   // Netfilter blocks: the rules to install once the port is known.
   [[nodiscard]] virtual std::optional<RuleSet> rules() const { return std::nullopt; }
   [[nodiscard]] virtual net::Task<> serve(net::StreamPtr stream, std::size_t shard) = 0;
-  virtual void drain(std::size_t shard) = 0;                        // on the shard's loop
-  [[nodiscard]] virtual net::Task<> stop_shard(std::size_t shard) = 0;  // on the shard's loop, after its connections ended
+  virtual void drain(std::size_t shard) = 0;  // on the shard's loop
+  [[nodiscard]] virtual net::Task<> stop_shard(
+      std::size_t shard) = 0;  // on the shard's loop, after its connections ended
 
   net::Runtime& runtime_;
   std::shared_ptr<Security> security_;

@@ -17,33 +17,42 @@ struct Named {
 };
 
 Named describe(const Ingress& config) {
-  if (const auto* m = std::get_if<MappingIngress>(&config.mode)) return {"mapping", {{"ingress_in", m->in.text()}, {"ingress_out", m->out.text()}}};
-  if (const auto* p = std::get_if<HttpProxyIngress>(&config.mode)) return {"http_proxy", {{"ingress_proxy_listen", p->listen.text()}}};
-  if (const auto* s = std::get_if<Socks5Ingress>(&config.mode)) return {"socks5", {{"ingress_proxy_listen", s->listen.text()}}};
+  if (const auto* m = std::get_if<MappingIngress>(&config.mode))
+    return {"mapping", {{"ingress_in", m->in.text()}, {"ingress_out", m->out.text()}}};
+  if (const auto* p = std::get_if<HttpProxyIngress>(&config.mode))
+    return {"http_proxy", {{"ingress_proxy_listen", p->listen.text()}}};
+  if (const auto* s = std::get_if<Socks5Ingress>(&config.mode))
+    return {"socks5", {{"ingress_proxy_listen", s->listen.text()}}};
   return {"netfilter", {}};
 }
 Named describe(const Egress& config) {
-  if (const auto* m = std::get_if<MappingEgress>(&config.mode)) return {"mapping", {{"egress_in", m->in.text()}, {"egress_out", m->out.text()}}};
+  if (const auto* m = std::get_if<MappingEgress>(&config.mode))
+    return {"mapping", {{"egress_in", m->in.text()}, {"egress_out", m->out.text()}}};
   return {"netfilter", {}};
 }
 
 template <class Configs>
-Result<void> make_blocks(net::Runtime& runtime, const Configs& configs, Compat compat, std::string_view direction, Status& status,
-                         std::vector<std::unique_ptr<Block>>& out) {
+Result<void> make_blocks(net::Runtime& runtime, const Configs& configs, Compat compat, std::string_view direction,
+                         Status& status, std::vector<std::unique_ptr<Block>>& out) {
   for (std::size_t i = 0; i < configs.size(); ++i) {
     auto [type, labels] = describe(configs[i]);
-    CAIRN_TRY(auto block, Block::make(runtime, configs[i], compat, status.add(std::string(direction), i, std::move(type), std::move(labels))));
+    CAIRN_TRY(auto block, Block::make(runtime, configs[i], compat,
+                                      status.add(std::string(direction), i, std::move(type), std::move(labels))));
     out.push_back(std::move(block));
   }
   return {};
 }
 
 bool captures(const Config& config) {
-  return std::ranges::any_of(config.ingress, [](const Ingress& i) { return std::holds_alternative<NetfilterIngress>(i.mode); }) ||
-         std::ranges::any_of(config.egress, [](const Egress& e) { return std::holds_alternative<NetfilterEgress>(e.mode); });
+  return std::ranges::any_of(config.ingress,
+                             [](const Ingress& i) { return std::holds_alternative<NetfilterIngress>(i.mode); }) ||
+         std::ranges::any_of(config.egress,
+                             [](const Egress& e) { return std::holds_alternative<NetfilterEgress>(e.mode); });
 }
 
-net::Task<> answer(net::Exchange& exchange, net::Response response) { co_return co_await exchange.respond(std::move(response)); }
+net::Task<> answer(net::Exchange& exchange, net::Response response) {
+  co_return co_await exchange.respond(std::move(response));
+}
 
 }  // namespace
 
@@ -65,8 +74,11 @@ Result<void> Gateway::start_control() {
   router.add("GET", "/readyz", [this](net::Exchange& e) {
     return answer(e, status_.ready() ? net::Response::text(200, "ok") : net::Response::text(503, "not ok"));
   });
-  router.add("GET", "/metrics", [this](net::Exchange& e) { return answer(e, net::Response::text(200, status_.prometheus())); });
-  const net::Handler status = [this](net::Exchange& e) { return answer(e, net::Response::json(200, compact_json(status_.json()) + "\n")); };
+  router.add("GET", "/metrics",
+             [this](net::Exchange& e) { return answer(e, net::Response::text(200, status_.prometheus())); });
+  const net::Handler status = [this](net::Exchange& e) {
+    return answer(e, net::Response::json(200, compact_json(status_.json()) + "\n"));
+  };
   router.add("GET", "/status", status);
   router.add("GET", "/status/", status);
   control_ = std::make_unique<net::HttpServer>(runtime_, std::move(router));

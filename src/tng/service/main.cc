@@ -23,7 +23,9 @@ void add_configuration(CLI::App& command, Arguments& a) {
   auto* file = command.add_option("-c,--config-file", a.file, "JSON file to read the configuration from");
   auto* content = command.add_option("--config-content", a.content, "the configuration itself, as JSON text");
   file->excludes(content);
-  command.add_option("--compat", a.compat, "whose defaults hold: 2.2.4 or latest (default: the configuration's, else 2.2.4)")
+  command
+      .add_option("--compat", a.compat,
+                  "whose defaults hold: 2.2.4 or latest (default: the configuration's, else 2.2.4)")
       ->check(CLI::IsMember({"2.2.4", "latest"}));
   command.add_flag("--strict", a.strict, "refuse choices that weaken protection instead of warning about them");
   command.add_flag("--lenient-config", a.lenient, "ignore unknown configuration keys");
@@ -57,7 +59,8 @@ int check(const Arguments& a) {
     return 1;
   }
   for (const auto& warning : config->warnings) std::cerr << "warning: " << warning << "\n";
-  std::cout << "the configuration is valid: " << config->ingress.size() << " ingress, " << config->egress.size() << " egress\n";
+  std::cout << "the configuration is valid: " << config->ingress.size() << " ingress, " << config->egress.size()
+            << " egress\n";
   return 0;
 }
 

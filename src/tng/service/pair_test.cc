@@ -14,7 +14,9 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-std::uint16_t port_of(const std::string& address) { return static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1))); }
+std::uint16_t port_of(const std::string& address) {
+  return static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
+}
 
 Json endpoint(std::uint16_t port) { return {{"host", "127.0.0.1"}, {"port", port}}; }
 
@@ -43,7 +45,10 @@ net::Task<> backend(net::Exchange& exchange) {
     co_return co_await raw->shutdown_write();
   }
   CAIRN_CO_TRY(std::string body, co_await exchange.body(64U << 20));
-  const Json facts = {{"method", head.method}, {"target", head.target}, {"host", std::string(head.headers.get("Host").value_or(""))}, {"size", body.size()}};
+  const Json facts = {{"method", head.method},
+                      {"target", head.target},
+                      {"host", std::string(head.headers.get("Host").value_or(""))},
+                      {"size", body.size()}};
   auto response = net::Response::text(200, std::move(body));
   response.headers.add("X-Seen", compact_json(facts));
   co_return co_await exchange.respond(std::move(response));
@@ -62,7 +67,9 @@ struct World {
   }
   [[nodiscard]] Json attest() const { return {{"aa_addr", agent.address()}}; }
   [[nodiscard]] Json verify() const {
-    return {{"as_addr", service.address()}, {"policy_ids", {"default"}}, {"trusted_certs_paths", {(folder / "ca.pem").string()}}};
+    return {{"as_addr", service.address()},
+            {"policy_ids", {"default"}},
+            {"trusted_certs_paths", {(folder / "ca.pem").string()}}};
   }
   net::Task<> start(std::unique_ptr<Gateway>& slot, Json config) {
     CAIRN_CO_TRY(auto parsed, parse_config(compact_json(config)));
@@ -89,7 +96,9 @@ struct World {
     http = std::make_unique<net::HttpClient>(options);
     co_return Result<>{};
   }
-  [[nodiscard]] std::string url(std::string_view path) const { return "http://127.0.0.1:" + std::to_string(server_port) + std::string(path); }
+  [[nodiscard]] std::string url(std::string_view path) const {
+    return "http://127.0.0.1:" + std::to_string(server_port) + std::string(path);
+  }
   net::Task<> end() {
     http.reset();
     if (client) CAIRN_CO_CHECK(co_await client->stop());
@@ -121,7 +130,8 @@ net::Task<> tell(net::Runtime& runtime, Story story) {
 }
 
 void run(Story story) {
-  const auto end = net::run_task([story](net::Runtime& runtime) { return net::with_timeout(tell(runtime, story), std::chrono::seconds(60)); });
+  const auto end = net::run_task(
+      [story](net::Runtime& runtime) { return net::with_timeout(tell(runtime, story), std::chrono::seconds(60)); });
   ASSERT_TRUE(end) << end.error().text();
 }
 
@@ -311,7 +321,8 @@ TEST(TngPair, UpgradeAndConnect) {
         CAIRN_CO_CHECK(co_await expect("HTTP/1.1 200"));
       }
       const std::string target = connect ? "/upgrade" : "http://" + host + "/upgrade";
-      CAIRN_CO_CHECK(co_await stream->write("GET " + target + " HTTP/1.1\r\nHost: " + host + "\r\nConnection: Upgrade\r\nUpgrade: shout\r\n\r\n"));
+      CAIRN_CO_CHECK(co_await stream->write("GET " + target + " HTTP/1.1\r\nHost: " + host +
+                                            "\r\nConnection: Upgrade\r\nUpgrade: shout\r\n\r\n"));
       CAIRN_CO_CHECK(co_await expect("101"));
       CAIRN_CO_CHECK(co_await stream->write("hello"));
       CAIRN_CO_CHECK(co_await expect("HELLO"));
@@ -337,7 +348,7 @@ net::Task<> against(World& w, Json server, std::string cause) {
   server["decap_from_http"] = Json::object();
   CAIRN_CO_CHECK(co_await w.start_server(std::move(server)));
   const Json json21 = {{"encap_in_http", Json::object()}, {"verify", w.verify()}};
-    CAIRN_CO_CHECK(co_await w.start_proxy(json21));
+  CAIRN_CO_CHECK(co_await w.start_proxy(json21));
   co_return co_await expect_refused(w, cause);
 }
 
@@ -353,7 +364,9 @@ TEST(TngHostile, EvidenceOverOtherData) {
 TEST(TngHostile, SomebodyElsesEvidence) {
   run([](World& w) -> net::Task<> {
     // Evidence that was made for another key a moment ago.
-    w.agent.replay = compact_json({{"report_data", base64(crypto::sha384(as_bytes(Binding::of(BindingForm::a, to_bytes("another key")).runtime_data)).view())}});
+    w.agent.replay = compact_json(
+        {{"report_data",
+          base64(crypto::sha384(as_bytes(Binding::of(BindingForm::a, to_bytes("another key")).runtime_data)).view())}});
     return against(w, {{"attest", w.attest()}}, "refused the peer's evidence");
   });
 }
@@ -439,7 +452,9 @@ TEST(TngPlaintext, EveryRequestOfAConnectionIsMatched) {
     const Json json26 = {{"no_ra", true}, {"decap_from_http", {{"allow_non_tng_traffic_regexes", {"/public/.*"}}}}};
     CAIRN_CO_CHECK(co_await w.start_server(json26));
     CAIRN_CO_TRY(auto stream, co_await net::connect(net::Endpoint::tcp("127.0.0.1", w.server_port)));
-    CAIRN_CO_CHECK(co_await stream->write("GET /public/a HTTP/1.1\r\nHost: x\r\n\r\nPOST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"));
+    CAIRN_CO_CHECK(
+        co_await stream->write("GET /public/a HTTP/1.1\r\nHost: x\r\n\r\nPOST /v1/completions HTTP/1.1\r\nHost: "
+                               "x\r\nContent-Length: 2\r\n\r\nhi"));
     std::string got;
     std::array<std::uint8_t, 4096> bytes;
     for (;;) {
@@ -480,7 +495,9 @@ TEST(TngProxy, RecursionAuthenticationAndFilters) {
   run([](World& w) -> net::Task<> {
     const Json json29 = {{"no_ra", true}};
     CAIRN_CO_CHECK(co_await w.start_server(json29));
-    const Json inside = {{"proxy_auth", {{"username", "u"}, {"password", "p"}}}, {"unmatched", "reject"}, {"dst_filters", {{{"domain", "127.*"}, {"port", w.server_port}}}}};
+    const Json inside = {{"proxy_auth", {{"username", "u"}, {"password", "p"}}},
+                         {"unmatched", "reject"},
+                         {"dst_filters", {{{"domain", "127.*"}, {"port", w.server_port}}}}};
     const Json json30 = {{"no_ra", true}};
     CAIRN_CO_CHECK(co_await w.start_proxy(json30, inside));
     CAIRN_CO_TRY(const auto nobody, co_await w.http->get(w.url("/a")));
@@ -536,17 +553,26 @@ TEST(TngSocks5, PasswordAndConnect) {
     for (const bool right : {true, false}) {
       CAIRN_CO_TRY(auto stream, co_await net::connect(*net::Endpoint::parse(w.client->ingress_address(0))));
       const Bytes bytes35{5, 2, 0, 2};
-    CAIRN_CO_CHECK(co_await stream->write(bytes35));
+      CAIRN_CO_CHECK(co_await stream->write(bytes35));
       std::array<std::uint8_t, 2> two;
       CAIRN_CO_CHECK(co_await stream->read_exactly(two));
       EXPECT_EQ(two[1], 2);
       const Bytes bytes36{1, 1, 'u', 1, static_cast<std::uint8_t>(right ? 'p' : 'q')};
-    CAIRN_CO_CHECK(co_await stream->write(bytes36));
+      CAIRN_CO_CHECK(co_await stream->write(bytes36));
       CAIRN_CO_CHECK(co_await stream->read_exactly(two));
       EXPECT_EQ(two[1], right ? 0 : 1);
       if (!right) continue;
-      const Bytes bytes37{5, 1, 0, 1, 127, 0, 0, 1, static_cast<std::uint8_t>(w.server_port >> 8), static_cast<std::uint8_t>(w.server_port)};
-    CAIRN_CO_CHECK(co_await stream->write(bytes37));
+      const Bytes bytes37{5,
+                          1,
+                          0,
+                          1,
+                          127,
+                          0,
+                          0,
+                          1,
+                          static_cast<std::uint8_t>(w.server_port >> 8),
+                          static_cast<std::uint8_t>(w.server_port)};
+      CAIRN_CO_CHECK(co_await stream->write(bytes37));
       std::array<std::uint8_t, 10> ten;
       CAIRN_CO_CHECK(co_await stream->read_exactly(ten));
       EXPECT_EQ(ten[1], 0);
@@ -572,7 +598,8 @@ TEST(TngLife, ControlInterface) {
     CAIRN_CO_TRY(const auto ready, co_await http.get(base + "/readyz"));
     EXPECT_EQ(ready.status, 200);
     CAIRN_CO_TRY(const auto metrics, co_await http.get(base + "/metrics"));
-    for (const char* name : {"live 1", "cx_total{", "cx_active{", "cx_failed{", "tx_bytes_total{", "rx_bytes_total{", "egress_type=\"mapping\""})
+    for (const char* name : {"live 1", "cx_total{", "cx_active{", "cx_failed{", "tx_bytes_total{", "rx_bytes_total{",
+                             "egress_type=\"mapping\""})
       EXPECT_THAT(metrics.body, HasSubstr(name));
     CAIRN_CO_TRY(const auto status, co_await http.get(base + "/status"));
     EXPECT_EQ((*parse_json(status.body))["egress"][0]["type"], "mapping");
@@ -582,7 +609,8 @@ TEST(TngLife, ControlInterface) {
 
 TEST(TngLife, NoAgentNoStart) {
   run([](World& w) -> net::Task<> {
-    const Json block = {{"mapping", {{"in", endpoint(0)}, {"out", endpoint(1)}}}, {"attest", {{"aa_addr", "unix:///nowhere/aa.sock"}}}};
+    const Json block = {{"mapping", {{"in", endpoint(0)}, {"out", endpoint(1)}}},
+                        {"attest", {{"aa_addr", "unix:///nowhere/aa.sock"}}}};
     auto started = co_await w.start(w.server, {{"add_egress", {block}}});
     EXPECT_FALSE(started);
     EXPECT_FALSE(w.server->status().ready());
@@ -597,7 +625,9 @@ TEST(TngLife, FreshEvidenceForEveryHandshake) {
     const Json json39 = {{"attest", attest}};
     CAIRN_CO_CHECK(co_await w.start_server(json39));
     const int before = w.agent.calls;
-    Json mapping = {{"mapping", {{"in", endpoint(0)}, {"out", endpoint(w.server_port)}}}, {"rats_tls", {{"multiplex", false}}}, {"verify", w.verify()}};
+    Json mapping = {{"mapping", {{"in", endpoint(0)}, {"out", endpoint(w.server_port)}}},
+                    {"rats_tls", {{"multiplex", false}}},
+                    {"verify", w.verify()}};
     const Json json40 = {{"add_ingress", {mapping}}};
     CAIRN_CO_CHECK(co_await w.start(w.client, json40));
     for (int i = 0; i < 3; ++i) {

@@ -47,7 +47,8 @@ class TemporaryFolder {
 class FakeAgent {
  public:
   FakeAgent(net::Runtime& runtime, std::filesystem::path socket) : socket_(std::move(socket)), server_(runtime) {
-    server_.add(std::string(agent::service_name), "GetTeeType", [](net::TtrpcCall) { return reply(proto::encode(agent::TeeTypeResponse{"sample"})); });
+    server_.add(std::string(agent::service_name), "GetTeeType",
+                [](net::TtrpcCall) { return reply(proto::encode(agent::TeeTypeResponse{"sample"})); });
     server_.add(std::string(agent::service_name), "GetEvidence", [this](net::TtrpcCall call) {
       ++calls;
       Bytes data = proto::decode<agent::RuntimeDataRequest>(call.payload)->runtime_data;
@@ -63,9 +64,9 @@ class FakeAgent {
   [[nodiscard]] std::string address() const { return "unix://" + socket_.string(); }
 
   std::atomic<int> calls{0};
-  bool lie = false;          // evidence about other data than was asked for
-  std::size_t padding = 0;   // makes the evidence, and so the certificate, large
-  std::string replay;        // this evidence instead, whatever is asked for
+  bool lie = false;         // evidence about other data than was asked for
+  std::size_t padding = 0;  // makes the evidence, and so the certificate, large
+  std::string replay;       // this evidence instead, whatever is asked for
   std::string last;
 
  private:
@@ -76,7 +77,8 @@ class FakeAgent {
 class FakeService {
  public:
   explicit FakeService(net::Runtime& runtime)
-      : ca_key_(*crypto::PrivateKey::generate(crypto::KeyType::ec_p256)), key_(*crypto::PrivateKey::generate(crypto::KeyType::rsa, 2048)),
+      : ca_key_(*crypto::PrivateKey::generate(crypto::KeyType::ec_p256)),
+        key_(*crypto::PrivateKey::generate(crypto::KeyType::rsa, 2048)),
         server_(runtime, net::responder([this](net::Exchange& e) { return answer(e); }), options()) {
     crypto::CertificateTemplate root;
     root.subject = {{"CN", "Test token authority"}};
@@ -116,7 +118,8 @@ class FakeService {
     if (!equal(crypto::sha384(as_bytes(compact_json(runtime))).view(), report))
       return fail(ErrorCode::evidence_rejected, "REPORT_DATA is different from the hash of the runtime data");
     Json reports = Json::array();
-    for (const auto& id : request.at("policy_ids")) reports.push_back({{"policy-id", policy.empty() ? id : Json(policy)}, {"policy-hash", "00"}});
+    for (const auto& id : request.at("policy_ids"))
+      reports.push_back({{"policy-id", policy.empty() ? id : Json(policy)}, {"policy-hash", "00"}});
     Json claims = {{"tee", request.at("tee")},
                    {"evaluation-reports", reports},
                    {"tcb-status", "{\"sample.svn\":\"1\"}"},

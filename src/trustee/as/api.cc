@@ -53,7 +53,8 @@ net::Response Api::attestation(const Call& call) {
 
 net::Response Api::challenge(const Call& call) {
   const auto body = call.body.empty() ? Result<Json>(Json::object()) : parse_json(call.body);
-  if (!body || !body->is_object()) return problem({Code::invalid_json, "json", "the body is not a JSON object", "", {}});
+  if (!body || !body->is_object())
+    return problem({Code::invalid_json, "json", "the body is not a JSON object", "", {}});
   if (body->contains("tee")) return net::Response::text(200, "");  // the old form: no TEE served here needs a challenge
   auto made = service_->challenge(call.now);
   if (!made) return problem(reject(made.error()).error());
@@ -76,9 +77,11 @@ net::Response Api::set_policy(const Call& call) {
   const auto id = body ? text_member(*body, "policy_id") : std::nullopt;
   const auto encoded = body ? text_member(*body, "policy") : std::nullopt;
   if (!id || !encoded)
-    return problem({Code::invalid_json, "json", "the body is {\"policy_id\": …, \"policy\": base64url of Rego}", "", {}});
+    return problem(
+        {Code::invalid_json, "json", "the body is {\"policy_id\": …, \"policy\": base64url of Rego}", "", {}});
   const auto text = from_base64url(*encoded);
-  if (!text) return problem({Code::invalid_argument, "policy", "the policy is not base64url without padding", "policy", {}});
+  if (!text)
+    return problem({Code::invalid_argument, "policy", "the policy is not base64url without padding", "policy", {}});
   if (auto set = service_->policies().set(*id, std::string(as_text(*text))); !set) return policy_failure(set.error());
   return net::Response::empty(200);
 }
@@ -106,8 +109,10 @@ net::Response Api::jwks(Time now) {
 net::Response Api::status() {
   Json dependencies = Json::array();
   for (const auto& tee : service_->tees())
-    dependencies.push_back({{"kind", "verifier"}, {"name", tee}, {"status", "ok"}, {"message", ""}, {"details", nullptr}});
-  return net::Response::json(200, compact_json({{"service", "attestation-service"}, {"status", "ok"}, {"dependencies", dependencies}}));
+    dependencies.push_back(
+        {{"kind", "verifier"}, {"name", tee}, {"status", "ok"}, {"message", ""}, {"details", nullptr}});
+  return net::Response::json(
+      200, compact_json({{"service", "attestation-service"}, {"status", "ok"}, {"dependencies", dependencies}}));
 }
 
 }  // namespace cairn::trustee::as

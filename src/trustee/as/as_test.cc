@@ -52,7 +52,8 @@ class DefaultPolicy : public testing::Test {
     EXPECT_TRUE(store->put(all, rvps::Store::Mode::replace, kNow));
     PolicyData data(*store);
     const auto view = data.view(kNow).value();
-    const LoadedPolicy policy{compile_policy("default", std::string(default_attestation_policy())).value(), "default", "00"};
+    const LoadedPolicy policy{compile_policy("default", std::string(default_attestation_policy())).value(), "default",
+                              "00"};
     const auto simple = evaluate(policy, Rules::allow, flatten({tdx(claims)}), *view, kNow);
     const auto ear = evaluate(policy, Rules::trust_vector, annotated_evidence(tdx(claims)), *view, kNow);
     EXPECT_TRUE(simple) << simple.error().detail;
@@ -83,9 +84,9 @@ TEST_F(DefaultPolicy, BelievesOnlyWhatWasRegistered) {
 }
 
 TEST_F(DefaultPolicy, EveryMissingClaimCounts) {
-  for (const char* pointer : {"/quote/body/mr_td", "/quote/body/rtmr_0", "/quote/body/rtmr_1", "/quote/body/rtmr_2", "/tcb_status",
-                              "/collateral_expiration_status", "/td_attributes/debug", "/td_attributes/perfmon",
-                              "/td_attributes/septve_disable"}) {
+  for (const char* pointer : {"/quote/body/mr_td", "/quote/body/rtmr_0", "/quote/body/rtmr_1", "/quote/body/rtmr_2",
+                              "/tcb_status", "/collateral_expiration_status", "/td_attributes/debug",
+                              "/td_attributes/perfmon", "/td_attributes/septve_disable"}) {
     Json claims = good_claims();
     const Json::json_pointer at(pointer);
     claims.at(at.parent_pointer()).erase(at.back());
@@ -112,7 +113,8 @@ TEST_F(DefaultPolicy, EachDeviationIsNamed) {
   EXPECT_EQ(changed("/measure/events", Json::array()), "measurement_missing");
   EXPECT_EQ(changed("/gpu_evidence_unverified", true), "gpu_unverified");
   Json claims = good_claims();
-  claims["measure"]["events"].push_back(json(R"({"kind":"config","name":"c","key":"measurement.config.c","content":"sha384:cc"})"));
+  claims["measure"]["events"].push_back(
+      json(R"({"kind":"config","name":"c","key":"measurement.config.c","content":"sha384:cc"})"));
   EXPECT_EQ(first(claims, good_values()), "measurement_not_registered");
 }
 
@@ -134,7 +136,8 @@ TEST_F(DefaultPolicy, RegisteredExceptionsHold) {
 
 TEST_F(DefaultPolicy, EventsInsteadOfARegister) {
   Json claims = good_claims();
-  claims["uefi_event_logs"] = json(R"([{"index":2,"type_name":"EV_SEPARATOR","digests":[{"alg":"SHA-384","digest":"d1"}]},
+  claims["uefi_event_logs"] =
+      json(R"([{"index":2,"type_name":"EV_SEPARATOR","digests":[{"alg":"SHA-384","digest":"d1"}]},
     {"index":2,"type_name":"EV_IPL","digests":[{"alg":"SHA-384","digest":"d2"}]},{"index":3,"type_name":"EV_IPL","digests":[]}])");
   Json values = good_values();
   values.erase("tdx.quote.body.rtmr_1");
@@ -149,7 +152,8 @@ TEST_F(DefaultPolicy, EventsInsteadOfARegister) {
 TEST_F(DefaultPolicy, UnknownEvidenceIsRefused) {
   auto store = rvps::Store::open(folder.path / "v").value();
   PolicyData data(*store);
-  const LoadedPolicy policy{compile_policy("default", std::string(default_attestation_policy())).value(), "default", "00"};
+  const LoadedPolicy policy{compile_policy("default", std::string(default_attestation_policy())).value(), "default",
+                            "00"};
   for (const char* input : {"{}", R"({"snp":{"a":1}})", R"({"snp.a":1})"}) {
     const auto verdict = evaluate(policy, Rules::allow, json(input), **data.view(kNow), kNow);
     ASSERT_TRUE(verdict);
@@ -172,16 +176,28 @@ TEST(Evaluate, WrongTypesAreErrors) {
   EXPECT_EQ(run("", Rules::trust_vector).error().reason, "policy_error") << "nothing set";
   EXPECT_EQ(run("hardware := 128", Rules::trust_vector).error().reason, "policy_error");
   EXPECT_EQ(run("hardware := \"2\"", Rules::trust_vector).error().reason, "policy_error");
-  EXPECT_EQ(run("hardware := -128\nfile_system := 127", Rules::trust_vector)->trust_vector, Json({{"hardware", -128}, {"file-system", 127}}));
+  EXPECT_EQ(run("hardware := -128\nfile_system := 127", Rules::trust_vector)->trust_vector,
+            Json({{"hardware", -128}, {"file-system", 127}}));
   EXPECT_FALSE(*run("default allow := false\nreasons := [\"no\"]", Rules::allow)->allow);
 }
 
 TEST(EarStatus, Tiers) {
   EXPECT_EQ(ear_status(Json::object()), "none");
-  for (const auto& [value, status] : std::vector<std::pair<int, std::string>>{
-           {-1, "none"}, {0, "none"}, {1, "none"}, {2, "affirming"}, {31, "affirming"}, {-2, "affirming"}, {-32, "affirming"},
-           {32, "warning"}, {95, "warning"}, {-33, "warning"}, {-96, "warning"}, {96, "contraindicated"}, {127, "contraindicated"},
-           {-97, "contraindicated"}, {-128, "contraindicated"}})
+  for (const auto& [value, status] : std::vector<std::pair<int, std::string>>{{-1, "none"},
+                                                                              {0, "none"},
+                                                                              {1, "none"},
+                                                                              {2, "affirming"},
+                                                                              {31, "affirming"},
+                                                                              {-2, "affirming"},
+                                                                              {-32, "affirming"},
+                                                                              {32, "warning"},
+                                                                              {95, "warning"},
+                                                                              {-33, "warning"},
+                                                                              {-96, "warning"},
+                                                                              {96, "contraindicated"},
+                                                                              {127, "contraindicated"},
+                                                                              {-97, "contraindicated"},
+                                                                              {-128, "contraindicated"}})
     EXPECT_EQ(ear_status({{"hardware", value}, {"executables", 0}}), status) << value;
   EXPECT_EQ(ear_status({{"a", 2}, {"b", 32}}), "warning");
 }
@@ -204,7 +220,8 @@ TEST(Authority, PersistsAndRenews) {
   const Time later = kNow.plus(350LL * 86400);
   EXPECT_FALSE(equal(authority->ear(later)->chain[0].der(), leaf.der())) << "renewed before it ends";
   EXPECT_TRUE(crypto::verify_chain(authority->ear(later)->chain, {authority->ca()}, later.plus(300LL * 86400)));
-  ASSERT_TRUE(write_file(folder.path / "ear.key", crypto::PrivateKey::generate(crypto::KeyType::ec_p256)->pkcs8_pem().view(), 0600));
+  ASSERT_TRUE(write_file(folder.path / "ear.key",
+                         crypto::PrivateKey::generate(crypto::KeyType::ec_p256)->pkcs8_pem().view(), 0600));
   EXPECT_EQ(Authority::open(folder.path, kNow).error().code, ErrorCode::conflict);
 }
 
@@ -224,7 +241,8 @@ TEST(PolicyStore, ReadsFilesThatChange) {
 
 TEST(Request, Bindings) {
   const auto bound = bind_structured(json(R"({"b":1,"a":"test","c":{"d":"e"}})"), crypto::Hash::sha384).value();
-  EXPECT_EQ(hex(*bound.expected), "e71ce8e70d814ba6639c3612ebee0ff1f76f650f8dbb5e47157e0f3f525cd22c4597480a186427c813ca941da78870c3");
+  EXPECT_EQ(hex(*bound.expected),
+            "e71ce8e70d814ba6639c3612ebee0ff1f76f650f8dbb5e47157e0f3f525cd22c4597480a186427c813ca941da78870c3");
   const std::string toml = "version = \"0.1.0\"\nalgorithm = \"sha256\"\n[data]\nx = \"y\"\n";
   const auto init = bind_init_toml(toml).value();
   EXPECT_EQ(*init.expected, crypto::digest(crypto::Hash::sha256, as_bytes(toml)));

@@ -18,10 +18,12 @@ Result<crypto::Certificate> load_certificate(const std::filesystem::path& file) 
   return all.front();
 }
 
-Result<void> belongs(const crypto::Certificate& certificate, const crypto::PrivateKey& key, const std::filesystem::path& file) {
+Result<void> belongs(const crypto::Certificate& certificate, const crypto::PrivateKey& key,
+                     const std::filesystem::path& file) {
   CAIRN_TRY(const auto certified, certificate.public_key());
   if (certified == key.public_key()) return {};
-  return fail(ErrorCode::conflict, file, "the certificate is not for the key beside it; restore the pair or remove both files");
+  return fail(ErrorCode::conflict, file,
+              "the certificate is not for the key beside it; restore the pair or remove both files");
 }
 
 }  // namespace
@@ -74,7 +76,8 @@ Result<std::shared_ptr<const Signer>> Authority::load_signer(const Slot& slot, T
   if (leaf) {
     CAIRN_CHECK(belongs(*leaf, key, file));
     CAIRN_TRY(const auto ca_public, ca_.public_key());
-    if (leaf->not_after() < now.plus(kRenewBefore) || !leaf->signed_by(ca_public)) leaf = fail(ErrorCode::not_found, "renew");
+    if (leaf->not_after() < now.plus(kRenewBefore) || !leaf->signed_by(ca_public))
+      leaf = fail(ErrorCode::not_found, "renew");
   } else if (leaf.error().code != ErrorCode::not_found) {
     return fail(std::move(leaf.error()).in(file.string()));
   }
@@ -97,8 +100,10 @@ Result<std::shared_ptr<const Signer>> Authority::load_signer(const Slot& slot, T
 std::shared_ptr<const Signer> Authority::current(Slot& slot, Time now) {
   const std::scoped_lock lock(mutex_);
   if (slot.signer->chain.front().not_after() < now.plus(kRenewBefore)) {
-    if (auto renewed = load_signer(slot, now)) slot.signer = *std::move(renewed);
-    else spdlog::error("the token signer's certificate could not be renewed: {}", renewed.error().text());
+    if (auto renewed = load_signer(slot, now))
+      slot.signer = *std::move(renewed);
+    else
+      spdlog::error("the token signer's certificate could not be renewed: {}", renewed.error().text());
   }
   return slot.signer;
 }

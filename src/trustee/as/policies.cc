@@ -13,7 +13,7 @@
 namespace cairn::trustee::as {
 namespace {
 
-constexpr std::string_view kClaims[] = {"instance-identity", "configuration", "executables",      "file-system",
+constexpr std::string_view kClaims[] = {"instance-identity", "configuration",  "executables",    "file-system",
                                         "hardware",          "runtime-opaque", "storage-opaque", "sourced-data"};
 constexpr std::string_view kPackage = "data.policy.";
 
@@ -31,8 +31,10 @@ std::vector<Reason> reasons_of(const Json& value) {
   };
   for (const auto& entry : value) {
     if (out.size() == limits::kReasons) break;
-    if (entry.is_string()) out.push_back({"policy", "", printable(entry.get_ref<const std::string&>(), limits::kReasonText)});
-    else if (entry.is_object()) out.push_back({text(entry, "code"), text(entry, "claim"), text(entry, "detail")});
+    if (entry.is_string())
+      out.push_back({"policy", "", printable(entry.get_ref<const std::string&>(), limits::kReasonText)});
+    else if (entry.is_object())
+      out.push_back({text(entry, "code"), text(entry, "claim"), text(entry, "detail")});
   }
   return out;
 }
@@ -127,7 +129,8 @@ Result<std::string> PolicyStore::get(const std::string& id) const {
 
 Result<void> PolicyStore::remove(const std::string& id) {
   if (!valid_policy_id(id)) return bad_id();
-  if (id == "default") return fail(ErrorCode::permission_denied, id, "the default policy can be replaced but not deleted");
+  if (id == "default")
+    return fail(ErrorCode::permission_denied, id, "the default policy can be replaced but not deleted");
   std::error_code error;
   if (!std::filesystem::remove(file(id), error)) return fail(ErrorCode::not_found, id, "there is no such policy");
   const std::scoped_lock lock(mutex_);
@@ -158,7 +161,8 @@ Result<std::shared_ptr<const LoadedPolicy>> PolicyStore::load(const std::string&
   {
     const std::scoped_lock lock(mutex_);
     const auto cached = cache_.find(id);
-    if (cached != cache_.end() && cached->second.changed == changed && cached->second.size == size) return cached->second.policy;
+    if (cached != cache_.end() && cached->second.changed == changed && cached->second.size == size)
+      return cached->second.policy;
   }
   CAIRN_TRY(const std::string text, read_text(file(id), limits::kPolicyText));
   CAIRN_TRY(auto compiled, compile_policy(id + ".rego", text));
@@ -178,7 +182,8 @@ Result<std::shared_ptr<const PolicyData::View>> PolicyData::view(Time now) {
   return view_;
 }
 
-Outcome<PolicyVerdict> evaluate(const LoadedPolicy& policy, Rules rules, const Json& input, const PolicyData::View& data, Time now) {
+Outcome<PolicyVerdict> evaluate(const LoadedPolicy& policy, Rules rules, const Json& input,
+                                const PolicyData::View& data, Time now) {
   const auto document = policy::Document::from_json(input);
   if (!document) return reject(document.error());
   const Evaluation evaluation(policy, *document, data, now);
@@ -186,15 +191,18 @@ Outcome<PolicyVerdict> evaluate(const LoadedPolicy& policy, Rules rules, const J
   if (rules == Rules::allow) {
     const auto allow = evaluation.rule("allow");
     if (!allow) return std::unexpected(allow.error());
-    if (!*allow || !(*allow)->is_boolean()) return policy_error(policy, "it has no rule allow that gives true or false");
+    if (!*allow || !(*allow)->is_boolean())
+      return policy_error(policy, "it has no rule allow that gives true or false");
     out.allow = (*allow)->get<bool>();
     if (*out.allow) return out;
   } else if (auto read = read_trust_vector(policy, evaluation, out.trust_vector); !read) {
     return std::unexpected(read.error());
   }
   const auto reasons = evaluation.rule("reasons");
-  if (!reasons) spdlog::warn("{}", reasons.error().detail);  // the verdict stands without its explanation
-  else if (*reasons) out.reasons = reasons_of(**reasons);
+  if (!reasons)
+    spdlog::warn("{}", reasons.error().detail);  // the verdict stands without its explanation
+  else if (*reasons)
+    out.reasons = reasons_of(**reasons);
   return out;
 }
 

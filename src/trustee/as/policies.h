@@ -36,7 +36,8 @@ struct LoadedPolicy {
 class PolicyStore {
  public:
   // Writes `default` where it is missing (the folder is made).
-  [[nodiscard]] static Result<std::unique_ptr<PolicyStore>> open(std::filesystem::path folder, std::string_view default_text);
+  [[nodiscard]] static Result<std::unique_ptr<PolicyStore>> open(std::filesystem::path folder,
+                                                                 std::string_view default_text);
 
   // invalid_argument for a bad id; malformed where the text does not compile: then nothing is written.
   [[nodiscard]] Result<void> set(const std::string& id, const std::string& text);
@@ -81,13 +82,13 @@ class PolicyData {
 
 // The verdict of one policy on one document.
 struct PolicyVerdict {
-  std::optional<bool> allow;       // rule `allow`; nullopt where the policy has none
+  std::optional<bool> allow;           // rule `allow`; nullopt where the policy has none
   Json trust_vector = Json::object();  // claims that the policy set, with their EAR names ("file-system")
-  std::vector<Reason> reasons;     // rule `reasons`, which is ours: why not
+  std::vector<Reason> reasons;         // rule `reasons`, which is ours: why not
 };
 enum class Rules { allow, trust_vector };
-// Simple tokens ask for `allow`, EARs for the eight claims. Rejections: policy_denied where a rule's value has the wrong
-// type or its evaluation fails (reason "policy_error"), and where an EAR policy sets no claim.
+// Simple tokens ask for `allow`, EARs for the eight claims. Rejections: policy_denied where a rule's value has the
+// wrong type or its evaluation fails (reason "policy_error"), and where an EAR policy sets no claim.
 [[nodiscard]] Outcome<PolicyVerdict> evaluate(const LoadedPolicy& policy, Rules rules, const Json& input,
                                               const PolicyData::View& data, Time now);
 

@@ -13,18 +13,18 @@
 namespace cairn::trustee::as {
 
 enum class Code {
-  invalid_json,        // AS.REQUEST.INVALID_JSON 400
-  invalid_argument,    // AS.REQUEST.INVALID_ARGUMENT 400
-  unsupported_tee,     // AS.REQUEST.UNSUPPORTED_TEE 400
-  invalid_token,       // AS.CHALLENGE.INVALID_TOKEN 401
-  invalid_format,      // AS.EVIDENCE.INVALID_FORMAT 400
-  invalid_encoding,    // AS.EVIDENCE.INVALID_ENCODING 400
-  invalid_quote,       // AS.EVIDENCE.INVALID_QUOTE 422
-  verification_failed, // AS.EVIDENCE.VERIFICATION_FAILED 422
-  binding_mismatch,    // AS.EVIDENCE.BINDING_MISMATCH 422
-  policy_denied,       // AS.POLICY.DENIED 422 (ours: a Simple policy said no)
-  unavailable,         // AS.DEPENDENCY.UNAVAILABLE 503, retryable
-  internal,            // AS.INTERNAL.ERROR 500
+  invalid_json,         // AS.REQUEST.INVALID_JSON 400
+  invalid_argument,     // AS.REQUEST.INVALID_ARGUMENT 400
+  unsupported_tee,      // AS.REQUEST.UNSUPPORTED_TEE 400
+  invalid_token,        // AS.CHALLENGE.INVALID_TOKEN 401
+  invalid_format,       // AS.EVIDENCE.INVALID_FORMAT 400
+  invalid_encoding,     // AS.EVIDENCE.INVALID_ENCODING 400
+  invalid_quote,        // AS.EVIDENCE.INVALID_QUOTE 422
+  verification_failed,  // AS.EVIDENCE.VERIFICATION_FAILED 422
+  binding_mismatch,     // AS.EVIDENCE.BINDING_MISMATCH 422
+  policy_denied,        // AS.POLICY.DENIED 422 (ours: a Simple policy said no)
+  unavailable,          // AS.DEPENDENCY.UNAVAILABLE 503, retryable
+  internal,             // AS.INTERNAL.ERROR 500
 };
 [[nodiscard]] std::string_view code_name(Code code);
 [[nodiscard]] int code_status(Code code);
@@ -47,7 +47,8 @@ struct Rejection {
 template <class T = void>
 using Outcome = std::expected<T, Rejection>;
 
-[[nodiscard]] std::unexpected<Rejection> reject(Code code, std::string reason, std::string detail, std::string field = {});
+[[nodiscard]] std::unexpected<Rejection> reject(Code code, std::string reason, std::string detail,
+                                                std::string field = {});
 // An internal failure or a dependency's, as a rejection that tells a client nothing but what it may do.
 [[nodiscard]] std::unexpected<Rejection> reject(const Error& error);
 // application/problem+json.

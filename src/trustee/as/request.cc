@@ -34,7 +34,8 @@ Outcome<crypto::Hash> hash_named(const Json& object, const char* name) {
 
 Outcome<Bytes> decode(const Json& value, const char* field) {
   auto bytes = value.is_string() ? from_base64url(value.get_ref<const std::string&>()) : fail(ErrorCode::malformed, "");
-  if (!bytes) return reject(Code::invalid_encoding, "base64url", std::string(field) + " is not base64url without padding", field);
+  if (!bytes)
+    return reject(Code::invalid_encoding, "base64url", std::string(field) + " is not base64url without padding", field);
   return *std::move(bytes);
 }
 
@@ -42,8 +43,10 @@ Outcome<Bytes> decode(const Json& value, const char* field) {
 Outcome<Bound> bind(const Json& object, const char* name, crypto::Hash hash) {
   const Json* data = member(object, name);
   if (!data) return Bound{};
-  if (!data->is_object() || data->size() != 1) return bad(name, std::string(name) + " is {\"raw\": …} or {\"structured\": …}");
-  if (const auto structured = data->find("structured"); structured != data->end()) return bind_structured(*structured, hash);
+  if (!data->is_object() || data->size() != 1)
+    return bad(name, std::string(name) + " is {\"raw\": …} or {\"structured\": …}");
+  if (const auto structured = data->find("structured"); structured != data->end())
+    return bind_structured(*structured, hash);
   const auto raw = data->find("raw");
   if (raw == data->end()) return bad(name, std::string(name) + " is {\"raw\": …} or {\"structured\": …}");
   auto bytes = decode(*raw, name);
@@ -76,7 +79,8 @@ Outcome<Evidence> parse_evidence(const Json& object, Form form) {
   const auto decoded = decode(*encoded, "evidence");
   if (!decoded) return std::unexpected(decoded.error());
   auto evidence = parse_json(as_text(*decoded));
-  if (!evidence) return reject(Code::invalid_format, "evidence", "the evidence is not JSON: " + evidence.error().text(), "evidence");
+  if (!evidence)
+    return reject(Code::invalid_format, "evidence", "the evidence is not JSON: " + evidence.error().text(), "evidence");
   const auto hash = hash_named(object, "runtime_data_hash_algorithm");
   if (!hash) return std::unexpected(hash.error());
   auto runtime = bind(object, "runtime_data", *hash);
@@ -117,7 +121,8 @@ Outcome<Bound> bind_init_toml(std::string_view text) {
   if (!toml) return bad("init_data", "the init data is not TOML: " + toml.error().text());
   const Json version = toml->value("version", Json()), algorithm = toml->value("algorithm", Json());
   if (version != "0.1.0") return bad("init_data", "the init data's version is not 0.1.0");
-  const auto hash = algorithm.is_string() ? crypto::hash_by_name(algorithm.get_ref<const std::string&>()) : std::nullopt;
+  const auto hash =
+      algorithm.is_string() ? crypto::hash_by_name(algorithm.get_ref<const std::string&>()) : std::nullopt;
   if (!hash || (*hash != crypto::Hash::sha256 && *hash != crypto::Hash::sha384 && *hash != crypto::Hash::sha512))
     return bad("init_data", "the init data's algorithm is not sha256, sha384 or sha512");
   const Json data = toml->value("data", Json::object());

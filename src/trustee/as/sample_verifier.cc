@@ -22,13 +22,16 @@ class Sample : public TeeVerifier {
 
  protected:
   static Outcome<Json> bound(const Json& evidence, const Binding& binding) {
-    if (!evidence.is_object() || !evidence.value("svn", Json()).is_string() || !evidence.value("report_data", Json()).is_string())
-      return reject(Code::invalid_format, "sample", "sample evidence has the texts \"svn\" and \"report_data\"", "evidence");
+    if (!evidence.is_object() || !evidence.value("svn", Json()).is_string() ||
+        !evidence.value("report_data", Json()).is_string())
+      return reject(Code::invalid_format, "sample", "sample evidence has the texts \"svn\" and \"report_data\"",
+                    "evidence");
     const auto& text = evidence["report_data"].get_ref<const std::string&>();
     const auto report_data = from_base64(text);
     if (!report_data) return reject(Code::invalid_encoding, "sample", "report_data is not base64", "evidence");
     if (binding.report_data && *binding.report_data != *report_data)
-      return reject(Code::binding_mismatch, "report_data", "the evidence answers another nonce or key: its report data is not the hash of this runtime data");
+      return reject(Code::binding_mismatch, "report_data",
+                    "the evidence answers another nonce or key: its report data is not the hash of this runtime data");
     return Json{{"svn", evidence["svn"]}, {"report_data", text}};
   }
 

@@ -1,8 +1,8 @@
 #include "trustee/as/service.h"
 
 #include "base/encoding.h"
-#include "base/log.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "crypto/random.h"
 #include "trustee/as/default_policy.h"
 
@@ -13,9 +13,9 @@ constexpr std::int64_t kChallengeLife = 300;
 
 }  // namespace
 
-Result<std::unique_ptr<AttestationService>> AttestationService::open(ServiceOptions options,
-                                                                     std::vector<std::unique_ptr<TeeVerifier>> verifiers,
-                                                                     const rvps::Store& references, Time now) {
+Result<std::unique_ptr<AttestationService>> AttestationService::open(
+    ServiceOptions options, std::vector<std::unique_ptr<TeeVerifier>> verifiers, const rvps::Store& references,
+    Time now) {
   auto out = std::unique_ptr<AttestationService>(new AttestationService(std::move(options), references));
   const auto& folder = out->options_.folder;
   CAIRN_TRY(out->policies_, PolicyStore::open(folder / "policies" / "opa", default_attestation_policy()));
@@ -46,7 +46,8 @@ Outcome<> AttestationService::check_challenge_token(const Json& runtime_claims, 
   if (!it->is_string()) return refused("it is not text");
   const auto jws = crypto::parse_jws(it->get_ref<const std::string&>());
   if (!jws) return refused(jws.error().message);
-  if (!crypto::verify_jws(*jws, nonce_key_.public_key(), crypto::JwsAlg::rs384)) return refused("another service signed it");
+  if (!crypto::verify_jws(*jws, nonce_key_.public_key(), crypto::JwsAlg::rs384))
+    return refused("another service signed it");
   const auto claims = jws->claims();
   if (!claims) return refused(claims.error().message);
   if (auto timely = crypto::check_times(*claims, now, {.leeway = 0}); !timely) return refused(timely.error().message);
@@ -58,21 +59,25 @@ Outcome<Appraised> AttestationService::appraise(const Evidence& evidence, Time n
   for (const auto& candidate : verifiers_)
     if (candidate->tee() == evidence.tee) verifier = candidate.get();
   if (!verifier)
-    return reject(Code::unsupported_tee, "tee", "evidence of TEE \"" + printable(evidence.tee, 32) + "\" is not accepted here", "tee");
+    return reject(Code::unsupported_tee, "tee",
+                  "evidence of TEE \"" + printable(evidence.tee, 32) + "\" is not accepted here", "tee");
   if (auto fresh = check_challenge_token(evidence.runtime.claims, now); !fresh) return std::unexpected(fresh.error());
   auto claims = verifier->verify(evidence.evidence, {evidence.runtime.expected, evidence.init.expected}, now);
   if (!claims) return std::unexpected(claims.error());
   return Appraised{evidence.tee, verifier->device(), *std::move(claims), evidence.runtime.claims, evidence.init.claims};
 }
 
-Outcome<IssuedToken> AttestationService::issue(const std::vector<Appraised>& appraised, const AttestationRequest& request, Time now) {
+Outcome<IssuedToken> AttestationService::issue(const std::vector<Appraised>& appraised,
+                                               const AttestationRequest& request, Time now) {
   std::vector<std::shared_ptr<const LoadedPolicy>> policies;
   for (const auto& id : request.policy_ids) {
     auto policy = policies_->load(id);
-    if (policy) policies.push_back(*std::move(policy));
+    if (policy)
+      policies.push_back(*std::move(policy));
     else if (policy.error().code == ErrorCode::not_found)
       return reject(Code::invalid_argument, "policy_not_found", policy.error().message, "policy_ids");
-    else return reject(policy.error());
+    else
+      return reject(policy.error());
   }
   const auto data = data_.view(now);
   if (!data) return reject(data.error());

@@ -35,9 +35,9 @@ struct IssuedToken {
 class AttestationService {
  public:
   // Verifiers: the TEEs that are accepted. `references` must outlive this.
-  [[nodiscard]] static Result<std::unique_ptr<AttestationService>> open(ServiceOptions options,
-                                                                        std::vector<std::unique_ptr<TeeVerifier>> verifiers,
-                                                                        const rvps::Store& references, Time now);
+  [[nodiscard]] static Result<std::unique_ptr<AttestationService>> open(
+      ServiceOptions options, std::vector<std::unique_ptr<TeeVerifier>> verifiers, const rvps::Store& references,
+      Time now);
 
   [[nodiscard]] Outcome<IssuedToken> evaluate(const AttestationRequest& request, Time now);
   // {"nonce":…,"extra-params":{"jwt":…}}: a nonce that this service will know again for five minutes. §4.2.
@@ -48,10 +48,12 @@ class AttestationService {
   [[nodiscard]] std::vector<std::string> tees() const;
 
  private:
-  AttestationService(ServiceOptions options, const rvps::Store& references) : options_(std::move(options)), data_(references) {}
+  AttestationService(ServiceOptions options, const rvps::Store& references)
+      : options_(std::move(options)), data_(references) {}
   [[nodiscard]] Outcome<Appraised> appraise(const Evidence& evidence, Time now);
   [[nodiscard]] Outcome<> check_challenge_token(const Json& runtime_claims, Time now);
-  [[nodiscard]] Outcome<IssuedToken> issue(const std::vector<Appraised>& appraised, const AttestationRequest& request, Time now);
+  [[nodiscard]] Outcome<IssuedToken> issue(const std::vector<Appraised>& appraised, const AttestationRequest& request,
+                                           Time now);
   [[nodiscard]] bool wants_ear(Form form) const;
 
   ServiceOptions options_;

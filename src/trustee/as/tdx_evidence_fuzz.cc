@@ -4,8 +4,9 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace cairn;
   static const auto verifier = trustee::as::tdx_verifier(
-      {.roots = {tdx::intel_root()},
-       .collateral = [](ByteView) -> Result<std::shared_ptr<const tdx::Collateral>> { return std::make_shared<const tdx::Collateral>(); }});
+      {.roots = {tdx::intel_root()}, .collateral = [](ByteView) -> Result<std::shared_ptr<const tdx::Collateral>> {
+         return std::make_shared<const tdx::Collateral>();
+       }});
   if (const auto evidence = parse_json(as_text({data, size}))) (void)verifier->verify(*evidence, {}, {1'800'000'000});
   return 0;
 }

@@ -49,8 +49,9 @@ struct Logs {
 };
 
 std::unexpected<Rejection> register_mismatch(std::size_t index, std::string_view log) {
-  return rejected_log("rtmr_mismatch", "the " + std::string(log) + " does not replay to RTMR" + std::to_string(index) +
-                                           " of the quote: the log is incomplete or something was measured outside of it");
+  return rejected_log("rtmr_mismatch",
+                      "the " + std::string(log) + " does not replay to RTMR" + std::to_string(index) +
+                          " of the quote: the log is incomplete or something was measured outside of it");
 }
 
 Outcome<> check_ccel(const eventlog::Log& log, const tdx::TdReport& td, std::size_t registers) {
@@ -68,7 +69,8 @@ Outcome<> read_text_log(const std::string& text, const tdx::TdReport& td, Logs& 
   if (log->algorithm != eventlog::Algorithm::sha384)
     return rejected_log("aael_algorithm", "the agent's event log is not a SHA-384 log");
   if (std::ranges::any_of(log->initial, [](auto byte) { return byte != 0; }))
-    return rejected_log("aael_initial", "the agent's event log does not start from a zero register: something was measured before it");
+    return rejected_log("aael_initial",
+                        "the agent's event log does not start from a zero register: something was measured before it");
   const auto state = eventlog::replay_text_log(*log);
   if (!state) return rejected_log("eventlog_replay", "the agent's event log does not replay: " + state.error().message);
   if (!equal(*state, td.rtmr[3].view())) return register_mismatch(3, "agent's event log");
@@ -86,7 +88,8 @@ Outcome<> read_ccel(ByteView bytes, const tdx::TdReport& td, bool with_rtmr3, Lo
   out.claims["ccel"] = eventlog::ccel_claims(*log);
   if (!with_rtmr3) return {};
   auto events = eventlog::aael_events(*log);
-  if (!events) return rejected_log("aael_format", "the agent's events are not what their digests say: " + events.error().text());
+  if (!events)
+    return rejected_log("aael_format", "the agent's events are not what their digests say: " + events.error().text());
   out.events = *std::move(events);
   return {};
 }
@@ -102,8 +105,10 @@ Outcome<Json> measure_claims(const std::vector<AaelEvent>& events) {
     const auto measurement = eventlog::from_event(event);
     if (!measurement) return rejected_log("measurements", measurement.error().text());
     if (measurement->kind == eventlog::Kind::begin) ++runs;
-    subjects.push_back({{"kind", eventlog::name(measurement->kind)}, {"name", measurement->name},
-                        {"key", measurement->reference_key()}, {"content", measurement->content()}});
+    subjects.push_back({{"kind", eventlog::name(measurement->kind)},
+                        {"name", measurement->name},
+                        {"key", measurement->reference_key()},
+                        {"content", measurement->content()}});
   }
   return Json{{"events", std::move(subjects)}, {"runs", runs}, {"ready", !read->complete.empty() && !read->open}};
 }
@@ -122,7 +127,8 @@ Outcome<Logs> read_logs(const Json& evidence, const tdx::TdReport& td) {
     if (auto read = read_text_log(*text, td, out); !read) return std::unexpected(read.error());
   const bool extended = td.rtmr[3] != tdx::Register{};
   if (ccel->empty() && text->empty() && extended)
-    return rejected_log("rtmr3_without_log", "RTMR3 was extended, but the evidence brings no log of what was measured into it");
+    return rejected_log("rtmr3_without_log",
+                        "RTMR3 was extended, but the evidence brings no log of what was measured into it");
   auto measured = measure_claims(out.events);
   if (!measured) return std::unexpected(measured.error());
   out.claims["measure"] = *std::move(measured);
@@ -155,12 +161,14 @@ Json attribute_names(std::uint64_t attributes) {
 
 Outcome<> check_binding(const tdx::TdReport& td, const Binding& binding) {
   if (binding.report_data && binding.report_data->size() > td.report_data.size())
-    return reject(Code::invalid_argument, "report_data", "a quote binds at most 64 bytes of raw runtime data", "runtime_data");
+    return reject(Code::invalid_argument, "report_data", "a quote binds at most 64 bytes of raw runtime data",
+                  "runtime_data");
   if (binding.report_data && !equal(padded(*binding.report_data, td.report_data.size()), td.report_data.view()))
     return reject(Code::binding_mismatch, "report_data",
                   "the quote answers another nonce or key: its report data is not the hash of this runtime data");
   if (binding.init_data && !equal(padded(*binding.init_data, 48), td.mr_config_id.view()))
-    return reject(Code::binding_mismatch, "init_data", "the TD was launched with other init data than the request names");
+    return reject(Code::binding_mismatch, "init_data",
+                  "the TD was launched with other init data than the request names");
   return {};
 }
 
@@ -186,20 +194,25 @@ class Tdx final : public TeeVerifier {
  private:
   [[nodiscard]] Outcome<tdx::Verdict> judge(ByteView quote, Time now) const {
     const auto parsed = tdx::parse_quote(quote);
-    if (!parsed) return reject(Code::invalid_quote, "tdx.Format", "the quote does not parse: " + parsed.error().text(), "quote");
-    if (!parsed->quote.td()) return reject(Code::invalid_quote, "tdx.Format", "the quote is an SGX enclave's, not a TD's", "quote");
+    if (!parsed)
+      return reject(Code::invalid_quote, "tdx.Format", "the quote does not parse: " + parsed.error().text(), "quote");
+    if (!parsed->quote.td())
+      return reject(Code::invalid_quote, "tdx.Format", "the quote is an SGX enclave's, not a TD's", "quote");
     const auto collateral = options_.collateral(quote);
     if (!collateral) return reject(collateral.error());
     const auto verifier = take_verifier();
-    const auto verdict = verifier->verify(quote, **collateral,
-                                          {.time = now,
-                                           .expiry = options_.accept_expired_collateral ? tdx::Expiry::flag : tdx::Expiry::strict,
-                                           .min_tcb_eval_num = options_.min_tcb_eval_num});
+    const auto verdict =
+        verifier->verify(quote, **collateral,
+                         {.time = now,
+                          .expiry = options_.accept_expired_collateral ? tdx::Expiry::flag : tdx::Expiry::strict,
+                          .min_tcb_eval_num = options_.min_tcb_eval_num});
     give_back(verifier);
     if (!verdict.authentic()) {
       if (!leads_to_root(parsed->quote))
-        return reject(Code::verification_failed, "tdx.Untrusted",
-                      "the quote's certificates lead to a root that is not trusted here (a simulator's, or another maker's)", "quote");
+        return reject(
+            Code::verification_failed, "tdx.Untrusted",
+            "the quote's certificates lead to a root that is not trusted here (a simulator's, or another maker's)",
+            "quote");
       return quote_rejected(verdict);
     }
     if (verdict.tcb->status == tdx::TcbStatus::revoked)

@@ -21,7 +21,7 @@ using FindCollateral = std::function<Result<std::shared_ptr<const tdx::Collatera
 [[nodiscard]] FindCollateral collateral_files(std::vector<std::filesystem::path> files);
 
 struct TdxOptions {
-  std::vector<tdx::TrustRoot> roots;     // Intel's, and those the configuration names
+  std::vector<tdx::TrustRoot> roots;  // Intel's, and those the configuration names
   FindCollateral collateral;
   bool accept_expired_collateral = false;  // expiry becomes the claim collateral_expired instead of a failure
   std::uint32_t min_tcb_eval_num = 0;

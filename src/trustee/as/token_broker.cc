@@ -102,8 +102,8 @@ Outcome<Json> simple_claims(const std::vector<Appraised>& evidences,
               {"customized_claims", {{"init_data", first.init_claims}, {"runtime_data", first.runtime_claims}}}};
 }
 
-Outcome<Json> ear_claims(const std::vector<Appraised>& evidences, const LoadedPolicy& policy, const PolicyData::View& data,
-                         const TokenOptions& options, Time now) {
+Outcome<Json> ear_claims(const std::vector<Appraised>& evidences, const LoadedPolicy& policy,
+                         const PolicyData::View& data, const TokenOptions& options, Time now) {
   Json modules = Json::object();
   std::array<std::size_t, 2> counts{};
   for (const auto& evidence : evidences) {
@@ -126,7 +126,8 @@ Outcome<Json> ear_claims(const std::vector<Appraised>& evidences, const LoadedPo
 }
 
 Result<std::string> sign(const Json& claims, const Signer& signer) {
-  return crypto::sign_jws({{"typ", "JWT"}, {"jwk", signer.jwk}}, as_bytes(compact_json(claims)), signer.key, signer.alg);
+  return crypto::sign_jws({{"typ", "JWT"}, {"jwk", signer.jwk}}, as_bytes(compact_json(claims)), signer.key,
+                          signer.alg);
 }
 
 }  // namespace cairn::trustee::as

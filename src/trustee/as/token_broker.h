@@ -14,9 +14,9 @@ namespace cairn::trustee::as {
 struct Appraised {
   std::string tee;
   DeviceClass device = DeviceClass::cpu;
-  Json claims;             // with report_data and init_data
-  Json runtime_claims;     // structured runtime data, or null
-  Json init_claims;        // of the init data, or null
+  Json claims;          // with report_data and init_data
+  Json runtime_claims;  // structured runtime data, or null
+  Json init_claims;     // of the init data, or null
 };
 
 struct TokenOptions {

@@ -40,10 +40,12 @@ std::optional<bool> parse_bool(std::string_view text) {
   return std::nullopt;
 }
 
-std::int64_t number_parameter(const net::RequestHead& head, std::string_view name, std::int64_t fallback, std::int64_t most) {
+std::int64_t number_parameter(const net::RequestHead& head, std::string_view name, std::int64_t fallback,
+                              std::int64_t most) {
   const auto text = head.parameter(name);
   std::int64_t value = 0;
-  if (!text || std::from_chars(text->data(), text->data() + text->size(), value).ec != std::errc{} || value < 0) return fallback;
+  if (!text || std::from_chars(text->data(), text->data() + text->size(), value).ec != std::errc{} || value < 0)
+    return fallback;
   return std::min(value, most);
 }
 
@@ -63,8 +65,10 @@ Result<InstanceInfo> parse_instance(std::string_view text) {
 }
 
 void bind_instance(Statement& statement, int position, const InstanceInfo& instance) {
-  statement.bind(position, instance.instance_id).bind(position + 1, instance.image_id)
-      .bind(position + 2, instance.instance_name).bind(position + 3, instance.owner_account_id);
+  statement.bind(position, instance.instance_id)
+      .bind(position + 1, instance.image_id)
+      .bind(position + 2, instance.instance_name)
+      .bind(position + 3, instance.owner_account_id);
 }
 
 }  // namespace
@@ -107,7 +111,8 @@ void Audit::push(Job job) {
   {
     const std::scoped_lock lock(queue_mutex_);
     if (queue_.size() >= limits::kAuditQueue) {
-      if ((dropped_++ & 0xfff) == 0) spdlog::warn("the audit database is too slow: {} records dropped so far", dropped_);
+      if ((dropped_++ & 0xfff) == 0)
+        spdlog::warn("the audit database is too slow: {} records dropped so far", dropped_);
       return;
     }
     queue_.push_back(std::move(job));
@@ -150,12 +155,18 @@ void Audit::flush() {
 void Audit::record(AttestationRecord r) {
   const bool due = r.at.seconds >= next_cleanup_;
   push([r = std::move(r)](Audit& audit) -> Result<void> {
-    CAIRN_TRY(auto insert, audit.database_.prepare("INSERT INTO attestations (at, client_ip, session_id, claims, source_service, "
-                                                   "status, successful, instance_id, image_id, instance_name, owner_account_id) "
-                                                   "VALUES (?,?,?,?,?,?,?,?,?,?,?)"));
+    CAIRN_TRY(auto insert,
+              audit.database_.prepare("INSERT INTO attestations (at, client_ip, session_id, claims, source_service, "
+                                      "status, successful, instance_id, image_id, instance_name, owner_account_id) "
+                                      "VALUES (?,?,?,?,?,?,?,?,?,?,?)"));
     const std::string claims = r.claims.size() <= limits::kAuditClaims ? r.claims : std::string();
-    insert.bind(1, r.at.seconds).bind(2, r.client_ip).bind(3, short_text(r.session_id)).bind(4, claims)
-        .bind(5, r.source_service).bind(6, r.status).bind(7, r.status == 200 ? 1 : 0);
+    insert.bind(1, r.at.seconds)
+        .bind(2, r.client_ip)
+        .bind(3, short_text(r.session_id))
+        .bind(4, claims)
+        .bind(5, r.source_service)
+        .bind(6, r.status)
+        .bind(7, r.status == 200 ? 1 : 0);
     bind_instance(insert, 8, r.instance);
     return insert.run();
   });
@@ -168,11 +179,19 @@ void Audit::record(AttestationRecord r) {
 
 void Audit::record(ResourceRecord r) {
   push([r = std::move(r)](Audit& audit) -> Result<void> {
-    CAIRN_TRY(auto insert, audit.database_.prepare("INSERT INTO resources (at, client_ip, session_id, repository, type, tag, method, "
-                                                   "status, successful, instance_id, image_id, instance_name, owner_account_id) "
-                                                   "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"));
-    insert.bind(1, r.at.seconds).bind(2, r.client_ip).bind(3, short_text(r.session_id)).bind(4, short_text(r.repository))
-        .bind(5, short_text(r.type)).bind(6, short_text(r.tag)).bind(7, r.method).bind(8, r.status).bind(9, successful(r) ? 1 : 0);
+    CAIRN_TRY(auto insert, audit.database_.prepare(
+                               "INSERT INTO resources (at, client_ip, session_id, repository, type, tag, method, "
+                               "status, successful, instance_id, image_id, instance_name, owner_account_id) "
+                               "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"));
+    insert.bind(1, r.at.seconds)
+        .bind(2, r.client_ip)
+        .bind(3, short_text(r.session_id))
+        .bind(4, short_text(r.repository))
+        .bind(5, short_text(r.type))
+        .bind(6, short_text(r.tag))
+        .bind(7, r.method)
+        .bind(8, r.status)
+        .bind(9, successful(r) ? 1 : 0);
     bind_instance(insert, 10, r.instance);
     return insert.run();
   });
@@ -189,8 +208,8 @@ struct Audit::Filter {
 Result<Json> Audit::attestations(const net::RequestHead& head) {
   static const Filter filter{"attestations",
                              {"session_id", "source_service", "instance_id"},
-                             {"client_ip", "session_id", "claims", "source_service", "instance_id", "image_id", "instance_name",
-                              "owner_account_id"},
+                             {"client_ip", "session_id", "claims", "source_service", "instance_id", "image_id",
+                              "instance_name", "owner_account_id"},
                              true};
   return page(head, filter);
 }
@@ -198,8 +217,8 @@ Result<Json> Audit::attestations(const net::RequestHead& head) {
 Result<Json> Audit::resources(const net::RequestHead& head) {
   static const Filter filter{"resources",
                              {"session_id", "repository", "type", "tag", "method", "instance_id"},
-                             {"client_ip", "session_id", "repository", "type", "tag", "method", "instance_id", "image_id",
-                              "instance_name", "owner_account_id"}};
+                             {"client_ip", "session_id", "repository", "type", "tag", "method", "instance_id",
+                              "image_id", "instance_name", "owner_account_id"}};
   return page(head, filter);
 }
 
@@ -211,9 +230,11 @@ Result<Json> Audit::page(const net::RequestHead& head, const Filter& filter) {
       where += " AND " + std::string(column) + " = ?";
       texts.push_back(*std::move(value));
     }
-  if (const auto value = parse_bool(head.parameter("successful").value_or(""))) where += *value ? " AND successful" : " AND NOT successful";
+  if (const auto value = parse_bool(head.parameter("successful").value_or("")))
+    where += *value ? " AND successful" : " AND NOT successful";
   for (const auto& [name, test] : {std::pair{"start_time", " AND at >= "}, std::pair{"end_time", " AND at <= "}})
-    if (const auto time = parse_rfc3339(head.parameter(name).value_or(""))) where += test + std::to_string(time->seconds);
+    if (const auto time = parse_rfc3339(head.parameter(name).value_or("")))
+      where += test + std::to_string(time->seconds);
   const auto limit = number_parameter(head, "limit", 100, limits::kAuditPage);
   const auto offset = number_parameter(head, "offset", 0, INT32_MAX);
 
@@ -227,8 +248,9 @@ Result<Json> Audit::page(const net::RequestHead& head, const Filter& filter) {
   CAIRN_CHECK(count.step());
   std::string columns = "id, at, status, successful";
   for (const auto column : filter.columns) columns += ", " + std::string(column);
-  CAIRN_TRY(auto rows, bound("SELECT " + columns + " FROM " + filter.table + where + " ORDER BY at DESC, id DESC LIMIT " +
-                             std::to_string(limit) + " OFFSET " + std::to_string(offset)));
+  CAIRN_TRY(auto rows,
+            bound("SELECT " + columns + " FROM " + filter.table + where + " ORDER BY at DESC, id DESC LIMIT " +
+                  std::to_string(limit) + " OFFSET " + std::to_string(offset)));
   Json data = Json::array();
   for (;;) {
     CAIRN_TRY(const bool more, rows.step());
@@ -252,12 +274,17 @@ Result<void> Audit::heartbeat(const InstanceInfo& instance, const std::string& c
   CAIRN_CHECK(count.bind(1, instance.instance_id).step());
   if (count.integer(0) >= static_cast<std::int64_t>(limits::kHeartbeatInstances))
     return fail(ErrorCode::too_large, "too many agents are registered");
-  CAIRN_TRY(auto upsert, database_.prepare(
-                             "INSERT INTO instances (instance_id, created_at, last_heartbeat, client_ip, image_id, instance_name, "
-                             "owner_account_id) VALUES (?1,?2,?2,?3,?4,?5,?6) ON CONFLICT (instance_id) DO UPDATE SET "
-                             "last_heartbeat=?2, client_ip=?3, image_id=?4, instance_name=?5, owner_account_id=?6"));
-  upsert.bind(1, instance.instance_id).bind(2, now.seconds).bind(3, client_ip).bind(4, instance.image_id)
-      .bind(5, instance.instance_name).bind(6, instance.owner_account_id);
+  CAIRN_TRY(auto upsert,
+            database_.prepare(
+                "INSERT INTO instances (instance_id, created_at, last_heartbeat, client_ip, image_id, instance_name, "
+                "owner_account_id) VALUES (?1,?2,?2,?3,?4,?5,?6) ON CONFLICT (instance_id) DO UPDATE SET "
+                "last_heartbeat=?2, client_ip=?3, image_id=?4, instance_name=?5, owner_account_id=?6"));
+  upsert.bind(1, instance.instance_id)
+      .bind(2, now.seconds)
+      .bind(3, client_ip)
+      .bind(4, instance.image_id)
+      .bind(5, instance.instance_name)
+      .bind(6, instance.owner_account_id);
   return upsert.run();
 }
 
@@ -265,8 +292,9 @@ Result<Json> Audit::instances(Time now) {
   const std::scoped_lock lock(database_mutex_);
   CAIRN_TRY(auto old, database_.prepare("DELETE FROM instances WHERE last_heartbeat <= ?"));
   CAIRN_CHECK(old.bind(1, now.seconds - options_.heartbeat_timeout_minutes * 60).run());
-  CAIRN_TRY(auto rows, database_.prepare("SELECT rowid, created_at, last_heartbeat, instance_id, image_id, instance_name, "
-                                         "owner_account_id, client_ip FROM instances ORDER BY last_heartbeat DESC"));
+  CAIRN_TRY(auto rows,
+            database_.prepare("SELECT rowid, created_at, last_heartbeat, instance_id, image_id, instance_name, "
+                              "owner_account_id, client_ip FROM instances ORDER BY last_heartbeat DESC"));
   Json active = Json::array();
   for (;;) {
     CAIRN_TRY(const bool more, rows.step());

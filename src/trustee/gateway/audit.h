@@ -50,7 +50,8 @@ struct ResourceRecord {
 // Any thread. record() never waits: past limits::kAuditQueue records are dropped, counted and logged.
 class Audit {
  public:
-  [[nodiscard]] static Result<std::unique_ptr<Audit>> open(const std::filesystem::path& file, AuditOptions options, Time now);
+  [[nodiscard]] static Result<std::unique_ptr<Audit>> open(const std::filesystem::path& file, AuditOptions options,
+                                                           Time now);
   ~Audit();  // writes what is queued
 
   void record(AttestationRecord record);

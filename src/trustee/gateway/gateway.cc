@@ -33,7 +33,8 @@ net::Response filtered(const Call& call, net::Response response) {
   if (!all || !all->is_array()) return refused(500, "Failed to parse KBS response");
   Json out = Json::array();
   for (const auto& entry : *all)
-    if ((!repository || entry.value("repository_name", "") == *repository) && (!type || entry.value("resource_type", "") == *type))
+    if ((!repository || entry.value("repository_name", "") == *repository) &&
+        (!type || entry.value("resource_type", "") == *type))
       out.push_back(entry);
   return json(200, out);
 }
@@ -47,9 +48,11 @@ net::Response redirect(const Call& call) {
 }
 
 net::Response preflight() {
-  return {204, {{"Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS"},
-                {"Access-Control-Allow-Headers", "Authorization, Content-Type, Attestation, AAInstanceInfo"},
-                {"Access-Control-Max-Age", "600"}}, {}};
+  return {204,
+          {{"Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS"},
+           {"Access-Control-Allow-Headers", "Authorization, Content-Type, Attestation, AAInstanceInfo"},
+           {"Access-Control-Max-Age", "600"}},
+          {}};
 }
 
 }  // namespace
@@ -77,7 +80,8 @@ net::Response Gateway::route(const Call& call, const std::string& client_ip) {
   if (service == "services-health" && inner.path.empty() && get) return health(call.now);
   const auto rest = segments(inner.path);
   if (rest.size() != 1) return not_found();
-  if (service == "aa-instance" && rest[0] == "heartbeat" && call.head.method == "POST") return heartbeat(call, client_ip);
+  if (service == "aa-instance" && rest[0] == "heartbeat" && call.head.method == "POST")
+    return heartbeat(call, client_ip);
   if (service == "aa-instance" && rest[0] == "list" && get) {
     const auto list = audit_->instances(call.now);
     return list ? json(200, *list) : refused(500, "Failed to list instances");
@@ -99,13 +103,14 @@ net::Response Gateway::kbs(const Call& call, const std::string& client_ip) {
   auto response = parts_.kbs(call);
   const auto session = call.head.cookie("kbs-session-id").value_or("");
   if (operation == "attest" && call.head.method == "POST")
-    audit_->record(AttestationRecord{client_ip, session, claims_of(token_in(response)), "kbs", response.status, call.now,
-                                     instance_info(call.head)});
+    audit_->record(AttestationRecord{client_ip, session, claims_of(token_in(response)), "kbs", response.status,
+                                     call.now, instance_info(call.head)});
   if (operation == "resource") {
     auto parts = segments(argument);
     parts.resize(3);
-    audit_->record(ResourceRecord{client_ip, session, std::string(parts[0]), std::string(parts[1]), std::string(parts[2]),
-                                  call.head.method, response.status, call.now, instance_info(call.head)});
+    audit_->record(ResourceRecord{client_ip, session, std::string(parts[0]), std::string(parts[1]),
+                                  std::string(parts[2]), call.head.method, response.status, call.now,
+                                  instance_info(call.head)});
   }
   if (operation == "resources") return filtered(call, std::move(response));
   return response;
@@ -115,7 +120,8 @@ net::Response Gateway::attestation_service(const Call& call, const std::string& 
   std::string_view path = call.path;
   auto response = parts_.as(call);
   if (take_segment(path) == "attestation" && call.head.method == "POST")
-    audit_->record(AttestationRecord{client_ip, "", response.status == 200 ? claims_of(response.body) : response.body.substr(0, 1024),
+    audit_->record(AttestationRecord{client_ip, "",
+                                     response.status == 200 ? claims_of(response.body) : response.body.substr(0, 1024),
                                      "attestation-service", response.status, call.now, instance_info(call.head)});
   return response;
 }
@@ -137,7 +143,9 @@ net::Response Gateway::health(Time now) {
   const auto as = probe(parts_.as, "GET", "/certificate", "");
   const auto rvps = probe(parts_.rvps, "GET", "/query", "");
   const std::string as_trouble =
-      as.status == 200 ? "" : "as certificate request failed with status: " + std::to_string(as.status) + ", body: " + as.body;
+      as.status == 200
+          ? ""
+          : "as certificate request failed with status: " + std::to_string(as.status) + ", body: " + as.body;
   return net::Response::json(200, "{" + entry("gateway", "") + "," +
                                       entry("kbs", kbs.status == 200 ? "" : "kbs auth request failed") + "," +
                                       entry("as", as_trouble) + "," +

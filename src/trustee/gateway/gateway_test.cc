@@ -26,7 +26,9 @@ net::RequestHead get(std::string target) {
   head.target = std::move(target);
   return head;
 }
-AttestationRecord record(Time at, int status = 200) { return {"192.0.2.1", "s", "{}", "kbs", status, at, {"i", "", "", ""}}; }
+AttestationRecord record(Time at, int status = 200) {
+  return {"192.0.2.1", "s", "{}", "kbs", status, at, {"i", "", "", ""}};
+}
 
 TEST(Audit, RetainsByAgeAndCount) {
   const Folder folder;

@@ -16,13 +16,15 @@ constexpr std::string_view kCookie = "kbs-session-id";
 net::Response ok_empty() { return {200, {{"Content-Type", "text/xml"}}, {}}; }
 
 net::Response with_cookie(net::Response response, const Session& session) {
-  response.headers.add("Set-Cookie", std::string(kCookie) + "=" + session.id + "; Expires=" + net::http_date(session.expires));
+  response.headers.add("Set-Cookie",
+                       std::string(kCookie) + "=" + session.id + "; Expires=" + net::http_date(session.expires));
   return response;
 }
 
 net::Response policy_error(const Error& failed) {
   spdlog::warn("policy: {}", failed.text());
-  const bool callers = failed.code == ErrorCode::malformed || failed.code == ErrorCode::invalid_argument || failed.code == ErrorCode::too_large;
+  const bool callers = failed.code == ErrorCode::malformed || failed.code == ErrorCode::invalid_argument ||
+                       failed.code == ErrorCode::too_large;
   return error(callers ? 400 : 500, "PolicyEngine", "Policy engine error: " + failed.text());
 }
 
@@ -37,8 +39,8 @@ Result<std::string> policy_text(const Result<Json>& body) {
 
 }  // namespace
 
-Api::Api(Options options, as::AttestationService& attestation, rvps::Api& references, const Admin& admin, Resources& resources,
-         ResourcePolicy& policy)
+Api::Api(Options options, as::AttestationService& attestation, rvps::Api& references, const Admin& admin,
+         Resources& resources, ResourcePolicy& policy)
     : options_(std::move(options)),
       attestation_(&attestation),
       references_(&references),
@@ -69,7 +71,8 @@ net::Response Api::administer(const Call& call, std::string_view operation, std:
   if (operation == "resources" && argument.empty() && call.head.method == "GET") return list_resources();
   if (operation == "resource-policy" && argument.empty()) return resource_policy(call);
   if (operation == "attestation-policy") return attestation_policy(call, take_segment(argument));
-  if (operation == "attestation-policies" && argument.empty() && call.head.method == "GET") return attestation_policies();
+  if (operation == "attestation-policies" && argument.empty() && call.head.method == "GET")
+    return attestation_policies();
   if (operation == "rvps") return references_->handle_admin({call.head, argument, call.body, call.now});
   if (operation == "reference-value") return references_->handle_upstream({call.head, argument, call.body, call.now});
   return error(404, "InvalidRequestPath", "Request path " + printable(call.head.path()) + " is invalid");
@@ -78,19 +81,23 @@ net::Response Api::administer(const Call& call, std::string_view operation, std:
 net::Response Api::auth(const Call& call) {
   auto request = parse_auth(call.body);
   if (!request)  // 401: clients of every generation read the detail of that
-    return error(401, "AttestationError", "Attestation error: " + request.error().message, "KBS.AUTH.REFUSED", request.error().where);
+    return error(401, "AttestationError", "Attestation error: " + request.error().message, "KBS.AUTH.REFUSED",
+                 request.error().where);
   const auto session = sessions_.begin(std::move(request->tee), request->protocol, call.now);
   if (!session) return error(503, "AttestationError", "Attestation error: " + session.error().message);
-  return with_cookie(net::Response::json(200, compact_json({{"nonce", session->nonce}, {"extra-params", ""}})), *session);
+  return with_cookie(net::Response::json(200, compact_json({{"nonce", session->nonce}, {"extra-params", ""}})),
+                     *session);
 }
 
 net::Response Api::attest(const Call& call) {
   const auto id = call.head.cookie(kCookie);
   const auto session = id ? sessions_.find(*id, call.now) : std::nullopt;
   if (!session)
-    return error(401, "AttestationError", "Attestation error: RCAR handshake Attest failed: there is no such session, or it has expired",
+    return error(401, "AttestationError",
+                 "Attestation error: RCAR handshake Attest failed: there is no such session, or it has expired",
                  "KBS.SESSION.UNKNOWN", "session");
-  if (session->token) return with_cookie(net::Response::json(200, compact_json({{"token", session->token->jwt}})), *session);
+  if (session->token)
+    return with_cookie(net::Response::json(200, compact_json({{"token", session->token->jwt}})), *session);
   return attest_session(call, *session);
 }
 
@@ -100,13 +107,16 @@ net::Response Api::attest_session(const Call& call, const Session& session) {
   if (!request) return error(status, request.error());
   const auto issued = attestation_->evaluate(*request, call.now);
   if (!issued) {
-    spdlog::info("attestation of {} refused: {} {}: {}", session.tee, as::code_name(issued.error().code), issued.error().reason,
-                 issued.error().detail);
+    spdlog::info("attestation of {} refused: {} {}: {}", session.tee, as::code_name(issued.error().code),
+                 issued.error().reason, issued.error().detail);
     return error(status, issued.error());
   }
   auto token = verify_token(issued->jwt, call.now);
-  if (!token) return error(500, "AttestationError", "Attestation error: the token just issued does not verify; the log says more");
-  if (!sessions_.attested(session.id, *token)) return error(401, "AttestationError", "Attestation error: the session has expired");
+  if (!token)
+    return error(500, "AttestationError",
+                 "Attestation error: the token just issued does not verify; the log says more");
+  if (!sessions_.attested(session.id, *token))
+    return error(401, "AttestationError", "Attestation error: the session has expired");
   return with_cookie(net::Response::json(200, compact_json({{"token", issued->jwt}})), session);
 }
 
@@ -114,7 +124,8 @@ Result<std::shared_ptr<const AttestedToken>> Api::verify_token(std::string_view 
   if (auto known = tokens_.find(jwt, now)) return known;
   CAIRN_TRY(auto verified, token::verify(jwt, options_.tokens, now));
   CAIRN_TRY(auto claims, policy::Document::from_json(verified.claims));
-  auto made = std::make_shared<const AttestedToken>(AttestedToken{std::string(jwt), std::move(verified), std::move(claims)});
+  auto made =
+      std::make_shared<const AttestedToken>(AttestedToken{std::string(jwt), std::move(verified), std::move(claims)});
   tokens_.put(made);
   return made;
 }
@@ -124,14 +135,18 @@ std::expected<Api::Client, net::Response> Api::client_of(const Call& call) {
   const auto id = call.head.cookie(kCookie);
   const auto session = id ? sessions_.find(*id, call.now) : std::nullopt;
   std::string_view jwt;
-  if (session && session->token) jwt = session->token->jwt;
-  else if (const auto shown = call.head.headers.get("Attestation")) jwt = *shown;
-  else jwt = bearer(call.head);
+  if (session && session->token)
+    jwt = session->token->jwt;
+  else if (const auto shown = call.head.headers.get("Attestation"))
+    jwt = *shown;
+  else
+    jwt = bearer(call.head);
   if (jwt.empty()) return std::unexpected(error(401, "TokenNotFound", "Attestation Token not found"));
   auto token = verify_token(jwt, call.now);
   if (!token) {
     spdlog::info("attestation token refused: {}", token.error().text());
-    return std::unexpected(error(401, "TokenVerifierError", "Token Verifier error: " + token.error().message, "KBS.TOKEN.REFUSED", token.error().where));
+    return std::unexpected(error(401, "TokenVerifierError", "Token Verifier error: " + token.error().message,
+                                 "KBS.TOKEN.REFUSED", token.error().where));
   }
   const bool session_form = session && session->token;
   const auto alg = text_member((*token)->verified.tee_pubkey(), "alg").value_or("");
@@ -156,7 +171,8 @@ net::Response Api::resource(const Call& call, std::string_view name) {
     if (auto admin = admin_->check(call.head, call.now); !admin) return admin_refused(admin.error());
   if (!parsed) return error(500, "PluginInternalError", "Plugin internal error: " + parsed.error().message);
   if (get) return get_resource(call, *parsed);
-  const auto done = call.head.method == "POST" ? resources_->write(*parsed, as_bytes(call.body)) : resources_->remove(*parsed);
+  const auto done =
+      call.head.method == "POST" ? resources_->write(*parsed, as_bytes(call.body)) : resources_->remove(*parsed);
   if (done) return ok_empty();
   spdlog::warn("resource {}: {}", parsed->text(), done.error().text());
   return error(500, "PluginInternalError", "Plugin internal error: " + done.error().message);
@@ -180,7 +196,8 @@ net::Response Api::get_resource(const Call& call, const ResourceName& name) {
   const auto secret = resources_->read(name);
   if (!secret) {
     spdlog::warn("resource {}: {}", name.text(), secret.error().text());
-    return error(500, "PluginInternalError", "Plugin internal error: there is no resource " + name.text(), "KBS.RESOURCE.NOT_FOUND", "resource");
+    return error(500, "PluginInternalError", "Plugin internal error: there is no resource " + name.text(),
+                 "KBS.RESOURCE.NOT_FOUND", "resource");
   }
   const Json* key = tee_key(client->token->verified);
   if (!key) return error(401, "TokenVerifierError", "Token Verifier error: the token names no TEE key to encrypt to");
@@ -217,7 +234,9 @@ net::Response Api::attestation_policy(const Call& call, std::string_view id) {
     const auto body = parse_json(call.body);
     const auto text = policy_text(body);
     const auto name = body ? text_member(*body, "policy_id") : std::nullopt;
-    if (!text || !name) return error(400, "SerdeError", "Serialize/Deserialize failed: the body is {\"policy_id\": …, \"policy\": base64url}");
+    if (!text || !name)
+      return error(400, "SerdeError",
+                   "Serialize/Deserialize failed: the body is {\"policy_id\": …, \"policy\": base64url}");
     if (auto set = policies.set(*name, *text); !set) return policy_error(set.error());
     return net::Response::empty(200);
   }

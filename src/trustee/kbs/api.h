@@ -16,15 +16,15 @@ namespace cairn::trustee::kbs {
 
 struct Options {
   std::int64_t session_seconds = 300;
-  token::Trust tokens;                    // who signs tokens: this Trustee's own authority, and others by configuration
+  token::Trust tokens;  // who signs tokens: this Trustee's own authority, and others by configuration
   std::vector<std::string> extra_teekey_paths;  // JSON pointers into the claims, looked at first
 };
 
 // Everything it needs is owned elsewhere and outlives it. Any thread.
 class Api {
  public:
-  Api(Options options, as::AttestationService& attestation, rvps::Api& references, const Admin& admin, Resources& resources,
-      ResourcePolicy& policy);
+  Api(Options options, as::AttestationService& attestation, rvps::Api& references, const Admin& admin,
+      Resources& resources, ResourcePolicy& policy);
   // `call.path` starts behind the prefix: "/auth".
   [[nodiscard]] net::Response handle(const Call& call);
   [[nodiscard]] std::size_t sessions() const { return sessions_.size(); }

@@ -4,8 +4,10 @@
 
 namespace cairn::trustee::kbs {
 
-net::Response error(int status, std::string_view variant, std::string_view detail, std::string_view code, std::string_view reason) {
-  Json body = {{"type", "https://github.com/confidential-containers/kbs/errors/" + std::string(variant)}, {"detail", detail}};
+net::Response error(int status, std::string_view variant, std::string_view detail, std::string_view code,
+                    std::string_view reason) {
+  Json body = {{"type", "https://github.com/confidential-containers/kbs/errors/" + std::string(variant)},
+               {"detail", detail}};
   if (!code.empty()) body["code"] = code;
   if (!reason.empty()) body["reason"] = reason;
   return {status, {}, compact_json(body)};

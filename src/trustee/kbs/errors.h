@@ -10,8 +10,8 @@
 namespace cairn::trustee::kbs {
 
 // `code` and `reason` are ours: members beside type and detail where they are not empty.
-[[nodiscard]] net::Response error(int status, std::string_view variant, std::string_view detail, std::string_view code = {},
-                                  std::string_view reason = {});
+[[nodiscard]] net::Response error(int status, std::string_view variant, std::string_view detail,
+                                  std::string_view code = {}, std::string_view reason = {});
 // AttestationError for a refused handshake, with the attestation service's words.
 [[nodiscard]] net::Response error(int status, const as::Rejection& rejection);
 

@@ -16,9 +16,9 @@ using as::AttestationRequest;
 using as::Code;
 using as::Outcome;
 
-constexpr std::string_view kTees[] = {"azsnpvtpm", "aztdxvtpm", "az-snp-vtpm", "az-tdx-vtpm", "sev", "sgx", "snp", "tdx",
-                                      "cca", "csv", "se", "sample", "sampledevice", "system", "tpm", "nvidia", "hygondcu",
-                                      "hygontpm"};
+constexpr std::string_view kTees[] = {
+    "azsnpvtpm", "aztdxvtpm", "az-snp-vtpm", "az-tdx-vtpm",  "sev",    "sgx", "snp",    "tdx",      "cca",
+    "csv",       "se",        "sample",      "sampledevice", "system", "tpm", "nvidia", "hygondcu", "hygontpm"};
 
 std::unexpected<as::Rejection> bad(std::string detail, std::string field) {
   return as::reject(Code::invalid_argument, "request", std::move(detail), std::move(field));
@@ -29,9 +29,12 @@ Outcome<> check_tee_key(const Json& key, Protocol protocol) {
   const auto parsed = crypto::parse_jwk(key);
   if (!parsed) return bad("tee-pubkey is not a usable key: " + parsed.error().text(), "tee-pubkey");
   const auto& alg = parsed->alg;
-  if (protocol == Protocol::v0_1_0 && alg != "RSA1_5") return bad("protocol 0.1.0 knows TEE keys of algorithm RSA1_5 only", "tee-pubkey");
-  if (!crypto::tee_pubkey(parsed->key, alg)) return bad("tee-pubkey's algorithm is not supported, or does not fit its type", "tee-pubkey");
-  if (protocol == Protocol::v0_4_0 && alg == "RSA1_5") spdlog::warn("a client of protocol 0.4.0 uses a key for RSA1_5, which is deprecated");
+  if (protocol == Protocol::v0_1_0 && alg != "RSA1_5")
+    return bad("protocol 0.1.0 knows TEE keys of algorithm RSA1_5 only", "tee-pubkey");
+  if (!crypto::tee_pubkey(parsed->key, alg))
+    return bad("tee-pubkey's algorithm is not supported, or does not fit its type", "tee-pubkey");
+  if (protocol == Protocol::v0_4_0 && alg == "RSA1_5")
+    spdlog::warn("a client of protocol 0.4.0 uses a key for RSA1_5, which is deprecated");
   return {};
 }
 
@@ -44,10 +47,14 @@ Outcome<as::Evidence> evidence(std::string tee, Json value, const Json& runtime_
 Outcome<AttestationRequest> parse_0_1_0(const Json& body, const Session& session) {
   const auto text = text_member(body, "tee-evidence");
   if (!text || !body.contains("tee-pubkey")) return bad("the body is {\"tee-pubkey\": …, \"tee-evidence\": text}", "");
-  if (auto checked = check_tee_key(body["tee-pubkey"], session.protocol); !checked) return std::unexpected(checked.error());
+  if (auto checked = check_tee_key(body["tee-pubkey"], session.protocol); !checked)
+    return std::unexpected(checked.error());
   auto value = parse_json(*text, {.bytes = limits::kBody});
-  if (!value) return as::reject(Code::invalid_format, "evidence", "the evidence is not JSON: " + value.error().text(), "tee-evidence");
-  auto one = evidence(session.tee, *std::move(value), {{"nonce", session.nonce}, {"tee-pubkey", body["tee-pubkey"]}}, {});
+  if (!value)
+    return as::reject(Code::invalid_format, "evidence", "the evidence is not JSON: " + value.error().text(),
+                      "tee-evidence");
+  auto one =
+      evidence(session.tee, *std::move(value), {{"nonce", session.nonce}, {"tee-pubkey", body["tee-pubkey"]}}, {});
   if (!one) return std::unexpected(one.error());
   return AttestationRequest{as::Form::old_form, {*std::move(one)}, {"default"}};
 }
@@ -79,10 +86,13 @@ Outcome<AttestationRequest> parse_0_4_0(const Json& body, const Session& session
   const auto nonce = text_member(runtime, "nonce");
   const auto additional = text_member(tee_evidence, "additional_evidence");
   if (!nonce || !runtime.contains("tee-pubkey") || !additional || !tee_evidence.contains("primary_evidence"))
-    return bad("the body lacks runtime-data (nonce, tee-pubkey) or tee-evidence (primary_evidence, additional_evidence)", "");
+    return bad(
+        "the body lacks runtime-data (nonce, tee-pubkey) or tee-evidence (primary_evidence, additional_evidence)", "");
   if (*nonce != session.nonce)
-    return as::reject(Code::binding_mismatch, "nonce", "the nonce is not the one that this session was given", "runtime-data");
-  if (auto checked = check_tee_key(runtime["tee-pubkey"], session.protocol); !checked) return std::unexpected(checked.error());
+    return as::reject(Code::binding_mismatch, "nonce", "the nonce is not the one that this session was given",
+                      "runtime-data");
+  if (auto checked = check_tee_key(runtime["tee-pubkey"], session.protocol); !checked)
+    return std::unexpected(checked.error());
   auto init = init_data(body);
   if (!init) return std::unexpected(init.error());
   const Json device_data = {{"nonce", *nonce}, {"tee-pubkey", runtime["tee-pubkey"]}};
@@ -102,11 +112,14 @@ Result<AuthRequest> parse_auth(std::string_view body) {
   const auto version = text_member(json, "version"), tee = text_member(json, "tee");
   if (!version || !tee) return fail(ErrorCode::malformed, "the request lacks the texts \"version\" and \"tee\"");
   Protocol protocol{};
-  if (*version == "0.1.0") protocol = Protocol::v0_1_0;
-  else if (*version == "0.4.0") protocol = Protocol::v0_4_0;
+  if (*version == "0.1.0")
+    protocol = Protocol::v0_1_0;
+  else if (*version == "0.4.0")
+    protocol = Protocol::v0_4_0;
   else
     return fail(ErrorCode::invalid_argument, "version",
-                "KBS Client Protocol Version Mismatch: expect =0.1.0 or =0.4.0 while the request is " + printable(*version, 32));
+                "KBS Client Protocol Version Mismatch: expect =0.1.0 or =0.4.0 while the request is " +
+                    printable(*version, 32));
   if (std::ranges::find(kTees, *tee) == std::end(kTees))
     return fail(ErrorCode::invalid_argument, "tee", "unknown TEE \"" + printable(*tee, 32) + "\"");
   return AuthRequest{protocol, *tee};

@@ -79,16 +79,21 @@ TEST(ResourcePolicy, DefaultNeedsAnAffirmingVerdict) {
   const Folder folder;
   auto policy = ResourcePolicy::open(folder.path / "p.rego").value();
   const Json vector = {{"configuration", 2}, {"executables", 3}, {"file-system", 2}, {"hardware", 2}};
-  const Json module = {{"ear.status", "affirming"}, {"ear.appraisal-policy-id", "default"}, {"ear.trustworthiness-vector", vector}};
+  const Json module = {
+      {"ear.status", "affirming"}, {"ear.appraisal-policy-id", "default"}, {"ear.trustworthiness-vector", vector}};
   EXPECT_TRUE(decide(*policy, {{"submods", {{"cpu0", module}}}}).allow);
   EXPECT_TRUE(decide(*policy, {{"submods", {{"cpu0", module}, {"gpu0", module}}}}).allow);
   EXPECT_FALSE(decide(*policy, {{"submods", {{"gpu0", module}}}}).allow) << "no cpu";
   EXPECT_FALSE(decide(*policy, Json::object()).allow);
   EXPECT_FALSE(decide(*policy, {{"submods", Json::object()}}).allow);
-  for (const auto& [pointer, value] : std::vector<std::pair<std::string, Json>>{
-           {"/ear.status", "warning"}, {"/ear.appraisal-policy-id", "other"}, {"/ear.trustworthiness-vector/hardware", 32},
-           {"/ear.trustworthiness-vector/executables", 1}, {"/ear.trustworthiness-vector/configuration", "2"},
-           {"/ear.trustworthiness-vector/file-system", nullptr}, {"/ear.trustworthiness-vector", 1}}) {
+  for (const auto& [pointer, value] :
+       std::vector<std::pair<std::string, Json>>{{"/ear.status", "warning"},
+                                                 {"/ear.appraisal-policy-id", "other"},
+                                                 {"/ear.trustworthiness-vector/hardware", 32},
+                                                 {"/ear.trustworthiness-vector/executables", 1},
+                                                 {"/ear.trustworthiness-vector/configuration", "2"},
+                                                 {"/ear.trustworthiness-vector/file-system", nullptr},
+                                                 {"/ear.trustworthiness-vector", 1}}) {
     Json broken = module;
     broken[Json::json_pointer(pointer)] = value;
     const auto decision = decide(*policy, {{"submods", {{"cpu0", module}, {"cpu1", broken}}}});
@@ -124,10 +129,12 @@ TEST(ResourcePolicy, DefaultOnSimpleTokens) {
 TEST(ResourcePolicy, SharedCasesOfPaths) {
   const Folder folder;
   auto policy = ResourcePolicy::open(folder.path / "p.rego").value();
-  ASSERT_TRUE(policy->set("package policy\ndefault allow = false\nallow { data[\"resource-path\"] == \"resource/a/b/c\" }\n"));
+  ASSERT_TRUE(
+      policy->set("package policy\ndefault allow = false\nallow { data[\"resource-path\"] == \"resource/a/b/c\" }\n"));
   EXPECT_TRUE(decide(*policy, Json::object()).allow);
   ASSERT_TRUE(policy->set("package policy\nallow { input.x }\n"));
-  EXPECT_FALSE(policy->decide(policy::Document::from_json(Json::object()).value(), "resource/a/b/c", kNow)) << "undefined is an error";
+  EXPECT_FALSE(policy->decide(policy::Document::from_json(Json::object()).value(), "resource/a/b/c", kNow))
+      << "undefined is an error";
   EXPECT_FALSE(policy->set("package policy\nallow { data["));
   ASSERT_TRUE(write_text(folder.path / "p.rego", "package policy\nallow := true # by hand\n"));
   EXPECT_TRUE(decide(*policy, Json::object()).allow) << "the file is read again";

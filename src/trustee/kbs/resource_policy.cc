@@ -140,13 +140,16 @@ Result<Decision> ResourcePolicy::decide(const policy::Document& claims, const st
   policy::EvalOptions options{.input = &claims, .data = &data, .now_ns = now.seconds * 1'000'000'000};
   options.limits.instructions = limits::kPolicyInstructions;
   CAIRN_TRY(const auto allow, compiled.evaluate("data.policy.allow", options));
-  if (!allow || !allow->is_boolean()) return fail(ErrorCode::internal, "the resource policy's rule allow gives neither true nor false");
+  if (!allow || !allow->is_boolean())
+    return fail(ErrorCode::internal, "the resource policy's rule allow gives neither true nor false");
   if (allow->get<bool>()) return Decision{true, {}};
   Decision out;
   if (!compiled.defines("data.policy.reasons")) return out;
   const auto reasons = compiled.evaluate("data.policy.reasons", options);
-  if (!reasons) spdlog::warn("resource policy: {}", reasons.error().text());
-  else if (*reasons) out.reasons = texts(**reasons);
+  if (!reasons)
+    spdlog::warn("resource policy: {}", reasons.error().text());
+  else if (*reasons)
+    out.reasons = texts(**reasons);
   return out;
 }
 

@@ -11,7 +11,8 @@ namespace {
 bool valid_segment(std::string_view segment) {
   if (segment.empty() || segment.front() == '.' || segment.size() > limits::kResourceSegment) return false;
   return std::ranges::all_of(segment, [](unsigned char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
+           c == '.';
   });
 }
 
@@ -20,7 +21,8 @@ void each_entry(const std::filesystem::path& folder, bool folders, Fn&& fn) {
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
     const std::string name = entry.path().filename().string();
-    if (valid_segment(name) && (folders ? entry.is_directory(error) : entry.is_regular_file(error))) fn(name, entry.path());
+    if (valid_segment(name) && (folders ? entry.is_directory(error) : entry.is_regular_file(error)))
+      fn(name, entry.path());
   }
 }
 

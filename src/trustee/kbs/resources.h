@@ -27,7 +27,9 @@ class Resources {
 
  private:
   explicit Resources(std::filesystem::path folder) : folder_(std::move(folder)) {}
-  [[nodiscard]] std::filesystem::path path(const ResourceName& name) const { return folder_ / name.repository / name.type / name.tag; }
+  [[nodiscard]] std::filesystem::path path(const ResourceName& name) const {
+    return folder_ / name.repository / name.type / name.tag;
+  }
 
   std::filesystem::path folder_;
 };

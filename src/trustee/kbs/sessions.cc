@@ -32,7 +32,8 @@ Result<Session> Sessions::begin(std::string tee, Protocol protocol, Time now) {
   Session session{new_id(), std::move(tee), base64(crypto::random_bytes(32)), protocol, now.plus(life_), nullptr};
   const std::scoped_lock lock(mutex_);
   purge(now);
-  if (sessions_.size() >= limits::kSessions) return fail(ErrorCode::unavailable, "too many handshakes are under way; try again later");
+  if (sessions_.size() >= limits::kSessions)
+    return fail(ErrorCode::unavailable, "too many handshakes are under way; try again later");
   sessions_[session.id] = session;
   return session;
 }

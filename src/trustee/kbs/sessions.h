@@ -24,7 +24,7 @@ struct AttestedToken {
 };
 
 struct Session {
-  std::string id;     // 32 hexadecimal digits
+  std::string id;  // 32 hexadecimal digits
   std::string tee;
   std::string nonce;  // base64 of 32 random bytes
   Protocol protocol;

@@ -15,13 +15,16 @@ net::Response refused(int status, std::string_view text) {
 
 }  // namespace
 
-net::Response Api::query(Time now) const { return net::Response::json(200, compact_json(store_->snapshot(now)->values)); }
+net::Response Api::query(Time now) const {
+  return net::Response::json(200, compact_json(store_->snapshot(now)->values));
+}
 
 net::Response Api::register_message(std::string_view message, Time now) {
   const auto registration = extract(message, now);
   if (!registration) return refused(400, "Register reference value: " + registration.error().text());
   if (auto put = store_->put(registration->values, registration->mode, now); !put)
-    return refused(put.error().code == ErrorCode::io_failed ? 500 : 400, "Register reference value: " + put.error().text());
+    return refused(put.error().code == ErrorCode::io_failed ? 500 : 400,
+                   "Register reference value: " + put.error().text());
   spdlog::info("registered {} reference values", registration->values.size());
   return net::Response::empty(200);
 }

@@ -13,7 +13,8 @@ class Api {
   [[nodiscard]] net::Response handle(const Call& call);
   // The same below /kbs/v0/rvps; the caller has asked for an administrator.
   [[nodiscard]] net::Response handle_admin(const Call& call);
-  // /kbs/v0/reference-value of the upstream profile: POST a message, GET <name>; the caller has asked for an administrator.
+  // /kbs/v0/reference-value of the upstream profile: POST a message, GET <name>; the caller has asked for an
+  // administrator.
   [[nodiscard]] net::Response handle_upstream(const Call& call);
 
  private:

@@ -31,8 +31,10 @@ Result<Registration> native(const std::string& payload, Time now) {
   if (!values || !values->is_object()) f.problem("values", "missing, or not an object");
   Time expires = now.plus(kYear);
   if (const auto text = f.optional<std::string>("expires")) {
-    if (const auto time = parse_rfc3339(*text); time && *time > now) expires = *time;
-    else f.problem("expires", "not a time in the future such as 2030-01-31T12:00:00Z");
+    if (const auto time = parse_rfc3339(*text); time && *time > now)
+      expires = *time;
+    else
+      f.problem("expires", "not a time in the future such as 2030-01-31T12:00:00Z");
   }
   const auto mode = f.value_or<std::string>("mode", "replace");
   if (mode != "replace" && mode != "merge") f.problem("mode", "must be \"replace\" or \"merge\"");
@@ -52,7 +54,8 @@ Result<Registration> extract(std::string_view message, Time now) {
   const auto payload = f.required<std::string>("payload");
   CAIRN_CHECK(problems.result());
   if (version != "0.1.0")
-    return fail(ErrorCode::unsupported, "version", "Version unmatched! Need 0.1.0, given " + printable(version, 32) + ".");
+    return fail(ErrorCode::unsupported, "version",
+                "Version unmatched! Need 0.1.0, given " + printable(version, 32) + ".");
   if (type == "sample") return sample(payload, now);
   if (type == "cairn") return native(payload, now);
   return fail(ErrorCode::unsupported, "type",

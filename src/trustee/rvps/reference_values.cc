@@ -29,13 +29,18 @@ Result<ReferenceValue> from_json(const Json& json, const std::string& path, Prob
   (void)f.optional<std::string>("version");
   out.name = f.required<std::string>("name");
   const auto expires = parse_rfc3339(f.required<std::string>("expiration"));
-  if (expires) out.expires = *expires;
-  else f.problem("expiration", "not a time such as 2026-01-31T12:00:00Z");
+  if (expires)
+    out.expires = *expires;
+  else
+    f.problem("expiration", "not a time such as 2026-01-31T12:00:00Z");
   const Json* value = f.raw("value");
   const Json* hashes = f.raw("hash-value");
-  if (value) out.value = *value;
-  else if (hashes && hashes->is_array()) out.value = hash_values(*hashes);
-  else f.problem("value", "missing");
+  if (value)
+    out.value = *value;
+  else if (hashes && hashes->is_array())
+    out.value = hash_values(*hashes);
+  else
+    f.problem("value", "missing");
   f.done();
   return out;
 }
@@ -67,7 +72,8 @@ Result<std::unique_ptr<Store>> Store::open(std::filesystem::path file) {
   if (!all.is_array()) return fail(ErrorCode::malformed, store->file_, "the file is not an array of reference values");
   Problems problems;
   for (std::size_t i = 0; i < all.size(); ++i)
-    if (auto value = from_json(all[i], "$[" + std::to_string(i) + "]", problems)) store->values_.push_back(*std::move(value));
+    if (auto value = from_json(all[i], "$[" + std::to_string(i) + "]", problems))
+      store->values_.push_back(*std::move(value));
   if (auto result = problems.result(); !result) return fail(std::move(result.error()).in(store->file_.string()));
   std::ranges::sort(store->values_, {}, &ReferenceValue::name);
   return store;

@@ -43,8 +43,8 @@ class Store {
 
   std::filesystem::path file_;
   mutable std::mutex mutex_;
-  std::vector<ReferenceValue> values_;                  // sorted by name
-  mutable std::shared_ptr<const Snapshot> snapshot_;    // null: to be made
+  std::vector<ReferenceValue> values_;                // sorted by name
+  mutable std::shared_ptr<const Snapshot> snapshot_;  // null: to be made
 };
 
 }  // namespace cairn::trustee::rvps

@@ -26,7 +26,8 @@ TEST(ReferenceValues, SurviveAndExpire) {
   const auto file = folder.path / "values.json";
   {
     auto store = Store::open(file).value();
-    ASSERT_TRUE(store->put({{"a", kNow.plus(10), Json::array({"1"})}, {"b", kNow.plus(20), 7}}, Store::Mode::replace, kNow));
+    ASSERT_TRUE(
+        store->put({{"a", kNow.plus(10), Json::array({"1"})}, {"b", kNow.plus(20), 7}}, Store::Mode::replace, kNow));
     EXPECT_EQ(store->snapshot(kNow).get(), store->snapshot(kNow.plus(9)).get());
   }
   auto store = Store::open(file).value();
@@ -63,7 +64,9 @@ TEST(ReferenceValues, LimitsHold) {
 
 TEST(ReferenceValues, ReadsTheOlderStoredForm) {
   const Folder folder;
-  ASSERT_TRUE(write_text(folder.path / "v", R"([{"version":"0.1.0","name":"a","expiration":"2030-01-01T00:00:00Z","hash-value":[{"alg":"sha384","value":"x"}]}])"));
+  ASSERT_TRUE(write_text(
+      folder.path / "v",
+      R"([{"version":"0.1.0","name":"a","expiration":"2030-01-01T00:00:00Z","hash-value":[{"alg":"sha384","value":"x"}]}])"));
   EXPECT_EQ(Store::open(folder.path / "v").value()->snapshot(kNow)->values, Json({{"a", {"x"}}}));
   ASSERT_TRUE(write_text(folder.path / "v", R"([{"name":"a","expiration":"soon","value":1},{"nam":"b"}])"));
   const auto broken = Store::open(folder.path / "v");
@@ -74,7 +77,8 @@ TEST(ReferenceValues, ReadsTheOlderStoredForm) {
 
 TEST(Extract, SampleAndNative) {
   const Json map = {{"x", {"aa", "bb"}}};
-  const auto sample = extract(compact_json({{"version", "0.1.0"}, {"type", "sample"}, {"payload", base64(as_bytes(compact_json(map)))}}), kNow);
+  const auto sample = extract(
+      compact_json({{"version", "0.1.0"}, {"type", "sample"}, {"payload", base64(as_bytes(compact_json(map)))}}), kNow);
   ASSERT_TRUE(sample) << sample.error().text();
   EXPECT_EQ(sample->values.at(0).value, map["x"]);
   EXPECT_EQ(sample->values.at(0).expires, kNow.plus(365LL * 86400));

@@ -19,7 +19,8 @@ Json run(const Json& c) {
   Json out{{"note", c["note"]}};
   CompileOptions options{.dialect = c.value("v0", false) ? Dialect::v0 : Dialect::v1};
   std::vector<Source> sources;
-  for (const auto& m : c["modules"]) sources.push_back({"module" + std::to_string(sources.size()) + ".rego", m.get<std::string>()});
+  for (const auto& m : c["modules"])
+    sources.push_back({"module" + std::to_string(sources.size()) + ".rego", m.get<std::string>()});
   std::vector<Diagnostic> diagnostics;
   auto policy = compile(sources, options, &diagnostics);
   if (!policy) {
