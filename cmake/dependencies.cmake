@@ -16,3 +16,8 @@ pkg_check_modules(re2 REQUIRED IMPORTED_TARGET re2)
 pkg_check_modules(fuse3 REQUIRED IMPORTED_TARGET fuse3)
 pkg_check_modules(libxml2 REQUIRED IMPORTED_TARGET libxml-2.0)
 pkg_check_modules(sqlite3 REQUIRED IMPORTED_TARGET sqlite3)
+
+# CLI11 is headers only as packaged; compiled once here instead of in every program.
+add_library(cairn_cli11 STATIC ${CMAKE_SOURCE_DIR}/cmake/cli11.cc)
+target_compile_definitions(cairn_cli11 PUBLIC CLI11_COMPILE)
+target_link_libraries(cairn_cli11 PUBLIC CLI11::CLI11)

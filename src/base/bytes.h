@@ -30,6 +30,10 @@ inline void append(Bytes& out, ByteView bytes) { out.insert(out.end(), bytes.beg
 // For values that are not secret; secrets use constant_time_equal (base/secret.h).
 [[nodiscard]] inline bool equal(ByteView a, ByteView b) { return std::ranges::equal(a, b); }
 
+[[nodiscard]] inline bool all_zero(ByteView a) {
+  return std::ranges::all_of(a, [](std::uint8_t b) { return b == 0; });
+}
+
 // N bytes with a meaning. `Tag` keeps digests, nonces and identifiers of equal length apart.
 template <std::size_t N, class Tag>
 struct FixedBytes : std::array<std::uint8_t, N> {

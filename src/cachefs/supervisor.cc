@@ -201,26 +201,26 @@ int exit_code(const Error& error) {
 }
 
 namespace {
-int refuse(const Error& error) {
+int refuse_mount(const Error& error) {
   spdlog::error("{}", error.text());
   return exit_code(error);
 }
 }  // namespace
 
 int run_mount(const MountOptions& options) {
-  if (const auto good = check_mount_options(options); !good) return refuse(good.error());
+  if (const auto good = check_mount_options(options); !good) return refuse_mount(good.error());
   auto key = take_password(options);
-  return key ? run_mount(options, std::move(*key)) : refuse(key.error());
+  return key ? run_mount(options, std::move(*key)) : refuse_mount(key.error());
 }
 
 int run_mount(const MountOptions& options, VolumeKey key) {
   auto model = Model::open(options, key);
   key = {};  // wiped: only the derived keys are kept
-  if (!model) return refuse(model.error());
+  if (!model) return refuse_mount(model.error());
   auto resident = Resident::make(**model);
-  if (!resident) return refuse(resident.error());
+  if (!resident) return refuse_mount(resident.error());
   const auto verified = (*model)->verify_contents(*resident ? (*resident)->reader() : ReadFn{});
-  if (!verified) return refuse(verified.error());
+  if (!verified) return refuse_mount(verified.error());
   auto mount = MountPoint::mount(options);
   if (!mount) {
     spdlog::error("{}", mount.error().text());

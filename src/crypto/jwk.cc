@@ -32,17 +32,17 @@ Result<Bytes> field_of(const Json& jwk, const char* name, std::size_t size) {
   return bytes;
 }
 
-struct Curve {
+struct NamedCurve {
   std::string_view name;
   KeyType type;
   std::size_t size;
 };
-constexpr Curve kCurves[] = {
+constexpr NamedCurve kNamedCurves[] = {
     {"P-256", KeyType::ec_p256, 32}, {"P-384", KeyType::ec_p384, 48}, {"P-521", KeyType::ec_p521, 66}};
 
-Result<Curve> curve_of(const Json& jwk) {
+Result<NamedCurve> curve_of(const Json& jwk) {
   CAIRN_TRY(const std::string name, text_of(jwk, "crv"));
-  for (const auto& curve : kCurves)
+  for (const auto& curve : kNamedCurves)
     if (curve.name == name) return curve;
   return fail(ErrorCode::unsupported, "crv", "curves are P-256, P-384 and P-521");
 }
@@ -54,7 +54,7 @@ Result<PublicKey> key_of(const Json& jwk, std::string_view kty) {
     return PublicKey::from_rsa(n, e);
   }
   if (kty == "EC") {
-    CAIRN_TRY(const Curve curve, curve_of(jwk));
+    CAIRN_TRY(const NamedCurve curve, curve_of(jwk));
     CAIRN_TRY(const Bytes x, field_of(jwk, "x", curve.size));
     CAIRN_TRY(const Bytes y, field_of(jwk, "y", curve.size));
     return PublicKey::from_ec_point(curve.type, x, y);
@@ -89,7 +89,7 @@ Json required_members(const PublicKey& key) {
     const auto numbers = key.rsa_numbers();
     return {{"kty", "RSA"}, {"n", base64url(numbers->modulus)}, {"e", base64url(numbers->exponent)}};
   }
-  for (const auto& curve : kCurves)
+  for (const auto& curve : kNamedCurves)
     if (curve.type == key.type()) {
       const auto point = key.ec_point();
       return {{"kty", "EC"}, {"crv", curve.name}, {"x", base64url(point->x)}, {"y", base64url(point->y)}};
@@ -186,7 +186,7 @@ Result<PrivateKey> parse_private_jwk(const Json& jwk) {
   CAIRN_TRY(const std::string kty, text_of(jwk, "kty"));
   if (kty == "RSA") return rsa_private(jwk);
   if (kty != "EC") return fail(ErrorCode::unsupported, "kty", "private keys are RSA or EC");
-  CAIRN_TRY(const Curve curve, curve_of(jwk));
+  CAIRN_TRY(const NamedCurve curve, curve_of(jwk));
   CAIRN_TRY(Bytes d, field_of(jwk, "d", curve.size));
   auto key = PrivateKey::from_ec_scalar(curve.type, d);
   wipe(d.data(), d.size());

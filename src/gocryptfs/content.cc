@@ -13,10 +13,6 @@ constexpr std::uint16_t kHeaderVersion = 2;
 constexpr std::size_t kNoncesAtOnce = 256;
 constexpr std::array<std::uint8_t, 8> kBlobAad{};
 
-bool all_zero(ByteView bytes) {
-  return std::ranges::all_of(bytes, [](std::uint8_t b) { return b == 0; });
-}
-
 // Block number (big endian), then the file's id.
 class BlockAad {
  public:

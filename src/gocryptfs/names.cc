@@ -12,10 +12,6 @@ constexpr std::size_t kAes = 16;
 constexpr std::size_t kEmeBlocksMax = 128;
 using Block = std::array<std::uint8_t, kAes>;
 
-bool all_zero(ByteView bytes) {
-  return std::ranges::all_of(bytes, [](std::uint8_t b) { return b == 0; });
-}
-
 void mix(std::uint8_t* into, const std::uint8_t* from) {
   for (std::size_t i = 0; i < kAes; ++i) into[i] = static_cast<std::uint8_t>(into[i] ^ from[i]);
 }

@@ -2,22 +2,14 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
-
 #include "base/encoding.h"
-#include "base/file.h"
+#include "kbs_protocol/test_kbs.h"
 #include "kbs_protocol/uri.h"
 
 namespace cairn::kbs {
 namespace {
 
 constexpr std::string_view kNonce = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-
-Json vector_file(const char* name) {
-  const auto path = std::filesystem::path(CAIRN_SHARED_DATA) / "guest/rcar" / name;
-  if (!std::filesystem::exists(path)) return {};
-  return *parse_json(*read_text(path));
-}
 
 TEST(Rcar, P1VectorsByteForByte) {
   const Json v = vector_file("p1-kbs-0.1.0.json");

@@ -2,20 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
-
 #include "base/encoding.h"
-#include "base/file.h"
 #include "crypto/aead.h"
 #include "crypto/jose.h"
+#include "kbs_protocol/test_kbs.h"
 
 namespace cairn::kbs {
 namespace {
-
-Json vector_file(const char* name) {
-  const auto path = std::filesystem::path(CAIRN_SHARED_DATA) / "guest/rcar" / name;
-  return std::filesystem::exists(path) ? *parse_json(*read_text(path)) : Json();
-}
 
 void flip(Json& answer, const char* member) {
   Bytes bytes = *from_base64url(answer[member].get<std::string>());

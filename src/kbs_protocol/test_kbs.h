@@ -3,11 +3,13 @@
 #pragma once
 
 #include <atomic>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <string>
 
 #include "base/encoding.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "crypto/hash.h"
 #include "crypto/jose.h"
@@ -153,6 +155,12 @@ inline Result<> with_mock(MockKbs& mock, std::function<net::Task<>(net::Runtime&
     CAIRN_CO_CHECK(co_await server.stop(net::Milliseconds(100)));
     co_return outcome;
   });
+}
+
+// A file of the RCAR vectors, null where it is missing.
+inline Json vector_file(const char* name) {
+  const auto path = std::filesystem::path(CAIRN_SHARED_DATA) / "guest/rcar" / name;
+  return std::filesystem::exists(path) ? *parse_json(*read_text(path)) : Json();
 }
 
 }  // namespace cairn::kbs

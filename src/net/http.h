@@ -128,4 +128,7 @@ class CookieJar {
   std::vector<Cookie> cookies_;
 };
 
+// ASCII letters to lower case, the rest as it is.
+[[nodiscard]] std::string lowered(std::string_view text);
+
 }  // namespace cairn::net

@@ -22,13 +22,6 @@ constexpr auto kGoodbye = Milliseconds(1000);  // for telling a peer what it did
 
 struct Core;
 
-std::string lowered(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
-
 // Header fields in nghttp2's form; owns the lower-cased names.
 class Fields {
  public:

@@ -28,7 +28,7 @@ namespace cairn::net {
 
 namespace {
 
-constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
+constexpr auto kAsTuple = asio::as_tuple(asio::use_awaitable);
 using TimePoint = asio::steady_timer::time_point;
 
 // What a coroutine ended with: its result, or the exception that unwound it as an Error.
@@ -61,7 +61,7 @@ asio::awaitable<void> yield() { co_await asio::post(co_await asio::this_coro::ex
 
 Task<> sleep_for(Milliseconds duration) {
   asio::steady_timer timer(co_await asio::this_coro::executor, duration);
-  auto [ec] = co_await timer.async_wait(kTuple);
+  auto [ec] = co_await timer.async_wait(kAsTuple);
   if (ec) co_return fail(ErrorCode::cancelled, "stopped on request");
   co_return Result<>{};
 }
@@ -99,7 +99,7 @@ Task<> Event::wait() {
   const auto state = state_;
   if (!state->set && !state->closed) {
     state->timer.emplace(co_await asio::this_coro::executor, TimePoint::max());
-    (void)co_await state->timer->async_wait(kTuple);
+    (void)co_await state->timer->async_wait(kAsTuple);
     state->timer.reset();  // without a waiter an Event may outlive its loop
   }
   if (!state->set) co_return fail(ErrorCode::cancelled, "stopped on request");

@@ -83,7 +83,7 @@ TlsOptions client_options() {
   return o;
 }
 
-Task<std::string> read_all(Stream& stream) {
+Task<std::string> read_until_end(Stream& stream) {
   std::string out;
   Bytes buffer(100'000);
   for (;;) {
@@ -97,7 +97,7 @@ Task<> say(Stream& stream, std::string text) {
   co_return co_await stream.shutdown_write();
 }
 Task<> hear(Stream& stream, std::string& out) {
-  CAIRN_CO_TRY(out, co_await read_all(stream));
+  CAIRN_CO_TRY(out, co_await read_until_end(stream));
   co_return Result<>{};
 }
 

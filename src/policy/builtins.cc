@@ -52,6 +52,17 @@ const Builtin* find_builtin(std::string_view name) {
   return it == all.end() ? nullptr : &it->second;
 }
 
+bool all_strings(CallContext& c, std::span<const Value> arguments, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) {
+    if (!arguments[i].is(Kind::string)) {
+      (void)c.wrong(static_cast<int>(i + 1), "string", arguments[i]);
+      return false;
+    }
+    c.charge(arguments[i].text().size() / 8 + 8);
+  }
+  return true;
+}
+
 Value CallContext::wrong(int n, std::string_view must, const Value& got) const {
   problem = "operand " + std::to_string(n) + " must be " + std::string(must) + " but got " +
             std::string(type_name(got.kind()));

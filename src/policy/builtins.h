@@ -35,6 +35,11 @@ struct CallContext {
   void charge(std::uint64_t n) const;
 };
 
+// An array or a set.
+[[nodiscard]] inline bool is_list(const Value& v) { return v.is(Kind::array) || v.is(Kind::set); }
+// Whether the first `n` arguments are strings; charges for their length, or sets the problem of the first that is not.
+[[nodiscard]] bool all_strings(CallContext& c, std::span<const Value> arguments, std::size_t n);
+
 using BuiltinFn = Value (*)(CallContext&, std::span<const Value>);
 
 struct Builtin {

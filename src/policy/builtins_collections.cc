@@ -11,8 +11,6 @@ namespace {
 using Args = std::span<const Value>;
 
 Value boolean(bool b) { return Value::boolean(b); }
-bool list(const Value& v) { return v.is(Kind::array) || v.is(Kind::set); }
-
 Value member_2(CallContext& c, Args a) {
   if (!a[1].is_collection()) return boolean(false);
   if (a[1].is(Kind::set)) return boolean(find(a[1], a[0]) != nullptr);
@@ -35,7 +33,7 @@ Value count(CallContext& c, Args a) {
 }
 
 Value fold(CallContext& c, Args a, Arithmetic op, std::int64_t start) {
-  if (!list(a[0])) return c.wrong(1, "one of {array, set}", a[0]);
+  if (!is_list(a[0])) return c.wrong(1, "one of {array, set}", a[0]);
   c.charge(a[0].size());
   Value out = Value::integer(start);
   for (const Value& v : a[0].items()) {
@@ -48,7 +46,7 @@ Value sum(CallContext& c, Args a) { return fold(c, a, Arithmetic::plus, 0); }
 Value product(CallContext& c, Args a) { return fold(c, a, Arithmetic::times, 1); }
 
 Value extreme(CallContext& c, Args a, int sign) {
-  if (!list(a[0])) return c.wrong(1, "one of {array, set}", a[0]);
+  if (!is_list(a[0])) return c.wrong(1, "one of {array, set}", a[0]);
   if (a[0].size() == 0) return {};
   c.charge(a[0].size());
   const Value* best = &a[0].items()[0];
@@ -60,7 +58,7 @@ Value max_(CallContext& c, Args a) { return extreme(c, a, 1); }
 Value min_(CallContext& c, Args a) { return extreme(c, a, -1); }
 
 Value sort(CallContext& c, Args a) {
-  if (!list(a[0])) return c.wrong(1, "one of {array, set}", a[0]);
+  if (!is_list(a[0])) return c.wrong(1, "one of {array, set}", a[0]);
   c.charge(a[0].size() * 4);
   std::vector<Value> items(a[0].items().begin(), a[0].items().end());
   std::ranges::stable_sort(items, less);
@@ -68,11 +66,11 @@ Value sort(CallContext& c, Args a) {
 }
 
 Value all_(CallContext& c, Args a) {
-  if (!list(a[0])) return c.wrong(1, "one of {array, set}", a[0]);
+  if (!is_list(a[0])) return c.wrong(1, "one of {array, set}", a[0]);
   return boolean(std::ranges::all_of(a[0].items(), [](const Value& v) { return v.is(Kind::boolean) && v.boolean(); }));
 }
 Value any_(CallContext& c, Args a) {
-  if (!list(a[0])) return c.wrong(1, "one of {array, set}", a[0]);
+  if (!is_list(a[0])) return c.wrong(1, "one of {array, set}", a[0]);
   return boolean(std::ranges::any_of(a[0].items(), [](const Value& v) { return v.is(Kind::boolean) && v.boolean(); }));
 }
 
@@ -188,7 +186,7 @@ Value walk(CallContext& c, Args a) {
 
 Value reachable(CallContext& c, Args a) {
   if (!a[0].is(Kind::object)) return c.wrong(1, "object", a[0]);
-  if (!list(a[1])) return c.wrong(2, "one of {array, set}", a[1]);
+  if (!is_list(a[1])) return c.wrong(2, "one of {array, set}", a[1]);
   std::vector<Value> found;
   std::unordered_multimap<std::uint64_t, Value> seen;
   std::deque<Value> open(a[1].items().begin(), a[1].items().end());
@@ -203,14 +201,14 @@ Value reachable(CallContext& c, Args a) {
     if (std::any_of(from, to, [&](const auto& s) { return equal(s.second, at); })) continue;
     seen.emplace(h, at);
     found.push_back(at);
-    if (list(*next)) open.insert(open.end(), next->items().begin(), next->items().end());
+    if (is_list(*next)) open.insert(open.end(), next->items().begin(), next->items().end());
   }
   return c.arena.set(found);
 }
 
 Value reachable_paths(CallContext& c, Args a) {
   if (!a[0].is(Kind::object)) return c.wrong(1, "object", a[0]);
-  if (!list(a[1])) return c.wrong(2, "one of {array, set}", a[1]);
+  if (!is_list(a[1])) return c.wrong(2, "one of {array, set}", a[1]);
   std::vector<Value> out;
   std::vector<std::vector<Value>> open;
   for (const Value& v : a[1].items())
@@ -222,7 +220,7 @@ Value reachable_paths(CallContext& c, Args a) {
     if (open.size() * sizeof(Value) * 8 > c.options.limits.memory)
       throw Stop{{ErrorCode::too_large, {}, "graph.reachable_paths needs more memory than the limit"}};
     const Value* next = find(a[0], path.back());
-    bool ended = next == nullptr || !list(*next) || next->size() == 0;
+    bool ended = next == nullptr || !is_list(*next) || next->size() == 0;
     if (!ended)
       for (const Value& v : next->items()) {
         const bool again = std::ranges::any_of(path, [&](const Value& p) { return equal(p, v); });

@@ -23,17 +23,6 @@ namespace {
 
 using Args = std::span<const Value>;
 
-bool strings(CallContext& c, Args a, std::size_t n) {
-  for (std::size_t i = 0; i < n; ++i) {
-    if (!a[i].is(Kind::string)) {
-      (void)c.wrong(static_cast<int>(i + 1), "string", a[i]);
-      return false;
-    }
-    c.charge(a[i].text().size() / 16 + 8);
-  }
-  return true;
-}
-
 // MD5 is here because policies ask for it; nothing else uses it.
 Bytes evp_digest(const EVP_MD* md, std::string_view data) {
   Bytes out(EVP_MAX_MD_SIZE);
@@ -52,14 +41,14 @@ Bytes evp_hmac(const EVP_MD* md, std::string_view key, std::string_view data) {
 
 template <const EVP_MD* (*md)()>
 Value hashed(CallContext& c, Args a) {
-  return strings(c, a, 1) ? c.arena.string(hex(evp_digest(md(), a[0].text()))) : Value();
+  return all_strings(c, a, 1) ? c.arena.string(hex(evp_digest(md(), a[0].text()))) : Value();
 }
 template <const EVP_MD* (*md)()>
 Value hmac(CallContext& c, Args a) {
-  return strings(c, a, 2) ? c.arena.string(hex(evp_hmac(md(), a[1].text(), a[0].text()))) : Value();
+  return all_strings(c, a, 2) ? c.arena.string(hex(evp_hmac(md(), a[1].text(), a[0].text()))) : Value();
 }
 Value hmac_equal(CallContext& c, Args a) {
-  if (!strings(c, a, 2)) return {};
+  if (!all_strings(c, a, 2)) return {};
   const auto x = a[0].text();
   const auto y = a[1].text();
   return Value::boolean(x.size() == y.size() && CRYPTO_memcmp(x.data(), y.data(), x.size()) == 0);
@@ -283,7 +272,7 @@ bool certificates(CallContext& c, std::string_view text, std::vector<crypto::Cer
 }
 
 Value parse_certificates(CallContext& c, Args a) {
-  if (!strings(c, a, 1)) return {};
+  if (!all_strings(c, a, 1)) return {};
   std::vector<crypto::Certificate> all;
   if (!certificates(c, a[0].text(), all)) return {};
   std::vector<Value> out;
@@ -293,7 +282,7 @@ Value parse_certificates(CallContext& c, Args a) {
 
 // Root first, leaf last; [true, chain from the leaf up] where it verifies now, otherwise [false, []].
 Value parse_and_verify(CallContext& c, Args a) {
-  if (!strings(c, a, 1)) return {};
+  if (!all_strings(c, a, 1)) return {};
   const auto verdict = [&](bool ok, std::span<const Value> chain) {
     const Value pair[2] = {Value::boolean(ok), c.arena.array(chain)};
     return c.arena.array(pair);

@@ -58,7 +58,7 @@ bool parse(CallContext& c, std::string_view text, Token& t) {
   return true;
 }
 
-std::string_view member(const Value& object, std::string_view name) {
+std::string_view text_member(const Value& object, std::string_view name) {
   const Value* v = find(object, name);
   return v != nullptr && v->is(Kind::string) ? v->text() : std::string_view();
 }
@@ -74,7 +74,7 @@ Value jwt_decode(CallContext& c, Args a) {
   for (int nested = 0; nested < 8; ++nested) {
     Token t;
     if (!parse(c, text, t)) return {};
-    if (member(t.header, "cty") == "JWT") {
+    if (text_member(t.header, "cty") == "JWT") {
       text = t.payload;
       while (!text.empty() && (text.front() == '"' || text.front() == '\'')) text.erase(0, 1);
       while (!text.empty() && (text.back() == '"' || text.back() == '\'')) text.pop_back();
@@ -175,7 +175,7 @@ Value verify_key(CallContext& c, Args a, std::string_view alg) {
   std::vector<Key> keys;
   if (!parse(c, a[0].text(), t) || !keys_of(c, a[1].text(), keys)) return {};
   c.charge(20'000);
-  return Value::boolean(any_key(keys, member(t.header, "kid"), alg, t));
+  return Value::boolean(any_key(keys, text_member(t.header, "kid"), alg, t));
 }
 Value verify_mac(CallContext& c, Args a, std::string_view alg) {
   for (int i = 0; i < 2; ++i)
@@ -253,20 +253,20 @@ Value decode_verify(CallContext& c, Args a) {
     if (nested == 8) return c.fail("JWTs are nested too deeply");
     if (!parse(c, text, t)) return {};
     c.charge(20'000);
-    const auto alg = member(t.header, "alg");
+    const auto alg = text_member(t.header, "alg");
     if (alg.empty() || find(t.header, std::string_view("crit")) != nullptr) return refused();
     if (!want.alg.empty() && want.alg != alg) return refused();
     const bool mac = alg == "HS256" || alg == "HS384" || alg == "HS512";
     if (!mac && !crypto::jws_alg_by_name(alg)) return c.fail("unknown JWS algorithm: " + std::string(alg));
-    const bool good = want.has_keys ? !mac && any_key(want.keys, member(t.header, "kid"), alg, t)
+    const bool good = want.has_keys ? !mac && any_key(want.keys, text_member(t.header, "kid"), alg, t)
                                     : mac && mac_matches(alg, want.secret, t.signing_input, t.signature);
     if (!good) return refused();
-    if (!same_letters(member(t.header, "cty"), "JWT")) break;
+    if (!same_letters(text_member(t.header, "cty"), "JWT")) break;
     text = t.payload;
   }
   const Value payload = read_json(t.payload, c.arena, c.problem);
   if (!payload.is(Kind::object)) return c.fail("the JWT payload is not a JSON object");
-  if (!want.iss.empty() && member(payload, "iss") != want.iss) return refused();
+  if (!want.iss.empty() && text_member(payload, "iss") != want.iss) return refused();
   if (const Value* aud = find(payload, std::string_view("aud")); aud != nullptr) {
     const auto is = [&](const Value& v) { return v.is(Kind::string) && v.text() == want.aud; };
     if (!is(*aud) && !(aud->is(Kind::array) && std::ranges::any_of(aud->items(), is))) return refused();

@@ -9,8 +9,6 @@ namespace {
 
 using Args = std::span<const Value>;
 
-bool list(const Value& v) { return v.is(Kind::array) || v.is(Kind::set); }
-
 Value get(CallContext& c, Args a) {
   if (!a[0].is(Kind::object)) return c.wrong(1, "object", a[0]);
   if (!a[1].is(Kind::array)) {
@@ -35,7 +33,7 @@ Value keys(CallContext& c, Args a) {
 
 // The keys named by an array, a set or the keys of an object.
 bool key_list(CallContext& c, const Value& v, int n, std::vector<Value>& out) {
-  if (list(v)) {
+  if (is_list(v)) {
     out.assign(v.items().begin(), v.items().end());
     return true;
   }
@@ -75,7 +73,7 @@ Value merged(CallContext& c, const Value& x, const Value& y) {
   return c.arena.object(out);
 }
 
-Value union_(CallContext& c, Args a) {
+Value object_union(CallContext& c, Args a) {
   for (std::size_t i = 0; i < 2; ++i)
     if (!a[i].is(Kind::object)) return c.wrong(static_cast<int>(i + 1), "object", a[i]);
   return merged(c, a[0], a[1]);
@@ -165,7 +163,7 @@ bool parse_path(CallContext& c, const Value& v, Path& out) {
 }
 
 bool parse_paths(CallContext& c, const Value& v, std::vector<Path>& out) {
-  if (!list(v)) {
+  if (!is_list(v)) {
     (void)c.wrong(2, "one of {set, array}", v);
     return false;
   }
@@ -380,9 +378,9 @@ Value json_patch(CallContext& c, Args a) {
 
 std::span<const Entry> object_builtins() {
   static constexpr Entry all[] = {
-      {"object.get", get},        {"object.keys", keys},        {"object.filter", filter},
-      {"object.remove", remove},  {"object.union", union_},     {"object.union_n", union_n},
-      {"object.subset", subset},  {"json.filter", json_filter}, {"json.remove", json_remove},
+      {"object.get", get},        {"object.keys", keys},          {"object.filter", filter},
+      {"object.remove", remove},  {"object.union", object_union}, {"object.union_n", union_n},
+      {"object.subset", subset},  {"json.filter", json_filter},   {"json.remove", json_remove},
       {"json.patch", json_patch},
   };
   return all;

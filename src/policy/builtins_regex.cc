@@ -41,19 +41,8 @@ const re2::RE2* compiled(CallContext& c, const std::string& pattern) {
 
 absl::string_view piece(std::string_view s) { return {s.data(), s.size()}; }
 
-bool strings(CallContext& c, Args a, std::size_t n) {
-  for (std::size_t i = 0; i < n; ++i) {
-    if (!a[i].is(Kind::string)) {
-      (void)c.wrong(static_cast<int>(i + 1), "string", a[i]);
-      return false;
-    }
-    c.charge(a[i].text().size() / 8);
-  }
-  return true;
-}
-
 Value match(CallContext& c, Args a) {
-  if (!strings(c, a, 2)) return {};
+  if (!all_strings(c, a, 2)) return {};
   const auto* re = compiled(c, std::string(a[0].text()));
   return re == nullptr ? Value() : Value::boolean(re2::RE2::PartialMatch(piece(a[1].text()), *re));
 }
@@ -94,8 +83,8 @@ std::vector<std::vector<std::string_view>> all_matches(CallContext& c, const re2
   return out;
 }
 
-Value split(CallContext& c, Args a) {
-  if (!strings(c, a, 2)) return {};
+Value regex_split(CallContext& c, Args a) {
+  if (!all_strings(c, a, 2)) return {};
   const auto* re = compiled(c, std::string(a[0].text()));
   if (re == nullptr) return {};
   const std::string_view s = a[1].text();
@@ -113,7 +102,7 @@ Value split(CallContext& c, Args a) {
 }
 
 Value find_n(CallContext& c, Args a) {
-  if (!strings(c, a, 2)) return {};
+  if (!all_strings(c, a, 2)) return {};
   const auto n = a[2].is(Kind::number) ? to_int(a[2]) : std::nullopt;
   if (!n) return c.wrong(3, "number", a[2]);
   const auto* re = compiled(c, std::string(a[0].text()));
@@ -124,7 +113,7 @@ Value find_n(CallContext& c, Args a) {
 }
 
 Value find_all(CallContext& c, Args a) {
-  if (!strings(c, a, 2)) return {};
+  if (!all_strings(c, a, 2)) return {};
   const auto n = a[2].is(Kind::number) ? to_int(a[2]) : std::nullopt;
   if (!n) return c.wrong(3, "number", a[2]);
   const auto* re = compiled(c, std::string(a[0].text()));
@@ -174,8 +163,8 @@ void expand(std::string_view by, const re2::RE2& re, const std::vector<std::stri
   }
 }
 
-Value replace(CallContext& c, Args a) {
-  if (!strings(c, a, 3)) return {};
+Value regex_replace(CallContext& c, Args a) {
+  if (!all_strings(c, a, 3)) return {};
   const auto* re = compiled(c, std::string(a[1].text()));
   if (re == nullptr) return {};
   const std::string_view s = a[0].text();
@@ -193,7 +182,7 @@ Value replace(CallContext& c, Args a) {
 }
 
 Value template_match(CallContext& c, Args a) {
-  if (!strings(c, a, 4)) return {};
+  if (!all_strings(c, a, 4)) return {};
   if (a[2].text().size() != 1 || a[3].text().size() != 1)
     return c.fail("delimiters have to be exactly one character long");
   const std::string_view t = a[0].text();
@@ -223,16 +212,16 @@ Value template_match(CallContext& c, Args a) {
 
 // --- do two simple patterns (characters, ., [sets], with * or +) have a match in common?
 
-struct Piece {
+struct PatternPiece {
   bool any = false;
   std::set<char32_t> set;
   char flag = 0;  // * + or none
 };
 
-bool pieces(std::string_view pattern, std::vector<Piece>& out) {
+bool pieces(std::string_view pattern, std::vector<PatternPiece>& out) {
   const std::u32string s = code_points(pattern);
   for (std::size_t i = 0; i < s.size();) {
-    Piece p;
+    PatternPiece p;
     const auto literal = [&](char32_t& into) {
       if (s[i] == U'\\') {
         if (++i >= s.size()) return false;
@@ -272,12 +261,12 @@ bool pieces(std::string_view pattern, std::vector<Piece>& out) {
 }
 
 Value globs_match(CallContext& c, Args a) {
-  if (!strings(c, a, 2)) return {};
-  std::vector<Piece> x, y;
+  if (!all_strings(c, a, 2)) return {};
+  std::vector<PatternPiece> x, y;
   if (!pieces(a[0].text(), x) || !pieces(a[1].text(), y)) return c.fail("the input is not a simple pattern");
   std::set<std::pair<std::size_t, std::size_t>> seen;
   std::vector<std::pair<std::size_t, std::size_t>> open{{0, 0}};
-  const auto meet = [](const Piece& p, const Piece& q) {
+  const auto meet = [](const PatternPiece& p, const PatternPiece& q) {
     if (p.any || q.any) return true;
     return std::ranges::any_of(p.set, [&](char32_t ch) { return q.set.contains(ch); });
   };
@@ -407,7 +396,7 @@ Value glob_match(CallContext& c, Args a) {
 }
 
 Value quote_meta(CallContext& c, Args a) {
-  if (!strings(c, a, 1)) return {};
+  if (!all_strings(c, a, 1)) return {};
   std::string out;
   for (const char ch : a[0].text()) {
     if (std::string_view("*?\\[]{}").find(ch) != std::string_view::npos) out += '\\';
@@ -423,10 +412,10 @@ std::span<const Entry> regex_builtins() {
       {"regex.match", match},
       {"re_match", match},
       {"regex.is_valid", is_valid},
-      {"regex.split", split},
+      {"regex.split", regex_split},
       {"regex.find_n", find_n},
       {"regex.find_all_string_submatch_n", find_all},
-      {"regex.replace", replace},
+      {"regex.replace", regex_replace},
       {"regex.template_match", template_match},
       {"regex.globs_match", globs_match},
       {"glob.match", glob_match},

@@ -14,7 +14,7 @@ namespace cairn::policy {
 namespace {
 
 using Args = std::span<const Value>;
-constexpr std::int64_t second = 1'000'000'000;
+constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::array<std::string_view, 12> months{"January",   "February", "March",    "April",
                                                   "May",       "June",     "July",     "August",
                                                   "September", "October",  "November", "December"};
@@ -54,8 +54,8 @@ void date_of(std::int64_t days, Civil& out) {
 Civil civil(std::int64_t ns, int offset) {
   Civil c;
   c.offset = offset;
-  const std::int64_t s = floor_div(ns, second) + offset;
-  c.nano = static_cast<int>(ns - floor_div(ns, second) * second);
+  const std::int64_t s = floor_div(ns, kSecond) + offset;
+  c.nano = static_cast<int>(ns - floor_div(ns, kSecond) * kSecond);
   const std::int64_t days = floor_div(s, 86400);
   date_of(days, c);
   const auto rest = static_cast<int>(s - days * 86400);
@@ -71,8 +71,8 @@ std::optional<std::int64_t> nanos(const Civil& c) {
   // Before 1970 the fraction counts towards zero, so that the earliest moments do not overflow on the way.
   const bool back = s < 0 && c.nano > 0;
   std::int64_t ns = 0;
-  if (__builtin_mul_overflow(back ? s + 1 : s, second, &ns) ||
-      __builtin_add_overflow(ns, back ? c.nano - second : c.nano, &ns))
+  if (__builtin_mul_overflow(back ? s + 1 : s, kSecond, &ns) ||
+      __builtin_add_overflow(ns, back ? c.nano - kSecond : c.nano, &ns))
     return std::nullopt;
   return ns;
 }
@@ -91,7 +91,7 @@ struct Moment {
 
 int offset_at(const Moment& m, std::string* abbreviation = nullptr) {
   if (m.zone == nullptr) return 0;
-  const auto info = m.zone->get_info(std::chrono::sys_seconds(std::chrono::seconds(floor_div(m.ns, second))));
+  const auto info = m.zone->get_info(std::chrono::sys_seconds(std::chrono::seconds(floor_div(m.ns, kSecond))));
   if (abbreviation != nullptr) *abbreviation = info.abbrev;
   return static_cast<int>(info.offset.count());
 }
@@ -111,9 +111,9 @@ std::optional<std::int64_t> nanos_in(Civil c, const Moment& where) {
   Moment guess = where;
   guess.ns = *local;
   const int first = offset_at(guess);
-  guess.ns = *local - first * second;
+  guess.ns = *local - first * kSecond;
   const int then = offset_at(guess);
-  if (then != first) guess.ns = *local - then * second;
+  if (then != first) guess.ns = *local - then * kSecond;
   return guess.ns;
 }
 

@@ -13,7 +13,7 @@ using cairn::kbs::TeeKey;
 using cairn::kbs::TeeKeyKind;
 
 constexpr std::string_view kSecret = "0Bn4Q1wwY9fN3P";
-constexpr const char* kResource = "/api/kbs/v0/resource/default/aliyun/model-decryption-key";
+constexpr const char* kModelKey = "/api/kbs/v0/resource/default/aliyun/model-decryption-key";
 const Json kSampleValues = {{"sample.svn", {"1"}}, {"sample.launch_digest", {"abcde"}}, {"sampledevice.svn", {"2"}}};
 
 Bytes sha384(std::string_view text) { return crypto::digest(crypto::Hash::sha384, as_bytes(text)); }
@@ -42,7 +42,7 @@ class Handshake : public TrusteeTest, public testing::WithParamInterface<Profile
 TEST_P(Handshake, ReleasesTheKeyOnlyAfterRegistration) {
   store("default/aliyun/model-decryption-key", kSecret);
   auto session = authenticate(GetParam(), "sample");
-  EXPECT_EQ(ask("GET", kResource, {}, session.cookie).status, 401) << "not attested yet";
+  EXPECT_EQ(ask("GET", kModelKey, {}, session.cookie).status, 401) << "not attested yet";
 
   // Nothing registered: a Simple token is refused, an EAR carries a bad verdict that the resource policy refuses.
   auto attested = ask("POST", "/api/kbs/v0/attest", attest_body(session), session.cookie);
@@ -52,7 +52,7 @@ TEST_P(Handshake, ReleasesTheKeyOnlyAfterRegistration) {
     EXPECT_EQ(json_of(attested)["reason"], "sample_not_registered");
   } else {
     ASSERT_EQ(attested.status, 200) << attested.body;
-    const auto refused = ask("GET", kResource, {}, session.cookie);
+    const auto refused = ask("GET", kModelKey, {}, session.cookie);
     EXPECT_EQ(refused.status, 403);
     EXPECT_NE(refused.body.find("PolicyDeny"), std::string::npos);
     EXPECT_NE(json_of(refused)["detail"].get<std::string>().find("is not registered"), std::string::npos)
@@ -65,7 +65,7 @@ TEST_P(Handshake, ReleasesTheKeyOnlyAfterRegistration) {
   ASSERT_EQ(attested.status, 200) << attested.body;
   const auto again = ask("POST", "/api/kbs/v0/attest", "anything", session.cookie);
   EXPECT_EQ(json_of(again)["token"], json_of(attested)["token"]) << "an attested session keeps its token";
-  const auto answer = ask("GET", kResource, {}, session.cookie);
+  const auto answer = ask("GET", kModelKey, {}, session.cookie);
   ASSERT_EQ(answer.status, 200) << answer.body;
   EXPECT_EQ(as_text(tee.open(answer.body)->view()), kSecret);
   EXPECT_EQ(json_of(answer)["protected"].get<std::string>().starts_with('{'), GetParam() == Profile::p1);
@@ -74,20 +74,20 @@ TEST_P(Handshake, ReleasesTheKeyOnlyAfterRegistration) {
 
   // Passport mode: the token alone, in either header.
   const std::string jwt = json_of(attested)["token"].get<std::string>();
-  EXPECT_EQ(as_text(tee.open(ask("GET", kResource, {}, {{"Authorization", "Bearer " + jwt}}).body)->view()), kSecret);
+  EXPECT_EQ(as_text(tee.open(ask("GET", kModelKey, {}, {{"Authorization", "Bearer " + jwt}}).body)->view()), kSecret);
   EXPECT_EQ(
-      as_text(tee.open(ask("GET", kResource, {}, {{"Attestation", jwt}, {"Authorization", "Basic x"}}).body)->view()),
+      as_text(tee.open(ask("GET", kModelKey, {}, {{"Attestation", jwt}, {"Authorization", "Basic x"}}).body)->view()),
       kSecret);
-  EXPECT_EQ(ask("GET", kResource).status, 401);
+  EXPECT_EQ(ask("GET", kModelKey).status, 401);
 
   // The file is read at each request, byte for byte.
   const auto file = config.data / "kbs/repository/default/aliyun/model-decryption-key";
   ASSERT_TRUE(write_text(file, "new"));
-  EXPECT_EQ(as_text(tee.open(ask("GET", kResource, {}, session.cookie).body)->view()), "new");
+  EXPECT_EQ(as_text(tee.open(ask("GET", kModelKey, {}, session.cookie).body)->view()), "new");
   std::filesystem::remove(file);
-  EXPECT_EQ(ask("GET", kResource, {}, session.cookie).status, 500);
+  EXPECT_EQ(ask("GET", kModelKey, {}, session.cookie).status, 500);
   at = at.plus(361);
-  EXPECT_EQ(ask("GET", kResource, {}, session.cookie).status, 401) << "session and token have expired";
+  EXPECT_EQ(ask("GET", kModelKey, {}, session.cookie).status, 401) << "session and token have expired";
 }
 
 TEST_P(Handshake, TokenSatisfiesARelyingParty) {
@@ -144,7 +144,7 @@ TEST_F(Broker, RefusesTokensThatSignThemselves) {
   const auto jwt = crypto::sign_jws({{"jwk", crypto::emit_jwk(forger.public_key(), "ES256")}},
                                     as_bytes(compact_json(claims)), forger, crypto::JwsAlg::es256)
                        .value();
-  const auto response = ask("GET", kResource, {}, {{"Authorization", "Bearer " + jwt}});
+  const auto response = ask("GET", kModelKey, {}, {{"Authorization", "Bearer " + jwt}});
   EXPECT_EQ(response.status, 401);
   EXPECT_NE(response.body.find("TokenVerifierError"), std::string::npos);
 }

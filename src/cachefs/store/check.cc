@@ -18,8 +18,6 @@ using gocryptfs::kBlockSize;
 
 namespace {
 
-constexpr std::size_t kPieceBytes = 256U << 10;
-
 class Checker {
  public:
   Checker(const LocalVolume& v, Holes holes, const ProgressFn& progress)

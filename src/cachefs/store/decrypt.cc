@@ -16,9 +16,7 @@
 namespace cairn::cachefs {
 namespace {
 
-constexpr std::size_t kPieceBytes = 256U << 10;
-
-struct Job {
+struct DecryptJob {
   NodeId node = 0;
   std::string temporary;
   std::once_flag started;
@@ -36,10 +34,10 @@ class Decryptor {
   Result<void> run() {
     for (NodeId id = 1; id < tree_.size(); ++id) CAIRN_CHECK(plan(id));
     std::vector<WorkFile> work;
-    for (const Job& job : jobs_) work.push_back({tree_.at(job.node).size, true});
+    for (const DecryptJob& job : jobs_) work.push_back({tree_.at(job.node).size, true});
     Meter meter("decrypting", tree_.total_bytes(), tree_.file_count(), options_.progress);
     const auto each = [&](const WorkRange& range) -> Result<void> {
-      Job& job = jobs_[range.file];
+      DecryptJob& job = jobs_[range.file];
       std::call_once(job.started, [&] { job.start_result = start(job); });
       CAIRN_CHECK(Result<void>(job.start_result));
       CAIRN_CHECK(copy(job, range, meter));
@@ -76,13 +74,13 @@ class Decryptor {
         return fail(ErrorCode::unsupported, printable(path), "a device, socket or pipe is not decrypted");
       case NodeType::file: break;
     }
-    Job& job = jobs_.emplace_back();
+    DecryptJob& job = jobs_.emplace_back();
     job.node = id;
     job.temporary = ".cairn-" + std::to_string(id) + ".tmp";
     return {};
   }
 
-  Result<void> start(Job& job) {
+  Result<void> start(DecryptJob& job) {
     CAIRN_TRY(CipherFile file, CipherFile::open(volume_.root.get(), tree_, job.node, volume_.volume));
     job.source.emplace(std::move(file));
     job.target = Fd(::openat(staging_.folder(), job.temporary.c_str(),
@@ -91,7 +89,7 @@ class Decryptor {
     return {};
   }
 
-  Result<void> copy(const Job& job, const WorkRange& range, Meter& meter) const {
+  Result<void> copy(const DecryptJob& job, const WorkRange& range, Meter& meter) const {
     thread_local Bytes piece(kPieceBytes);
     const std::string where = printable(tree_.path(job.node));
     const auto holes = options_.holes ? gocryptfs::Holes::allow : gocryptfs::Holes::deny;
@@ -106,7 +104,7 @@ class Decryptor {
     return {};
   }
 
-  Result<void> finish(Job& job) {
+  Result<void> finish(DecryptJob& job) {
     const Node& node = tree_.at(job.node);
     const std::string where = printable(tree_.path(job.node));
     const timespec times[2] = {to_timespec(node.mtime_ns), to_timespec(node.mtime_ns)};
@@ -134,7 +132,7 @@ class Decryptor {
   const LocalVolume& volume_;
   const Tree& tree_;
   const Staging& staging_;
-  std::deque<Job> jobs_;
+  std::deque<DecryptJob> jobs_;
 };
 
 }  // namespace

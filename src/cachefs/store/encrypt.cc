@@ -25,18 +25,14 @@ using gocryptfs::Volume;
 
 namespace {
 
-constexpr std::size_t kPieceBlocks =
-    64;  // 256 KiB of plaintext: read, sealed, written and checked within a core's cache
-constexpr std::size_t kPieceBytes = kPieceBlocks * kBlockSize;
-
 struct Folder {
   std::string disk_path;
   DirIv iv{};
 };
 
 // One source file on its way into the volume.
-struct Job {
-  Job(std::size_t e, const PlainEntry& entry, std::string folder_path, DiskName n)
+struct EncryptJob {
+  EncryptJob(std::size_t e, const PlainEntry& entry, std::string folder_path, DiskName n)
       : index(e),
         folder(std::move(folder_path)),
         name(std::move(n)),
@@ -159,7 +155,7 @@ class Encryptor {
       const PlainEntry& e = source_.entries[i];
       if (e.type != NodeType::file || skipped(e)) continue;
       CAIRN_TRY(auto where, place(e.path));
-      Job& job = jobs_.emplace_back(i, e, where.first->disk_path, std::move(where.second));
+      EncryptJob& job = jobs_.emplace_back(i, e, where.first->disk_path, std::move(where.second));
       job.temporary = ".cairn-" + std::to_string(i) + ".tmp";
       const std::string disk_path = join(job.folder, job.name.name);
       const auto found = open_beneath(root(), disk_path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
@@ -175,10 +171,10 @@ class Encryptor {
 
   Result<void> encrypt_files() {
     std::vector<WorkFile> work;
-    for (const Job& job : jobs_) work.push_back({source_.entries[job.index].size, job.ranges > 1});
+    for (const EncryptJob& job : jobs_) work.push_back({source_.entries[job.index].size, job.ranges > 1});
     Meter meter("encrypting", source_.bytes, source_.files, options_.progress);
     const auto each = [&](const WorkRange& range) -> Result<void> {
-      Job& job = jobs_[range.file];
+      EncryptJob& job = jobs_[range.file];
       std::call_once(job.started, [&] { job.start_result = start(job); });
       CAIRN_CHECK(Result<void>(job.start_result));
       auto part = job.digest.part(range.offset);
@@ -190,14 +186,14 @@ class Encryptor {
     };
     CAIRN_CHECK(for_each_range(work, options_.threads, each));
     meter.finish();
-    for (Job& job : jobs_) {
+    for (EncryptJob& job : jobs_) {
       report_.cipher_bytes += volume_->layout().cipher_size(source_.entries[job.index].size);
       digests_.emplace(job.index, job.digest.result());
     }
     return {};
   }
 
-  Result<void> start(Job& job) {
+  Result<void> start(EncryptJob& job) {
     const PlainEntry& entry = source_.entries[job.index];
     if (job.whole) {
       const std::string path = join(job.folder, job.name.name);
@@ -217,7 +213,7 @@ class Encryptor {
     return write_at(job.target.get(), gocryptfs::write_header(job.id), 0, printable(entry.path));
   }
 
-  Result<void> encrypt(Job& job, const WorkRange& range, FileDigest::Part& part, Meter& meter) const {
+  Result<void> encrypt(EncryptJob& job, const WorkRange& range, FileDigest::Part& part, Meter& meter) const {
     thread_local Bytes plain(kPieceBytes), sealed;
     const std::string where = printable(source_.entries[job.index].path);
     sealed.resize(volume_->content().sealed_size(kPieceBytes));
@@ -239,7 +235,7 @@ class Encryptor {
   }
 
   // What lies in the file must decrypt to what was read.
-  Result<void> check_written(const Job& job, ByteView plain, std::uint64_t block, std::size_t size) const {
+  Result<void> check_written(const EncryptJob& job, ByteView plain, std::uint64_t block, std::size_t size) const {
     thread_local Bytes stored, opened(kPieceBytes);
     stored.resize(size);
     const std::string where = printable(source_.entries[job.index].path);
@@ -251,7 +247,7 @@ class Encryptor {
   }
 
   // A file of an earlier run: authenticated and digested again, never trusted.
-  Result<void> reread(Job& job, const WorkRange& range, FileDigest::Part& part, Meter& meter) const {
+  Result<void> reread(EncryptJob& job, const WorkRange& range, FileDigest::Part& part, Meter& meter) const {
     thread_local Bytes stored, opened(kPieceBytes);
     const std::string where = printable(source_.entries[job.index].path);
     for (std::uint64_t done = 0; done < range.size;) {
@@ -271,7 +267,7 @@ class Encryptor {
     return {};
   }
 
-  Result<void> finish(Job& job) {
+  Result<void> finish(EncryptJob& job) {
     const PlainEntry& entry = source_.entries[job.index];
     if (job.whole) {
       job.target.reset();
@@ -343,7 +339,7 @@ class Encryptor {
   std::optional<Staging> staging_;
   std::optional<Volume> volume_;
   std::map<std::string, Folder> folders_;
-  std::deque<Job> jobs_;
+  std::deque<EncryptJob> jobs_;
   std::map<std::size_t, ContentDigest> digests_;
   EncryptReport report_;
 };

@@ -12,9 +12,6 @@
 namespace cairn::cachefs {
 namespace {
 
-constexpr std::size_t kLinksFollowed = 40;
-constexpr std::size_t kPieceBytes = 256U << 10;
-
 Result<PlainEntry> entry_of(int folder, std::string path, const std::string& name, const struct stat& s) {
   PlainEntry out;
   out.path = std::move(path);

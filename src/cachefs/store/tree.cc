@@ -15,7 +15,6 @@ using gocryptfs::Volume;
 
 namespace {
 constexpr std::size_t kRunBlocks = 64;  // blocks read and decrypted at once: buffers that stay in a core's cache
-constexpr std::size_t kLinksFollowed = 40;
 
 NodeType type_of(mode_t mode) {
   if (S_ISDIR(mode)) return NodeType::folder;

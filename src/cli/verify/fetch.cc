@@ -35,7 +35,7 @@ Result<CollateralSource> source(const FetchOptions& o) {
   return out;
 }
 
-std::string joined(const std::vector<std::string>& urls) {
+std::string lines(const std::vector<std::string>& urls) {
   std::string out;
   for (const std::string& url : urls) out += url + "\n";
   return out;
@@ -53,7 +53,7 @@ Result<tdx::Collateral> fetch_collateral(ByteView quote, const std::vector<tdx::
                                          const FetchOptions& o, Time now) {
   CAIRN_TRY(const tdx::CollateralKey key, tdx::collateral_key(quote, roots));
   CAIRN_TRY(CollateralSource from, source(o));
-  const std::string name = joined(from.urls) + (from.update == device::TcbUpdate::early ? "early" : "standard");
+  const std::string name = lines(from.urls) + (from.update == device::TcbUpdate::early ? "early" : "standard");
   CAIRN_TRY(const std::unique_ptr<CollateralClient> client, CollateralClient::make(std::move(from)));
   return net::run_to_end<tdx::Collateral>([&](net::Runtime& runtime) -> net::Task<tdx::Collateral> {
     device::CollateralCacheOptions options{.fetch = {}, .source = name, .folder = collateral_folder(), .roots = roots};

@@ -6,8 +6,6 @@
 namespace cairn::device::simulator {
 namespace {
 
-constexpr std::int64_t kDay = 24 * 60 * 60;
-
 struct Level {
   std::uint8_t svn;
   std::string_view status;

@@ -8,7 +8,6 @@
 namespace cairn::device::simulator {
 namespace {
 
-constexpr std::int64_t kDay = 24 * 60 * 60;
 constexpr std::int64_t kYear = 365 * kDay;
 constexpr std::string_view kHost = "https://pcs.simulator.invalid/";  // RFC 2606: never resolves
 constexpr int kReasonKeyCompromise = 1;

@@ -26,6 +26,8 @@ struct Keys {
   }
 };
 
+inline constexpr std::int64_t kDay = 24 * 60 * 60;  // seconds
+
 // What a platform is born with.
 struct Platform {
   std::array<std::uint8_t, 16> ppid{}, instance_id{}, qe_id{};

@@ -14,7 +14,7 @@ constexpr std::uint64_t kTcbValid10 = 0x1ff;    // every TDX 1.0 field
 constexpr std::uint64_t kTcbValid15 = 0x301ff;  // and TEE_TCB_SVN_2
 
 template <std::size_t N>
-void take(Reader& in, std::array<std::uint8_t, N>& out) {
+void copy_field(Reader& in, std::array<std::uint8_t, N>& out) {
   std::ranges::copy(*in.bytes(N), out.begin());  // the cursor holds all 1024 bytes
 }
 
@@ -41,12 +41,12 @@ Result<void> parse_mac_struct(Reader& r, ByteView bytes, HardwareReport& out) {
   if (out.version != 0 && out.version != 1 && out.version != 3)
     return fail(ErrorCode::unsupported, "offset 2", "report version " + std::to_string(out.version));
   CAIRN_CHECK(zeros(r, 12));
-  take(r, out.cpu_svn);
+  copy_field(r, out.cpu_svn);
   CAIRN_CHECK(check_digest(*r.bytes(48), bytes.subspan(kTcbInfoOffset, kTcbInfoSize), 32));
   CAIRN_CHECK(check_digest(*r.bytes(48), bytes.subspan(kTdInfoOffset, kTdInfoSize), 80));
-  take(r, out.td.report_data);
+  copy_field(r, out.td.report_data);
   CAIRN_CHECK(zeros(r, 32));
-  take(r, out.mac);
+  copy_field(r, out.mac);
   return {};
 }
 
@@ -54,11 +54,11 @@ Result<void> parse_tcb_info(Reader& r, HardwareReport& out) {
   out.tcb_valid = *r.u64le();
   if (out.tcb_valid != kTcbValid10 && out.tcb_valid != kTcbValid15)
     return fail(ErrorCode::unsupported, "offset 256", "an unknown set of valid fields");
-  take(r, out.td.tee_tcb_svn);
-  take(r, out.td.mr_seam);
-  take(r, out.td.mr_signer_seam);
-  take(r, out.td.seam_attributes);
-  take(r, out.td.td15.emplace().tee_tcb_svn_2);
+  copy_field(r, out.td.tee_tcb_svn);
+  copy_field(r, out.td.mr_seam);
+  copy_field(r, out.td.mr_signer_seam);
+  copy_field(r, out.td.seam_attributes);
+  copy_field(r, out.td.td15.emplace().tee_tcb_svn_2);
   return zeros(r, kTdInfoOffset - r.offset());
 }
 
@@ -68,11 +68,11 @@ Result<void> parse_td_info(Reader& r, HardwareReport& out) {
   t.xfam = *r.u64le();
   for (Register* reg : {&t.mr_td, &t.mr_config_id, &t.mr_owner, &t.mr_owner_config, &t.rtmr[0], &t.rtmr[1], &t.rtmr[2],
                         &t.rtmr[3], &t.td15->mr_service_td})
-    take(r, *reg);
+    copy_field(r, *reg);
   if (out.version < 3) return zeros(r, r.remaining());
   // §1.7 gives 56 bytes for TD_ID; the quote's field takes 32.
   Td15Extended& x = t.extended.emplace();
-  take(r, x.td_id);
+  copy_field(r, x.td_id);
   CAIRN_CHECK(zeros(r, 24));
   x.vm_id = *r.u8();
   CAIRN_CHECK(zeros(r, 3));
