@@ -147,6 +147,13 @@ TEST(File, WritesWholeOrNotAtAll) {
   std::filesystem::remove_all(dir);
 }
 
+TEST(Secret, NothingIsWipedAndMoved) {
+  wipe(nullptr, 0);
+  Secret none(0);
+  EXPECT_TRUE(Secret(std::move(none)).empty());
+  EXPECT_TRUE(Secret().clone().empty());
+}
+
 TEST(Secret, MovesAndCompares) {
   std::string text = "password";
   Secret a = Secret::take(std::move(text));

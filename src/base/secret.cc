@@ -17,7 +17,9 @@ std::size_t mapped(std::size_t size) {
 }
 }  // namespace
 
-void wipe(void* data, std::size_t size) { ::explicit_bzero(data, size); }
+void wipe(void* data, std::size_t size) {
+  if (size != 0) ::explicit_bzero(data, size);  // nothing has no address
+}
 
 bool constant_time_equal(ByteView a, ByteView b) {
   if (a.size() != b.size()) return false;

@@ -16,7 +16,7 @@ ALLOWED_C = re.compile(
     r"^(mem(chr|cmp|cpy|move|set)|str(len|cmp|ncmp|chr)|__(cxa|gxx|stack_chk|dso|libc_single|memcpy_chk|memmove_chk|"
     r"memset_chk|snprintf_chk|isoc23_strto)\w*|_Unwind_\w+|_GLOBAL_OFFSET_TABLE_|snprintf|abort|__assert_fail|"  # assertions of the dev build
     r"(BN|EC|ECDSA|EVP|ERR|ASN1|X509|OBJ|CRYPTO|OPENSSL|BIO|OCSP|PEM|RSA|SHA\d*|d2i|i2d)_\w+|xml\w+|"
-    r"operator (new|delete).*|(vtable|typeinfo|VTT) for .*|isal\w+|tolower|toupper|is\w+)$")
+    r"__(asan|ubsan|tsan)_\w+|operator (new|delete).*|(vtable|typeinfo|VTT) for .*|isal\w+|tolower|toupper|is\w+)$")
 # What C++ symbols must not be: every way to the outside that the standard library or base/ offers.
 FORBIDDEN = re.compile(
     r"std::(thread|jthread|this_thread|mutex|condition_variable|random_device|filesystem|basic_[io]?fstream|basic_filebuf|"
