@@ -612,6 +612,7 @@ class StreamHandle final : public Http2Stream {
     if (callback && s_->failure) return callback();
     s_->on_reset = std::move(callback);
   }
+  bool quiet() const override { return !s_->failure && !s_->closed && !s_->remote_ended && s_->in_at == s_->in.size(); }
   std::int64_t send_credit() const override {
     if (s_->core == nullptr) return 0;
     const std::int64_t window = std::min(nghttp2_session_get_stream_remote_window_size(s_->core->ng, s_->id),

@@ -39,15 +39,9 @@ struct Http1Connection::State {
   bool usable = true;  // no exchange left it in the middle of something
   std::size_t exchanges = 0;
 
-  [[nodiscard]] bool reusable() const { return stream && usable && !busy && input.buffered().empty(); }
-  // A server that closed an idle connection, or talked without being asked, shows on its socket.
-  [[nodiscard]] bool quiet() const {
-    std::uint8_t byte = 0;
-    const int fd = stream->native_handle();
-    if (fd < 0) return true;
-    const ssize_t n = ::recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    return n < 0 ? errno == EAGAIN : n > 0 && stream->tls() != nullptr;  // TLS: may be a session ticket
-  }
+  [[nodiscard]] bool idle() const { return stream && usable && !busy && input.buffered().empty(); }
+  // A server that closed an idle connection, or talked without being asked, makes it useless.
+  [[nodiscard]] bool reusable() const { return idle() && stream->quiet(); }
 };
 
 namespace {
@@ -170,7 +164,7 @@ void Http1Connection::close() noexcept {
 
 Task<ClientExchangePtr> Http1Connection::start(const RequestHead& head, BodyKind kind, Interim interim) {
   State& s = *state_;
-  if (!s.reusable()) co_return fail(ErrorCode::unavailable, "http", "the connection is in use or at its end");
+  if (!s.idle()) co_return fail(ErrorCode::unavailable, "http", "the connection is in use or at its end");
   Headers extra;
   if (kind == BodyKind::chunked) extra.add("Transfer-Encoding", "chunked");
   CAIRN_CO_TRY(const std::string text, http1::format_request(head, extra));
@@ -229,8 +223,7 @@ struct HttpClient::State {
       if (list[i].loop != loop) continue;
       Idle found = std::move(list[i]);
       list.erase(list.begin() + static_cast<std::ptrdiff_t>(i));
-      if (found.since >= oldest && found.connection->reusable() && of(found.connection).quiet())
-        return found.connection;
+      if (found.since >= oldest && found.connection->reusable()) return found.connection;
     }
     return nullptr;
   }

@@ -274,6 +274,14 @@ std::string Endpoint::text() const {
 
 // ---- Stream
 
+bool Stream::quiet() const {
+  std::uint8_t byte = 0;
+  const int fd = native_handle();
+  if (fd < 0) return true;
+  const ssize_t n = ::recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return n < 0 ? errno == EAGAIN : n > 0 && tls() != nullptr;  // TLS: may be a session ticket
+}
+
 Task<> Stream::write(ByteView bytes) {
   const ByteView one[] = {bytes};
   co_return co_await write(std::span<const ByteView>(one));

@@ -68,6 +68,10 @@ class Stream {
   // What TLS agreed on; nullptr on streams without it.
   [[nodiscard]] virtual const TlsInfo* tls() const { return nullptr; }
 
+  // False where the peer has ended the stream or sent bytes that nobody reads: an idle connection must not be like
+  // that to be used again.
+  [[nodiscard]] virtual bool quiet() const;
+
   [[nodiscard]] Task<> write(ByteView bytes);
   [[nodiscard]] Task<> write(std::string_view text) { return write(as_bytes(text)); }
   // Exactly into.size() bytes; malformed if the peer ends before.

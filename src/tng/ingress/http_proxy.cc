@@ -10,9 +10,9 @@ namespace cairn::tng {
 namespace {
 
 constexpr const char* loop_header = "X-Tng-Http-Forward";
-// How long an idle tunnel stream is taken for alive. Backends close theirs after a few seconds, and a request that
-// cannot be sent twice must not meet one that is just being closed: it always gets a stream of its own.
-constexpr std::int64_t reuse_ms = 3000;
+// How long an idle tunnel stream is taken for alive. Backends close theirs after a few seconds; a request that cannot
+// be sent twice must not be the one to find out.
+constexpr std::int64_t reuse_ms = 3000, reuse_once_ms = 500;
 
 bool idempotent(std::string_view method) {
   return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "TRACE" || method == "PUT" ||
@@ -103,7 +103,7 @@ net::Task<> HttpProxy::request(net::Exchange& exchange) {
   const std::string path(exchange.request().path());
   const std::string key = where->key(shard_.wrapping_path(path));
   const bool repeatable = idempotent(what.head.method) && (what.body == net::BodyKind::none || what.buffered);
-  for (auto connection = repeatable ? take_idle(key) : nullptr;;) {
+  for (auto connection = take_idle(key, repeatable);;) {
     const bool reused = connection != nullptr;
     if (!reused) {
       auto stream = co_await shard_.open(where->how, where->to, where->authority, path);
@@ -118,15 +118,15 @@ net::Task<> HttpProxy::request(net::Exchange& exchange) {
       co_return Result<>{};
     }
     if (exchange.started()) co_return fail(std::move(end).error());
-    if (!reused) co_return co_await respond_failure(exchange, end.error());
+    if (!reused || !repeatable) co_return co_await respond_failure(exchange, end.error());
     connection.reset();
   }
 }
 
-std::unique_ptr<net::Http1Connection> HttpProxy::take_idle(const std::string& key) {
+std::unique_ptr<net::Http1Connection> HttpProxy::take_idle(const std::string& key, bool repeatable) {
   const auto it = idle_.find(key);
   if (it == idle_.end()) return nullptr;
-  const std::int64_t oldest = monotonic_ms() - reuse_ms;
+  const std::int64_t oldest = monotonic_ms() - (repeatable ? reuse_ms : reuse_once_ms);
   std::unique_ptr<net::Http1Connection> out;
   while (!it->second.empty() && !out) {
     Idle last = std::move(it->second.back());

@@ -41,7 +41,7 @@ class HttpProxy {  // one loop
   [[nodiscard]] net::Task<> request(net::Exchange& exchange);
   [[nodiscard]] Result<Target> target(const net::RequestHead& head) const;
   [[nodiscard]] std::optional<net::Response> refusal(const net::Exchange& exchange) const;
-  [[nodiscard]] std::unique_ptr<net::Http1Connection> take_idle(const std::string& key);
+  [[nodiscard]] std::unique_ptr<net::Http1Connection> take_idle(const std::string& key, bool repeatable);
   void keep(const std::string& key, std::unique_ptr<net::Http1Connection> connection);
 
   IngressShard& shard_;
