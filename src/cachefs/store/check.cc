@@ -179,11 +179,10 @@ Result<Manifest> manifest_of_volume(const LocalVolume& volume, std::string_view 
   for (const auto& [path, id] : listed)
     files.push_back({id, volume.tree.at(id).size >= kVerityFrom ? DigestKind::verity : DigestKind::sha384});
   CAIRN_TRY(auto digests, digest_files(volume, files, threads, progress, {}));
-  Manifest out;
-  out.name = name;
+  Manifest out{.kind = "model", .name = std::string(name), .files = {}};
   for (std::size_t i = 0; i < listed.size(); ++i) {
     const Node& node = volume.tree.at(listed[i].second);
-    out.files.push_back({listed[i].first, node.size, std::move(digests[i]), (node.mode & S_IXUSR) != 0});
+    out.files.push_back(manifest_file(listed[i].first, node.size, digests[i], (node.mode & S_IXUSR) != 0));
   }
   return out;
 }
@@ -199,6 +198,33 @@ Result<std::string> stored_manifest(const LocalVolume& volume) {
   auto got = file.read(0, text, Holes::deny);
   if (!got) return fail(got.error().code, std::string(kManifestName), got.error().where + ": " + got.error().message);
   return std::string(as_text(text));
+}
+
+Result<void> take_seals(LocalVolume& volume, const Manifest& manifest) {
+  const std::string name(kSealName);
+  const auto listed = std::ranges::find(manifest.files, name, &ManifestFile::path);
+  if (listed == manifest.files.end())
+    return fail(ErrorCode::not_found, name, "this model has no seals; encrypt it with --seals, or verify it in full");
+  const auto id = volume.tree.child(0, kSealName);
+  if (!id || listed->size > kManifestMax) return fail(ErrorCode::crypto_failed, name, "missing, or too large");
+  CAIRN_TRY(const CipherFile file, CipherFile::open(volume.root.get(), volume.tree, *id, volume.volume));
+  Bytes bytes(file.size());
+  auto got = file.read(0, bytes, Holes::deny);
+  if (!got) return fail(got.error().code, name, got.error().where + ": " + got.error().message);
+  const ContentDigest wanted = digest_of(*listed);
+  FileDigest digest(bytes.size(), wanted.kind);
+  auto part = digest.part(0);
+  part.update(bytes);
+  digest.finish(std::move(part));
+  if (bytes.size() != listed->size || digest.result() != wanted)
+    return fail(ErrorCode::crypto_failed, name, "the contents differ from the manifest");
+  CAIRN_TRY(auto records, parse_seals(bytes));
+  CAIRN_CHECK(volume.tree.seal(std::move(records)));
+  CAIRN_TRY(const auto files, listed_files(volume.tree));
+  for (const auto& [path, node] : files)
+    if (path != kSealName && volume.tree.at(node).sealed == nullptr)
+      return fail(ErrorCode::crypto_failed, printable(path), "is not sealed");
+  return {};
 }
 
 Result<void> verify_names(const LocalVolume& volume, const Manifest& manifest) {
@@ -236,10 +262,11 @@ Result<void> verify_volume(const LocalVolume& volume, const Manifest& manifest, 
   CAIRN_CHECK(verify_names(volume, manifest));
   CAIRN_TRY(const auto listed, listed_files(volume.tree));
   std::vector<ToDigest> files;
-  for (std::size_t i = 0; i < listed.size(); ++i) files.push_back({listed[i].second, manifest.files[i].digest.kind});
+  for (std::size_t i = 0; i < listed.size(); ++i)
+    files.push_back({listed[i].second, digest_of(manifest.files[i]).kind});
   CAIRN_TRY(const auto digests, digest_files(volume, files, threads, progress, read));
   for (std::size_t i = 0; i < listed.size(); ++i)
-    if (digests[i] != manifest.files[i].digest)
+    if (digests[i] != digest_of(manifest.files[i]))
       return fail(ErrorCode::crypto_failed, printable(listed[i].first), "the contents differ from the manifest");
   return {};
 }

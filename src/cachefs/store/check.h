@@ -23,6 +23,9 @@ struct CheckReport {
                                                   unsigned threads = 0, const ProgressFn& progress = {});
 // The manifest stored in the volume, as its bytes; not_found without one.
 [[nodiscard]] Result<std::string> stored_manifest(const LocalVolume& volume);
+// Reads the seals that the manifest lists and binds the volume's files to them: every file the manifest lists must be
+// sealed. not_found where the manifest lists no seals; crypto_failed where anything differs.
+[[nodiscard]] Result<void> take_seals(LocalVolume& volume, const Manifest& manifest);
 // The names and sizes only: no contents are read.
 [[nodiscard]] Result<void> verify_names(const LocalVolume& volume, const Manifest& manifest);
 // Every file as the manifest says, no file missing and none in excess; where = the first path that differs.

@@ -11,6 +11,7 @@
 #include "cachefs/store/disk.h"
 #include "cachefs/store/limits.h"
 #include "cachefs/store/plain.h"
+#include "cachefs/store/seal.h"
 #include "cachefs/store/staging.h"
 #include "cachefs/store/work.h"
 #include "crypto/random.h"
@@ -49,6 +50,7 @@ struct EncryptJob {
   Fd source, target;
   std::string temporary;
   FileId id{};
+  std::vector<Digest<32>> seals;  // one for each chunk, where they are wanted
 };
 
 class Encryptor {
@@ -80,7 +82,12 @@ class Encryptor {
     for (const PlainEntry& e : source_.entries) total += layout.cipher_size(e.size);
     return total;
   }
-  [[nodiscard]] bool skipped(const PlainEntry& e) const { return options_.manifest && e.path == kManifestName; }
+  [[nodiscard]] bool skipped(const PlainEntry& e) const {
+    return options_.manifest && (e.path == kManifestName || e.path == kSealName);
+  }
+  [[nodiscard]] SealWriter sealing(EncryptJob& job, const WorkRange& range) const {
+    return {volume_->content().mode(), range.offset / kSealBytes, job.seals};
+  }
   [[nodiscard]] int root() const { return staging_->folder(); }
 
   // The volume of an interrupted run where there is one, else a new one.
@@ -156,6 +163,7 @@ class Encryptor {
       if (e.type != NodeType::file || skipped(e)) continue;
       CAIRN_TRY(auto where, place(e.path));
       EncryptJob& job = jobs_.emplace_back(i, e, where.first->disk_path, std::move(where.second));
+      if (options_.seals) job.seals.resize((e.size + kSealBytes - 1) / kSealBytes);
       job.temporary = ".cairn-" + std::to_string(i) + ".tmp";
       const std::string disk_path = join(job.folder, job.name.name);
       const auto found = open_beneath(root(), disk_path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
@@ -215,6 +223,7 @@ class Encryptor {
 
   Result<void> encrypt(EncryptJob& job, const WorkRange& range, FileDigest::Part& part, Meter& meter) const {
     thread_local Bytes plain(kPieceBytes), sealed;
+    SealWriter seals = sealing(job, range);
     const std::string where = printable(source_.entries[job.index].path);
     sealed.resize(volume_->content().sealed_size(kPieceBytes));
     for (std::uint64_t done = 0; done < range.size;) {
@@ -227,10 +236,12 @@ class Encryptor {
       CAIRN_CHECK(
           write_at(job.target.get(), ByteView(sealed).first(size), volume_->layout().block_offset(block), where));
       if (options_.verify) CAIRN_CHECK(check_written(job, piece, block, size));
+      seals.add(ByteView(sealed).first(size));
       part.update(piece);
       done += got;
       CAIRN_CHECK(meter.add(got));
     }
+    seals.finish();
     return {};
   }
 
@@ -249,6 +260,7 @@ class Encryptor {
   // A file of an earlier run: authenticated and digested again, never trusted.
   Result<void> reread(EncryptJob& job, const WorkRange& range, FileDigest::Part& part, Meter& meter) const {
     thread_local Bytes stored, opened(kPieceBytes);
+    SealWriter seals = sealing(job, range);
     const std::string where = printable(source_.entries[job.index].path);
     for (std::uint64_t done = 0; done < range.size;) {
       const std::size_t want = std::min<std::uint64_t>(kPieceBytes, range.size - done);
@@ -260,10 +272,12 @@ class Encryptor {
       if (!back || *back != want)
         return fail(ErrorCode::conflict, staging_->path(),
                     "a file of the interrupted run is damaged; remove it to start anew");
+      seals.add(ByteView(stored).first(got));
       part.update(ByteView(opened).first(want));
       done += want;
       CAIRN_CHECK(meter.add(want));
     }
+    seals.finish();
     return {};
   }
 
@@ -305,19 +319,55 @@ class Encryptor {
     return {};
   }
 
-  Result<void> write_manifest_file() {
-    CAIRN_TRY(const Manifest manifest, assemble_manifest(source_, options_.name, digests_));
-    CAIRN_TRY(report_.manifest, write_manifest(manifest));
-    report_.digest = manifest_digest(report_.manifest);
-    const Folder& top = folders_.at("");
-    CAIRN_TRY(const DiskName name, volume_->disk_name(kManifestName, top.iv));
+  // A file of ours at the top of the volume.
+  Result<void> write_own(std::string_view plain_name, ByteView content) {
+    CAIRN_TRY(const DiskName name, volume_->disk_name(plain_name, folders_.at("").iv));
     const FileId id = gocryptfs::random_file_id();
-    Bytes file(gocryptfs::kHeaderSize + volume_->content().sealed_size(report_.manifest.size()));
+    Bytes file(gocryptfs::kHeaderSize + volume_->content().sealed_size(content.size()));
     std::ranges::copy(gocryptfs::write_header(id), file.begin());
-    (void)volume_->content().seal_blocks(as_bytes(report_.manifest), 0, id,
-                                         std::span(file).subspan(gocryptfs::kHeaderSize));
+    (void)volume_->content().seal_blocks(content, 0, id, std::span(file).subspan(gocryptfs::kHeaderSize));
     report_.cipher_bytes += file.size();
     return staging_->write(name.name, file, 0444);
+  }
+
+  Result<void> write_manifest_file() {
+    CAIRN_TRY(Manifest manifest, assemble_manifest(source_, options_.name, digests_));
+    if (options_.seals) {
+      CAIRN_TRY(ManifestFile seals, write_seal_file());
+      manifest.files.push_back(std::move(seals));
+    }
+    CAIRN_TRY(report_.manifest, write_manifest(manifest));
+    report_.digest = manifest_digest(report_.manifest);
+    return write_own(kManifestName, as_bytes(report_.manifest));
+  }
+
+  // Everything that a mount may show.
+  Result<ManifestFile> write_seal_file() {
+    std::map<std::size_t, EncryptJob*> jobs;
+    for (EncryptJob& job : jobs_) jobs.emplace(job.index, &job);
+    std::vector<Sealed> records;
+    for (std::size_t i = 0; i < source_.entries.size(); ++i) {
+      const PlainEntry& e = source_.entries[i];
+      if (skipped(e) || !manifest_covers(e.path) || !check_manifest_path(e.path)) continue;
+      Sealed& record = records.emplace_back();
+      record.path = e.path;
+      if (e.type == NodeType::folder) record.type = SealedType::folder;
+      if (e.type == NodeType::link) {
+        record.type = SealedType::link;
+        record.chunks.push_back(crypto::sha256(as_bytes(e.target)));
+      }
+      if (e.type != NodeType::file) continue;
+      record.size = e.size;
+      record.id = jobs.at(i)->id;
+      record.chunks = std::move(jobs.at(i)->seals);
+    }
+    CAIRN_TRY(const Bytes bytes, write_seals(records));
+    CAIRN_CHECK(write_own(kSealName, bytes));
+    FileDigest digest(bytes.size());
+    auto part = digest.part(0);
+    part.update(bytes);
+    digest.finish(std::move(part));
+    return manifest_file(std::string(kSealName), bytes.size(), digest.result(), false);
   }
 
   // Last, children before parents: making entries touches the folders' times.
@@ -347,6 +397,8 @@ class Encryptor {
 }  // namespace
 
 Result<EncryptReport> encrypt_model(const EncryptOptions& options) {
+  if (options.seals && !options.manifest)
+    return fail(ErrorCode::invalid_argument, "seals", "need the manifest that lists them");
   if (options.password.empty()) return fail(ErrorCode::invalid_argument, "password", "is empty");
   return Encryptor(options).run();
 }

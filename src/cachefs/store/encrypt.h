@@ -19,6 +19,7 @@ struct EncryptOptions {
   gocryptfs::FeatureSet features = gocryptfs::kDefaultFeatures;
   int log_n = gocryptfs::kLogNDefault;
   bool manifest = true;  // write .cairn-manifest.json into the volume
+  bool seals = false;    // write .cairn-seal.bin too, which the manifest then lists; needs `manifest`
   bool verify = true;    // read back and authenticate every block written before it counts
   unsigned threads = 0;  // 0: one per core
   ProgressFn progress;

@@ -12,32 +12,27 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "cachefs/store/digest.h"
+#include "evidence/eventlog/measure.h"
 
 namespace cairn::cachefs {
 
 inline constexpr std::string_view kManifestName = ".cairn-manifest.json";
 
-struct ManifestFile {
-  std::string path;  // relative, '/'-separated, UTF-8
-  std::uint64_t size = 0;
-  ContentDigest digest;  // of the plaintext
-  bool executable = false;
-};
+using eventlog::check_manifest_path;
+using eventlog::Manifest;
+using eventlog::ManifestFile;
 
-struct Manifest {
-  std::string kind = "model";
-  std::string name;
-  std::vector<ManifestFile> files;  // sorted by path bytes, no path twice
-};
+// An entry with the digest in its place, and back.
+[[nodiscard]] ManifestFile manifest_file(std::string path, std::uint64_t size, const ContentDigest& digest,
+                                         bool executable);
+[[nodiscard]] ContentDigest digest_of(const ManifestFile& file);
 
-// Canonical JSON (RFC 8785), schema "cairn.manifest/1"; exactly these bytes are digested.
+// eventlog::manifest_text and parse_manifest for models: a name of at most kManifestNameMax bytes, sizes that a volume
+// can hold, no path that manifest_covers() leaves out.
 [[nodiscard]] Result<std::string> write_manifest(const Manifest& manifest);
-// Strict: canonical text only, unknown members refused, paths checked, sorted and unique.
 [[nodiscard]] Result<Manifest> parse_manifest(std::string_view text);
 // False for .git*, .cache/**, *.lock and the manifest itself, which no manifest lists.
 [[nodiscard]] bool manifest_covers(std::string_view path);
-// Relative, '/'-separated, UTF-8, no empty, "." or ".." part, at most kPathMax bytes.
-[[nodiscard]] Result<void> check_manifest_path(std::string_view path);
 // SHA-384 of the manifest's bytes.
 [[nodiscard]] Digest<48> manifest_digest(std::string_view text);
 // "sha384:<96 hex>", the content of the measurement event.

@@ -8,9 +8,10 @@ namespace {
 
 Manifest sample() {
   Manifest m;
+  m.kind = "model";
   m.name = "tiny";
-  m.files.push_back({"config.json", 12, {DigestKind::sha384, Bytes(48, 1)}, false});
-  m.files.push_back({"model/weights", 1 << 20, {DigestKind::verity, Bytes(32, 2)}, true});
+  m.files.push_back(manifest_file("config.json", 12, {DigestKind::sha384, Bytes(48, 1)}, false));
+  m.files.push_back(manifest_file("model/weights", 1 << 20, {DigestKind::verity, Bytes(32, 2)}, true));
   return m;
 }
 std::string replaced(std::string text, std::string_view from, std::string_view to) {

@@ -136,18 +136,17 @@ Result<Fd> open_plain(const PlainSource& source, const PlainEntry& entry) {
 
 Result<Manifest> assemble_manifest(const PlainSource& source, std::string_view name,
                                    const std::map<std::size_t, ContentDigest>& digests) {
-  Manifest out;
-  out.name = name.empty() ? source.name : std::string(name);
+  Manifest out{.kind = "model", .name = name.empty() ? source.name : std::string(name), .files = {}};
   for (std::size_t i = 0; i < source.entries.size(); ++i) {
     const PlainEntry& entry = source.entries[i];
-    if (entry.type == NodeType::folder || !manifest_covers(entry.path)) continue;
+    if (entry.type == NodeType::folder || !manifest_covers(entry.path) || entry.path == kSealName) continue;
     const auto to = source.resolve(i);
     if (!to || !digests.contains(*to))
       return fail(
           ErrorCode::unsupported, printable(entry.path),
           "a link that does not lead to a file inside the model: a manifest cannot hold it. Replace it by the file");
     const PlainEntry& file = source.entries[*to];
-    out.files.push_back({entry.path, file.size, digests.at(*to), (file.mode & S_IXUSR) != 0});
+    out.files.push_back(manifest_file(entry.path, file.size, digests.at(*to), (file.mode & S_IXUSR) != 0));
   }
   return out;
 }
@@ -159,7 +158,9 @@ Result<Manifest> manifest_of_plain(const std::filesystem::path& source, std::str
   std::vector<WorkFile> work;
   std::deque<FileDigest> digests;
   for (std::size_t i = 0; i < plain.entries.size(); ++i) {
-    if (plain.entries[i].type != NodeType::file || plain.entries[i].path == kManifestName) continue;
+    if (plain.entries[i].type != NodeType::file || plain.entries[i].path == kManifestName ||
+        plain.entries[i].path == kSealName)
+      continue;
     files.push_back(i);
     work.push_back({plain.entries[i].size, plain.entries[i].size >= kVerityFrom});
     digests.emplace_back(plain.entries[i].size);

@@ -2,8 +2,11 @@
 
 #include <fcntl.h>
 
+#include "base/log.h"
 #include "cachefs/store/disk.h"
 #include "cachefs/store/limits.h"
+#include "cachefs/store/pages.h"
+#include "crypto/hash.h"
 
 namespace cairn::cachefs {
 
@@ -14,7 +17,8 @@ using gocryptfs::kBlockSize;
 using gocryptfs::Volume;
 
 namespace {
-constexpr std::size_t kRunBlocks = 64;  // blocks read and decrypted at once: buffers that stay in a core's cache
+constexpr std::size_t kRunBlocks = 64;    // blocks read and decrypted at once: buffers that stay in a core's cache
+constexpr std::size_t kOverheadMax = 40;  // of a block, in any content mode
 
 NodeType type_of(mode_t mode) {
   if (S_ISDIR(mode)) return NodeType::folder;
@@ -225,6 +229,30 @@ std::optional<NodeId> Tree::resolve(NodeId id) const {
   return std::nullopt;
 }
 
+Result<void> Tree::seal(std::vector<Sealed> records) {
+  seals_ = std::move(records);
+  checked_ = std::make_unique<CheckedChunks>();
+  for (const Sealed& r : seals_) {
+    const auto differs = [&](std::string message) {
+      return fail(ErrorCode::crypto_failed, printable(r.path), std::move(message));
+    };
+    const auto id = find(r.path);
+    if (!id) return differs("is sealed, the volume lacks it");
+    Node& node = nodes_[*id];
+    const NodeType wanted = r.type == SealedType::file     ? NodeType::file
+                            : r.type == SealedType::folder ? NodeType::folder
+                                                           : NodeType::link;
+    if (node.type != wanted) return differs("is another kind of entry than what was sealed");
+    if (r.type == SealedType::link && (node.damaged || crypto::sha256(as_bytes(node.target)) != r.chunks[0]))
+      return differs("is another link than what was sealed");
+    if (r.type != SealedType::file) continue;
+    if (node.size != r.size) return differs("has another size than what was sealed");
+    node.sealed = &r;
+    node.pinned = r.id;
+  }
+  return {};
+}
+
 std::string Tree::path(NodeId id) const {
   return id == 0 ? std::string() : join(path(nodes_[id].parent), nodes_[id].name);
 }
@@ -251,44 +279,91 @@ Result<CipherFile> CipherFile::open(int root, const Tree& tree, NodeId id, const
   auto parsed = gocryptfs::parse_header(ByteView(header).first(size));
   if (!parsed) return fail(ErrorCode::crypto_failed, path, parsed.error().message);
   out.id_ = *parsed;
+  out.sealed_ = node.sealed;
+  out.checked_ = tree.checked();
   if (node.pinned != gocryptfs::FileId{} && node.pinned != out.id_)
     return fail(ErrorCode::conflict, path, "the file was exchanged since it was verified");
   return out;
 }
 
-// Decrypts `count` blocks from `first` into `out`, which has room for them.
-Result<std::size_t> CipherFile::read_run(std::uint64_t first, std::size_t count, std::span<std::uint8_t> out,
-                                         Holes holes) const {
-  thread_local Bytes stored;
+// Whole blocks as stored; valid until this thread's next call.
+Result<std::span<const std::uint8_t>> CipherFile::read_stored(std::uint64_t first, std::size_t count) const {
+  // Blocks lie at odd offsets; a copy that begins at the same place of a page as its source is the faster one.
+  thread_local const Pages memory(kPage + kRunBlocks * (kBlockSize + kOverheadMax));
+  thread_local std::optional<Pages> large;  // of a sealed file
+  if (count > kRunBlocks && !large) large.emplace(kPage + kSealBlocks * (kBlockSize + kOverheadMax));
   const gocryptfs::Layout& layout = volume_->layout();
   const std::uint64_t start = layout.block_offset(first);
   const std::uint64_t end = std::min(cipher_size_, layout.block_offset(first + count));
   const std::string where = "block " + std::to_string(first);
   if (end <= start) return fail(ErrorCode::io_failed, where, "past the end of the ciphertext");
-  stored.resize(std::max(stored.size(), kRunBlocks * layout.cipher_block()));
-  const auto piece = std::span(stored).first(end - start);
+  const auto piece = (count > kRunBlocks ? large->span() : memory.span()).subspan(start % kPage, end - start);
   CAIRN_TRY(const std::size_t size, read_at(fd_.get(), piece, start, where));
   if (size != piece.size()) return fail(ErrorCode::io_failed, where, "the ciphertext ends early");
-  return volume_->content().open_blocks(piece, first, id_, holes, out);
+  return piece;
+}
+
+Result<void> CipherFile::check_chunk(std::uint64_t chunk, ByteView stored) const {
+  const auto mode = volume_->content().mode();
+  if (chunk >= sealed_->chunks.size() || chunk_seal(mode, chunk, stored) != sealed_->chunks[chunk])
+    return fail(ErrorCode::crypto_failed, "chunk " + std::to_string(chunk), "is not what was sealed");
+  ChunkTags tags{};
+  const std::size_t whole = volume_->layout().cipher_block();
+  for (std::size_t i = 0; i * whole < stored.size(); ++i)
+    tags[i] = block_tag(mode, stored.subspan(i * whole, std::min(whole, stored.size() - i * whole)));
+  checked_->keep(*sealed_, chunk, tags);
+  return {};
+}
+
+// Decrypts `count` blocks from `first` into `out`, which has room for them.
+Result<std::size_t> CipherFile::read_run(std::uint64_t first, std::size_t count, std::span<std::uint8_t> out,
+                                         Holes holes) const {
+  if (sealed_ == nullptr) {
+    CAIRN_TRY(const auto stored, read_stored(first, count));
+    return volume_->content().open_blocks(stored, first, id_, holes, out);
+  }
+  // A chunk whose tags are not at hand is read whole: what is decrypted is the very bytes that were compared.
+  const std::uint64_t chunk = first / kSealBlocks;
+  const std::size_t whole = volume_->layout().cipher_block();
+  if (const auto tags = count <= kRunBlocks ? checked_->find(*sealed_, chunk) : std::nullopt) {
+    CAIRN_TRY(const auto stored, read_stored(first, count));
+    for (std::size_t i = 0; i * whole < stored.size(); ++i)
+      if (block_tag(volume_->content().mode(), stored.subspan(i * whole, std::min(whole, stored.size() - i * whole))) !=
+          (*tags)[first % kSealBlocks + i])
+        return fail(ErrorCode::crypto_failed, "chunk " + std::to_string(chunk), "is not what was sealed");
+    return volume_->content().open_blocks(stored, first, id_, holes, out);
+  }
+  CAIRN_TRY(const auto stored, read_stored(chunk * kSealBlocks, kSealBlocks));
+  CAIRN_CHECK(check_chunk(chunk, stored));
+  const std::size_t skip = first % kSealBlocks * whole;
+  if (skip >= stored.size()) return fail(ErrorCode::io_failed, "block " + std::to_string(first), "past the end");
+  const auto wanted = stored.subspan(skip, std::min(count * whole, stored.size() - skip));
+  return volume_->content().open_blocks(wanted, first, id_, holes, out);
 }
 
 Result<std::size_t> CipherFile::read(std::uint64_t offset, std::span<std::uint8_t> out, Holes holes) const {
   if (offset >= size_ || out.empty()) return 0;
-  thread_local Bytes scratch(kRunBlocks * kBlockSize);
+  thread_local const Pages scratch(kRunBlocks * kBlockSize);
   const std::uint64_t end = offset + std::min<std::uint64_t>(out.size(), size_ - offset);
   for (std::uint64_t at = offset; at < end;) {
     const std::uint64_t block = at / kBlockSize;
     const std::size_t skip = at % kBlockSize;
-    const std::size_t blocks = std::min<std::uint64_t>(kRunBlocks, (end - 1) / kBlockSize - block + 1);
-    const std::size_t whole = std::min<std::uint64_t>(blocks * kBlockSize, size_ - block * kBlockSize);
+    // A run of a sealed file ends with its chunk.
+    const std::uint64_t longest = sealed_ == nullptr ? kRunBlocks : kSealBlocks - block % kSealBlocks;
+    std::size_t blocks = std::min<std::uint64_t>(longest, (end - 1) / kBlockSize - block + 1);
+    std::size_t whole = std::min<std::uint64_t>(blocks * kBlockSize, size_ - block * kBlockSize);
     const auto target = out.subspan(at - offset);
     const bool direct = skip == 0 && target.size() >= whole;
-    auto got = read_run(block, blocks, direct ? target.first(whole) : std::span(scratch), holes);
+    if (!direct && blocks > kRunBlocks) {
+      blocks = kRunBlocks;
+      whole = blocks * kBlockSize;
+    }
+    auto got = read_run(block, blocks, direct ? target.first(whole) : scratch.span(), holes);
     if (!got) return fail(std::move(got).error());
     if (*got != whole)
       return fail(ErrorCode::crypto_failed, "block " + std::to_string(block), "has another size than stat shows");
     const std::size_t useful = std::min<std::uint64_t>(whole - skip, end - at);
-    if (!direct) std::copy_n(scratch.begin() + static_cast<std::ptrdiff_t>(skip), useful, target.begin());
+    if (!direct) std::ranges::copy(scratch.span().subspan(skip, useful), target.begin());
     at += useful;
   }
   return end - offset;

@@ -6,12 +6,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/file.h"
+#include "cachefs/store/seal.h"
 #include "gocryptfs/volume.h"
 
 namespace cairn::cachefs {
@@ -36,7 +38,8 @@ struct Node {
   std::int64_t mtime_ns = 0, ctime_ns = 0, atime_ns = 0;
   std::uint32_t mode = 0, uid = 0, gid = 0, links = 1;
   std::uint64_t rdev = 0;
-  gocryptfs::FileId pinned{};  // not zero: the only id this file may have
+  gocryptfs::FileId pinned{};      // not zero: the only id this file may have
+  const Sealed* sealed = nullptr;  // files: what every read is compared with; owned by the tree
 };
 
 // Something that keeps an entry from being shown or used whole.
@@ -65,12 +68,18 @@ class Tree {
   // From now on a file with another id is a `conflict`: the contents that were verified cannot be exchanged for another
   // file's of the same key.
   void pin(NodeId id, const gocryptfs::FileId& file_id) { nodes_[id].pinned = file_id; }
+  // Every read of a sealed file is compared with its seals from now on. crypto_failed where the tree has other entries
+  // than the records, or other sizes or links.
+  [[nodiscard]] Result<void> seal(std::vector<Sealed> records);
+  [[nodiscard]] CheckedChunks* checked() const { return checked_.get(); }
   [[nodiscard]] std::uint64_t total_bytes() const { return total_bytes_; }
   [[nodiscard]] std::uint64_t file_count() const { return file_count_; }
 
  private:
   friend class Scanner;
   std::vector<Node> nodes_;
+  std::vector<Sealed> seals_;
+  std::unique_ptr<CheckedChunks> checked_;
   std::uint64_t total_bytes_ = 0, file_count_ = 0;
 };
 
@@ -80,7 +89,8 @@ class CipherFile {
   // not_found, io_failed; conflict when the file is no longer what the tree saw (size, inode).
   [[nodiscard]] static Result<CipherFile> open(int root, const Tree& tree, NodeId id, const gocryptfs::Volume& volume);
   // Plaintext [offset, offset + out.size()), cut at the end of the file; returns how many bytes. crypto_failed or
-  // io_failed with where = "block N" when any block involved does not verify or is missing.
+  // io_failed with where = "block N" when any block involved does not verify or is missing, "chunk N" when its seal
+  // does not.
   [[nodiscard]] Result<std::size_t> read(std::uint64_t offset, std::span<std::uint8_t> out,
                                          gocryptfs::Holes holes) const;
   [[nodiscard]] std::uint64_t size() const { return size_; }
@@ -89,8 +99,13 @@ class CipherFile {
  private:
   [[nodiscard]] Result<std::size_t> read_run(std::uint64_t first, std::size_t count, std::span<std::uint8_t> out,
                                              gocryptfs::Holes holes) const;
+  [[nodiscard]] Result<std::span<const std::uint8_t>> read_stored(std::uint64_t first, std::size_t count) const;
+  [[nodiscard]] Result<void> check_seal(std::uint64_t first, ByteView stored) const;
+  [[nodiscard]] Result<void> check_chunk(std::uint64_t chunk, ByteView stored) const;
   Fd fd_;
   const gocryptfs::Volume* volume_ = nullptr;
+  const Sealed* sealed_ = nullptr;
+  CheckedChunks* checked_ = nullptr;
   std::uint64_t size_ = 0, cipher_size_ = 0;
   gocryptfs::FileId id_{};
 };

@@ -32,7 +32,7 @@ struct Options {
   KeySource key, new_key;
   unsigned threads = 0;
   int log_n = gocryptfs::kLogNDefault;
-  bool json = false, quiet = false, deny_holes = false, no_manifest = false, no_verify = false;
+  bool json = false, quiet = false, deny_holes = false, no_manifest = false, no_verify = false, seals = false;
   bool long_form = false, recursive = false;
   std::vector<std::string> mount_arguments;
 };
@@ -68,6 +68,7 @@ Result<int> run_encrypt(Options& o) {
   e.name = o.name;
   e.log_n = o.log_n;
   e.manifest = !o.no_manifest;
+  e.seals = o.seals;
   e.verify = !o.no_verify;
   e.threads = o.threads;
   ProgressBar bar(o.quiet);
@@ -319,6 +320,9 @@ void add_writers(CLI::App& model, const std::shared_ptr<Options>& o, int& exit_c
   encrypt->add_option("--log-n", o->log_n, "cost of the password's scrypt, 10 to 20");
   encrypt->add_flag("--no-manifest", o->no_manifest,
                     "without .cairn-manifest.json: for trees whose names are not UTF-8");
+  encrypt
+      ->add_flag("--seals", o->seals, "write .cairn-seal.bin too: mounts can then compare what they read (verify=seal)")
+      ->excludes("--no-manifest");
   encrypt->add_flag("--no-verify", o->no_verify, "do not read back what was written");
   encrypt->add_flag("--json", o->json);
   add_work(encrypt, *o);

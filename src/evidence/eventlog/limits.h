@@ -15,5 +15,6 @@ inline constexpr std::size_t aael_line = 16U << 10;  // one event's text
 inline constexpr std::size_t manifest_bytes = 64U << 20;
 inline constexpr std::size_t manifest_files = 200'000;
 inline constexpr std::size_t manifest_path = 4096;
+inline constexpr std::size_t manifest_name = 255;  // one part of a path
 
 }  // namespace cairn::eventlog::limits

@@ -3,6 +3,7 @@
 
 #include "base/encoding.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "crypto/hash.h"
 #include "evidence/eventlog/limits.h"
 #include "evidence/eventlog/measure.h"
@@ -17,22 +18,8 @@ bool plain_text(std::string_view text) {
          std::ranges::none_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
 }
 
-bool valid_path(std::string_view path) {
-  if (!plain_text(path) || path.size() > limits::manifest_path) return false;
-  for (std::size_t at = 0; at <= path.size();) {
-    const auto end = std::min(path.find('/', at), path.size());
-    const auto part = path.substr(at, end - at);
-    if (part.empty() || part == "." || part == "..") return false;
-    at = end + 1;
-  }
-  return true;
-}
-
 Result<Json> file_json(const ManifestFile& file) {
-  if (!valid_path(file.path))
-    return fail(ErrorCode::invalid_argument,
-                hex(as_bytes(file.path).first(std::min<std::size_t>(file.path.size(), 64))),
-                "a manifest path is relative UTF-8 without empty, \".\" or \"..\" parts or control characters");
+  CAIRN_CHECK(check_manifest_path(file.path));
   if (file.sha384.has_value() == file.verity.has_value())
     return fail(ErrorCode::invalid_argument, file.path, "a file has either a sha384 or a verity digest");
   Json out{{"path", file.path}, {"size", file.size}};
@@ -65,6 +52,24 @@ ManifestFile read_file_entry(Fields& f) {
 }
 
 }  // namespace
+
+Result<void> check_manifest_path(std::string_view path) {
+  const auto bad = [&](std::string message) {
+    return fail(ErrorCode::invalid_argument, "manifest: " + printable(path), std::move(message));
+  };
+  if (path.size() > limits::manifest_path) return bad("the path is too long");
+  if (!is_utf8(path))
+    return bad("a file name is not UTF-8: manifests cannot hold it. Rename the file, or do without a manifest");
+  if (path.find('\0') != std::string_view::npos) return bad("a zero byte in a path");
+  for (std::string_view rest = path;;) {
+    const std::size_t slash = std::min(rest.find('/'), rest.size());
+    const std::string_view part = rest.substr(0, slash);
+    if (part.empty() || part == "." || part == ".." || part.size() > limits::manifest_name)
+      return bad("not a plain relative path");
+    if (slash == rest.size()) return {};
+    rest.remove_prefix(slash + 1);
+  }
+}
 
 Result<std::string> manifest_text(const Manifest& manifest) {
   if (!plain_text(manifest.kind) || !plain_text(manifest.name))

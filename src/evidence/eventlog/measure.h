@@ -87,8 +87,12 @@ struct Measurements {
 
 // --- manifests: detached documents whose SHA-384 is measured ---
 
+// Relative, '/'-separated UTF-8, at most limits::manifest_path bytes, each part 1 to 255 bytes, none "." or "..";
+// invalid_argument otherwise.
+[[nodiscard]] Result<void> check_manifest_path(std::string_view path);
+
 struct ManifestFile {
-  std::string path;  // relative, '/'-separated UTF-8, no empty, "." or ".." part
+  std::string path;
   std::uint64_t size = 0;
   std::optional<Digest<48>> sha384;
   std::optional<Digest<32>> verity;  // fs-verity (SHA-256, 4096, no salt) instead of sha384
