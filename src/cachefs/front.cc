@@ -9,12 +9,16 @@
 
 #include <cerrno>
 #include <cstring>
+#include <map>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 #include "base/log.h"
+#include "cachefs/chunk_cache.h"
+#include "cachefs/status.h"
 #include "cachefs/store/disk.h"
+#include "cachefs/store/pages.h"
 #include "cachefs/store/work.h"
 
 namespace cairn::cachefs {
@@ -28,12 +32,19 @@ struct Front {
   Model& model;
   Resident* resident;
   int device;
-  std::atomic<bool> passthrough = false;  // the kernel reads whole resident files by itself
+  std::unique_ptr<ChunkCache> chunks = nullptr;  // bounded mode
+  std::mutex snapshots_mutex = {};
+  std::map<fuse_ino_t, std::string> snapshots = {};  // of the .stats file; the last kSnapshotsKept
+  std::atomic<bool> passthrough = false;             // the kernel reads whole resident files by itself
   std::mutex backing = {};
   bool replaying = false;            // the saved first request is still to be read
   std::uint64_t swallow_unique = 0;  // its answer, which the kernel has had already
   bool swallow = false;
 };
+
+// Every lookup of .stats makes an inode of its own, with the counters as they are then: nothing stale is ever read.
+constexpr std::string_view kStatsName = ".stats";
+constexpr fuse_ino_t kFirstSnapshot = fuse_ino_t{1} << 40;
 
 Front& front_of(fuse_req_t request) { return *static_cast<Front*>(fuse_req_userdata(request)); }
 Model& model_of(fuse_req_t request) { return front_of(request).model; }
@@ -75,6 +86,35 @@ fuse_entry_param entry_of(const Model& model, NodeId id) {
   return out;
 }
 
+fuse_entry_param snapshot_entry(fuse_ino_t ino, std::size_t size) {
+  fuse_entry_param out{};
+  out.ino = ino;
+  out.attr.st_ino = ino;
+  out.attr.st_mode = S_IFREG | 0444;
+  out.attr.st_nlink = 1;
+  out.attr.st_size = static_cast<off_t>(size);
+  out.attr_timeout = kTimeout;
+  return out;
+}
+
+fuse_entry_param take_snapshot(Front& front) {
+  const fuse_ino_t ino = kFirstSnapshot + front.model.shared().snapshots++;
+  std::string text = metrics_text(front.model);
+  const auto out = snapshot_entry(ino, text.size());
+  const std::scoped_lock lock(front.snapshots_mutex);
+  front.snapshots.emplace(ino, std::move(text));
+  if (front.snapshots.size() > kSnapshotsKept) front.snapshots.erase(front.snapshots.begin());
+  return out;
+}
+
+// nullopt for an inode that is none, or not kept any more.
+std::optional<std::string> snapshot_of(Front& front, fuse_ino_t ino) {
+  const std::scoped_lock lock(front.snapshots_mutex);
+  const auto found = front.snapshots.find(ino);
+  if (found == front.snapshots.end()) return std::nullopt;
+  return found->second;
+}
+
 void on_init(void* data, fuse_conn_info* connection) {
   Front& front = *static_cast<Front*>(data);
   connection->max_write = kRequestMax;  // also bounds reads
@@ -90,6 +130,7 @@ void on_init(void* data, fuse_conn_info* connection) {
        {FUSE_CAP_ASYNC_READ, FUSE_CAP_PARALLEL_DIROPS, FUSE_CAP_READDIRPLUS, FUSE_CAP_CACHE_SYMLINKS,
         FUSE_CAP_EXPLICIT_INVAL_DATA, FUSE_CAP_NO_OPEN_SUPPORT, FUSE_CAP_NO_OPENDIR_SUPPORT})
     (void)fuse_set_feature_flag(connection, flag);
+  (void)fuse_set_feature_flag(connection, FUSE_CAP_DIRECT_IO_ALLOW_MMAP);
   front.passthrough = front.resident != nullptr && fuse_set_feature_flag(connection, FUSE_CAP_PASSTHROUGH);
 }
 
@@ -104,11 +145,16 @@ void on_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
   fuse_entry_param entry{};
   entry.entry_timeout = kTimeout;  // inode 0: remembered as missing
   if (id && !model.hidden(*id)) entry = entry_of(model, *id);
+  if (!id && *folder == 0 && name == kStatsName) entry = take_snapshot(front_of(request));
   fuse_reply_entry(request, &entry);
 }
 
 void on_getattr(fuse_req_t request, fuse_ino_t ino, fuse_file_info*) {
   const Model& model = model_of(request);
+  if (const auto text = snapshot_of(front_of(request), ino)) {
+    const auto entry = snapshot_entry(ino, text->size());
+    return (void)fuse_reply_attr(request, &entry.attr, kTimeout);
+  }
   const auto id = node_of(model, ino);
   if (!id) return (void)fuse_reply_err(request, ESTALE);
   const struct stat status = attributes(model, *id);
@@ -124,23 +170,41 @@ void on_readlink(fuse_req_t request, fuse_ino_t ino) {
   fuse_reply_readlink(request, node.target.c_str());
 }
 
+// From the cache of the bounded mode; at most two pieces meet in one request.
+void read_chunks(fuse_req_t request, Front& front, NodeId id, std::uint64_t at, std::size_t size) {
+  const auto first = front.chunks->read(id, at, size);
+  if (first.error != 0) return (void)fuse_reply_err(request, first.error);
+  ChunkCache::View second;
+  if (!first.bytes.empty() && first.bytes.size() < size)
+    second = front.chunks->read(id, at + first.bytes.size(), size - first.bytes.size());
+  // What lies before a damaged piece is still good; the reader comes back for the rest and gets the error.
+  const iovec parts[2] = {{const_cast<std::uint8_t*>(first.bytes.data()), first.bytes.size()},
+                          {const_cast<std::uint8_t*>(second.bytes.data()), second.bytes.size()}};
+  fuse_reply_iov(request, parts, second.bytes.empty() ? 1 : 2);
+}
+
 void on_read(fuse_req_t request, fuse_ino_t ino, std::size_t size, off_t offset, fuse_file_info*) {
-  thread_local Bytes buffer(kRequestMax);
+  thread_local const Pages buffer(kRequestMax);
   Front& front = front_of(request);
-  const auto id = node_of(front.model, ino);
-  if (!id) return (void)fuse_reply_err(request, ESTALE);
   if (offset < 0) return (void)fuse_reply_err(request, EINVAL);
   const auto at = static_cast<std::uint64_t>(offset);
-  size = std::min(size, buffer.size());
+  if (const auto text = snapshot_of(front, ino)) {
+    const std::string_view rest = std::string_view(*text).substr(std::min<std::uint64_t>(at, text->size()));
+    return (void)fuse_reply_buf(request, rest.data(), std::min(size, rest.size()));
+  }
+  const auto id = node_of(front.model, ino);
+  if (!id) return (void)fuse_reply_err(request, ESTALE);
+  size = std::min(size, kRequestMax);
+  if (front.chunks && front.chunks->holds(*id)) return read_chunks(request, front, *id, at, size);
   if (front.resident != nullptr && front.resident->holds(*id)) {
     const auto piece = front.resident->read(*id, at, size);
     // A damaged block spoils its chunk for the store; the blocks around it are still had one by one below.
     if (piece.error == 0)
       return (void)fuse_reply_buf(request, reinterpret_cast<const char*>(piece.bytes.data()), piece.bytes.size());
   }
-  const int got = front.model.read(*id, at, std::span(buffer).first(size));
+  const int got = front.model.read(*id, at, buffer.span().first(size));
   if (got < 0) return (void)fuse_reply_err(request, -got);
-  fuse_reply_buf(request, reinterpret_cast<const char*>(buffer.data()), static_cast<std::size_t>(got));
+  fuse_reply_buf(request, reinterpret_cast<const char*>(buffer.span().data()), static_cast<std::size_t>(got));
 }
 
 // Positions: 0 ".", 1 "..", then the children in their order.
@@ -208,12 +272,17 @@ int backing_of(fuse_req_t request, NodeId id) {
 // Streaming: not implemented on purpose, the kernel then opens without asking and keeps its cache.
 void on_open(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info) {
   Front& front = front_of(request);
-  const auto id = node_of(front.model, ino);
-  if (!id) return (void)fuse_reply_err(request, ESTALE);
-  if (front.resident == nullptr) return (void)fuse_reply_err(request, ENOSYS);
+  if (front.resident == nullptr && !front.chunks) return (void)fuse_reply_err(request, ENOSYS);
   info->keep_cache = 1;
   info->noflush = 1;
-  const bool held = front.resident->holds(*id);
+  if (snapshot_of(front, ino)) return (void)fuse_reply_open(request, info);
+  const auto id = node_of(front.model, ino);
+  if (!id) return (void)fuse_reply_err(request, ESTALE);
+  if (front.chunks && front.chunks->holds(*id)) {
+    info->keep_cache = 0;
+    info->direct_io = 1;
+  }
+  const bool held = front.resident != nullptr && front.resident->holds(*id);
   if (held && front.resident->opened(*id, front.passthrough && backing_of(request, *id) != 0) ==
                   Resident::OpenAs::passthrough) {
     info->keep_cache = 0;
@@ -340,6 +409,9 @@ void resend_unanswered(int device) {
 class FuseSession {
  public:
   FuseSession(Model& model, Resident* resident, int device) : front_{model, resident, device} {
+    const MountOptions& o = model.options();
+    if (o.mode == Mode::bounded)
+      front_.chunks = std::make_unique<ChunkCache>(model, o.cache_mib << 20, thread_count(0));
     static char name[] = "cairn-cachefs";
     char* argv[] = {name, nullptr};
     fuse_args args = FUSE_ARGS_INIT(1, argv);

@@ -11,6 +11,10 @@ inline constexpr std::size_t kRequestMax = 1U << 20;  // bytes of one FUSE read
 inline constexpr std::size_t kOpenFilesMax = 256;     // ciphertext descriptors kept open
 inline constexpr unsigned kServeThreadsMin = 4;
 inline constexpr unsigned kServeThreadsMax = 64;
+inline constexpr std::uint64_t kCacheMibDefault = 256;
+inline constexpr std::uint64_t kCacheMibMax = 1U << 24;
+inline constexpr std::size_t kStatusConnectionsMax = 64;
+inline constexpr std::size_t kSnapshotsKept = 16;  // of the .stats file
 inline constexpr unsigned kReadAheadKbDefault = 4096;
 inline constexpr unsigned kReadAheadKbMax = 65536;
 inline constexpr std::uint32_t kTimeoutSeconds = 86'400;   // names and attributes: a snapshot does not change
@@ -18,6 +22,7 @@ inline constexpr std::size_t kReportedFailuresMax = 1000;  // places logged; all
 inline constexpr unsigned kWorkerDeathsMax = 20;           // within kWorkerDeathsWindow, then the mount is given up
 inline constexpr std::chrono::seconds kWorkerDeathsWindow{60};
 inline constexpr std::chrono::milliseconds kWorkerRestartPause{50};
+inline constexpr std::chrono::seconds kStatusRestartPause{1};
 inline constexpr std::chrono::seconds kDrainTime{2};   // from SIGTERM until the worker is ended
 inline constexpr std::chrono::seconds kStartTime{30};  // from mount to the first answer
 inline constexpr std::chrono::milliseconds kPreloadPoll{5};

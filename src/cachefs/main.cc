@@ -32,11 +32,14 @@ void add_mount(CLI::App& app, Arguments& a) {
   app.add_flag("--nonempty", m.nonempty, "mount over files");
   app.add_flag("--allow-features", m.all_features, "accept volumes with other than gocryptfs' default flags");
   app.add_flag("--allow-holes", a.allow_holes, "full blocks of zeros read as zeros: sparse files, not authenticated");
-  app.add_option("--verify", a.verify, "full: the manifest and every file before the mount is ready; none (default)");
+  app.add_option(
+      "--verify", a.verify,
+      "seal: the manifest, and the seal of what is read; full: every file before the mount is ready; none (default)");
   app.add_option("--expect-root", m.expect_root, "the manifest's digest that is required, as sha384:HEX");
   app.add_flag("--fail-closed", m.fail_closed, "after one integrity failure every read fails");
-  app.add_option("--mode", a.mode, "auto (default), streaming or resident");
+  app.add_option("--mode", a.mode, "auto (default), streaming, resident or bounded");
   app.add_option("--memory", m.memory_mib, "MiB for the resident mode; default 60 % of what is available");
+  app.add_option("--cache-size", m.cache_mib, "MiB for the bounded mode; default 256");
   app.add_option("--preload", m.preload, "percent of the model in memory before the mount is ready (resident mode)");
   app.add_option("--threads", m.threads, "serving threads; default twice the cores");
   app.add_option("--read-ahead", m.read_ahead_kb, "the kernel's read-ahead for the mount, in KiB");
@@ -44,6 +47,7 @@ void add_mount(CLI::App& app, Arguments& a) {
   app.add_option("--name", m.name, "shown as the mount's source");
   app.add_option("--ready-fd", m.ready_fd, "write \"ready\" to this descriptor when the mount serves");
   app.add_option("--ready-file", m.ready_file, "make this file when the mount serves; removed at the end");
+  app.add_option("--status", m.status, "serve /livez, /readyz, /status and /metrics on unix:PATH or HOST:PORT");
   app.add_flag("--foreground", a.foreground, "stay in the foreground (always so; accepted for compatibility)");
   app.add_option("--log-level", a.log_level, "trace, debug, info, warn, error");
 }

@@ -84,11 +84,14 @@ Result<void> Model::take_manifest() {
   auto named = verify_names(volume_, manifest_);
   if (!named) return fail(std::move(named).error().in("the model is not what its manifest says"));
   hide_unlisted(manifest_);
-  return pin_files(volume_);
+  auto sealed = take_seals(volume_, manifest_);
+  if (sealed) return {};
+  if (options_.verify == Verify::full && sealed.error().code == ErrorCode::not_found) return pin_files(volume_);
+  return fail(std::move(sealed).error().in("cannot verify the model"));
 }
 
 Result<void> Model::verify_contents(const ReadFn& read) {
-  if (!verified()) return {};
+  if (options_.verify != Verify::full) return {};
   auto good = verify_volume(volume_, manifest_, options_.threads, {}, read);
   if (!good) return fail(std::move(good).error().in("the model is not what its manifest says"));
   spdlog::info("verified {} files, manifest {}", manifest_.files.size(), digest_);

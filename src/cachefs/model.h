@@ -25,6 +25,8 @@ struct SharedState {
   std::atomic<bool> ready = false;
   std::atomic<std::uint64_t> resident_bytes = 0;  // decrypted into memory
   std::atomic<std::uint64_t> resident_total = 0;  // 0 unless resident
+  std::atomic<std::uint64_t> cache_bytes = 0, cache_hits = 0, cache_misses = 0, prefetched_bytes = 0;  // bounded
+  std::atomic<std::uint64_t> snapshots = 0;  // of the .stats file, handed out so far
   // The kernel's first request: a later worker has to see it again.
   std::uint32_t init_size = 0;
   std::array<std::uint8_t, 512> init{};
@@ -45,7 +47,7 @@ class Model {
   // are not read yet.
   [[nodiscard]] static Result<std::unique_ptr<Model>> open(const MountOptions& options, const VolumeKey& key);
   ~Model();
-  // Every file against the manifest, where the options ask for it. `read` as in check.h.
+  // Every file's digest against the manifest, where the options ask for it. `read` as in check.h.
   [[nodiscard]] Result<void> verify_contents(const ReadFn& read);
 
   [[nodiscard]] const MountOptions& options() const { return options_; }

@@ -1,106 +1,17 @@
 // The file system as its users see it: mounted for real, where root and /dev/fuse are there.
 #include <dirent.h>
 #include <fcntl.h>
-#include <gtest/gtest.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/xattr.h>
-#include <unistd.h>
 
-#include <csignal>
-#include <thread>
-
-#include "base/clock.h"
-#include "cachefs/store/test_data.h"
-#include "cachefs/supervisor.h"
+#include "cachefs/test_mount.h"
 
 namespace cairn::cachefs {
 namespace {
 using namespace test;
 using namespace std::chrono_literals;
-
-bool is_mounted(const fs::path& path) {
-  return read_text("/proc/self/mountinfo").value().find(" " + path.string() + " ") != std::string::npos;
-}
-
-// A supervisor in a process of its own.
-class Mounted {
- public:
-  explicit Mounted(MountOptions options) : options_(std::move(options)) {
-    options_.ready_file = options_.mountpoint.string() + ".ready";
-    process_ = ::fork();
-    if (process_ == 0) ::_exit(run_mount(options_));
-    const std::int64_t until = monotonic_ms() + 20'000;
-    while (!fs::exists(options_.ready_file) && monotonic_ms() < until && ::waitpid(process_, &status_, WNOHANG) == 0)
-      std::this_thread::sleep_for(2ms);
-    ready_ = fs::exists(options_.ready_file);
-    if (!ready_) process_ = -1;
-  }
-  Mounted(const Mounted&) = delete;
-  Mounted& operator=(const Mounted&) = delete;
-  ~Mounted() {
-    if (process_ > 0) (void)stop(SIGTERM);
-    EXPECT_FALSE(is_mounted(options_.mountpoint));
-  }
-  [[nodiscard]] bool ready() const { return ready_; }
-  [[nodiscard]] int code() const { return WEXITSTATUS(status_); }
-  int stop(int signal) {
-    ::kill(process_, signal);
-    ::waitpid(process_, &status_, 0);
-    process_ = -1;
-    return code();
-  }
-  [[nodiscard]] pid_t supervisor() const { return process_; }
-  [[nodiscard]] pid_t worker() const {
-    const std::string pid = std::to_string(process_);
-    return static_cast<pid_t>(std::atoi(read_text("/proc/" + pid + "/task/" + pid + "/children").value().c_str()));
-  }
-
- private:
-  MountOptions options_;
-  pid_t process_ = -1;
-  int status_ = 0;
-  bool ready_ = false;
-};
-
-class Mounts : public testing::Test {
- protected:
-  void SetUp() override {
-    if (::geteuid() != 0 || ::access("/dev/fuse", R_OK | W_OK) != 0)
-      GTEST_SKIP() << "mounting needs root and /dev/fuse";
-    weights_ = crypto::random_bytes(5'000'123);
-    put(dir_ / "src/config.json", "{}\n");
-    put(dir_ / "src/a/weights", weights_);
-    put(dir_ / "src/empty", "");
-    put(dir_ / "src" / std::string(255, 'L'), "long");
-    fs::create_symlink("a/weights", dir_ / "src/link");
-    put(dir_ / "key", "pw\n");
-    const auto report = encrypt_model(encrypting(dir_ / "src", dir_ / "vol"));
-    ASSERT_TRUE(report) << report.error().text();
-    digest_ = measured_form(report->digest);
-    fs::create_directory(dir_ / "mnt");
-  }
-  [[nodiscard]] MountOptions options() const {
-    MountOptions o;
-    o.source = dir_ / "vol";
-    o.mountpoint = dir_ / "mnt";
-    o.passfile = dir_ / "key";
-    o.mode = Mode::streaming;
-    return o;
-  }
-  [[nodiscard]] fs::path stored(std::string_view path) const {
-    const LocalVolume v = open_volume(dir_ / "vol");
-    return dir_ / "vol" / v.tree.disk_path(v.tree.find(path).value());
-  }
-  void change(const fs::path& file, std::size_t at) {
-    Bytes bytes = read_file(file).value();
-    bytes[at] ^= 1;
-    put(file, bytes);
-  }
-  TempDir dir_;
-  Bytes weights_;
-  std::string digest_;
-};
 
 TEST_F(Mounts, ShowsThePlainModel) {
   Mounted m(options());
@@ -318,6 +229,171 @@ TEST_F(Mounts, VerifiedFilesCannotBeExchangedAfterwards) {
     EXPECT_EQ(read_file(dir_ / "mnt/a/weights").has_value(), verify == Verify::none);
     exchange(good);
   }
+}
+
+// The format takes an older version of a block; a mount with seals does not, at whatever time it was put there.
+TEST_F(Mounts, SealsCompareWhatIsRead) {
+  fs::remove_all(dir_ / "vol");
+  auto encrypt = encrypting(dir_ / "src", dir_ / "vol");
+  encrypt.seals = true;
+  const auto report = encrypt_model(encrypt);
+  ASSERT_TRUE(report) << report.error().text();
+  const fs::path file = stored("a/weights");
+  const Bytes now = read_file(file).value();
+  Bytes then = now;
+  {
+    const LocalVolume v = open_volume(dir_ / "vol");
+    const auto id = gocryptfs::parse_header(ByteView(now).first(18)).value();
+    const std::size_t at = v.volume.layout().block_offset(700);
+    (void)v.volume.content().seal_blocks(crypto::random_bytes(4096), 700, id, std::span(then).subspan(at, 4128));
+  }
+  MountOptions o = options();
+  o.expect_root = measured_form(report->digest);
+  for (const Mode mode : {Mode::streaming, Mode::resident, Mode::bounded}) {
+    o.mode = mode;
+    put(file, now);
+    o.verify = Verify::seal;
+    {
+      Mounted m(o);
+      ASSERT_TRUE(m.ready());
+      EXPECT_EQ(read_file(dir_ / "mnt/a/weights").value(), weights_);
+      EXPECT_EQ(read_text(dir_ / "mnt/config.json").value(), "{}\n");
+      EXPECT_EQ(fs::read_symlink(dir_ / "mnt/link"), "a/weights");
+    }
+    put(file, then);
+    {
+      Mounted m(o);  // nothing is read before it is asked for
+      ASSERT_TRUE(m.ready());
+      EXPECT_FALSE(read_file(dir_ / "mnt/a/weights"));
+      EXPECT_EQ(read_text(dir_ / "mnt/config.json").value(), "{}\n");
+    }
+    o.verify = Verify::full;
+    EXPECT_EQ(Mounted(o).code(), kExitRefused);
+  }
+  put(file, now);
+  o.expect_root = digest_;  // the model as it was without seals
+  EXPECT_EQ(Mounted(o).code(), kExitRefused);
+}
+
+TEST_F(Mounts, SealsMustBeThere) {
+  MountOptions o = options();
+  o.verify = Verify::seal;
+  EXPECT_EQ(Mounted(o).code(), kExitOther);
+}
+
+TEST_F(Mounts, BoundedReadsInAnyOrder) {
+  put(dir_ / "src/second", crypto::random_bytes(9'000'001));
+  fs::remove_all(dir_ / "vol");
+  ASSERT_TRUE(encrypt_model(encrypting(dir_ / "src", dir_ / "vol")));
+  const Bytes second = read_file(dir_ / "src/second").value();
+  MountOptions o = options();
+  o.mode = Mode::bounded;
+  o.cache_mib = 4;
+  Mounted m(o);
+  ASSERT_TRUE(m.ready());
+  std::atomic<int> wrong = 0;
+  const auto reader = [&](const char* name, const Bytes& right, std::uint64_t state) {
+    const Fd fd(::open((dir_ / name).c_str(), O_RDONLY | O_CLOEXEC));
+    Bytes out(1'500'000);
+    for (int i = 0; i < 100; ++i) {
+      state = state * 6364136223846793005ULL + 1442695040888963407ULL;
+      const std::size_t at = (state >> 16) % right.size(), want = 1 + (state >> 40) % (i % 4 == 0 ? out.size() : 9000);
+      const auto got = ::pread(fd.get(), out.data(), want, static_cast<off_t>(at));
+      if (got != static_cast<ssize_t>(std::min(want, right.size() - at)) ||
+          !std::equal(out.begin(), out.begin() + got, right.begin() + static_cast<std::ptrdiff_t>(at)))
+        ++wrong;
+    }
+  };
+  {
+    std::vector<std::jthread> readers;
+    for (std::uint64_t i = 0; i < 4; ++i)
+      readers.emplace_back(
+          [&, i] { reader(i % 2 == 0 ? "mnt/a/weights" : "mnt/second", i % 2 == 0 ? weights_ : second, i); });
+    readers.emplace_back([&] {
+      for (int i = 0; i < 3; ++i)
+        if (const auto bytes = read_file(dir_ / "mnt/second"); !bytes || *bytes != second) ++wrong;
+    });
+  }
+  EXPECT_EQ(wrong, 0);
+  const Fd fd(::open((dir_ / "mnt/a/weights").c_str(), O_RDONLY | O_CLOEXEC));
+  void* map = ::mmap(nullptr, weights_.size(), PROT_READ, MAP_PRIVATE, fd.get(), 0);
+  ASSERT_NE(map, MAP_FAILED);
+  EXPECT_TRUE(equal(ByteView(static_cast<const std::uint8_t*>(map), weights_.size()), weights_));
+  ::munmap(map, weights_.size());
+  const std::string stats = read_text(dir_ / "mnt/.stats").value();
+  EXPECT_NE(stats.find("\ncachefs_cache_hits "), std::string::npos);
+  const auto bytes = std::stoull(stats.substr(stats.find("\ncachefs_cache_bytes ") + 21));
+  EXPECT_GT(bytes, 0U);
+  EXPECT_LE(bytes, 4U << 20);
+}
+
+TEST_F(Mounts, StatsAreFreshAndNotListed) {
+  for (const Mode mode : {Mode::streaming, Mode::resident}) {
+    MountOptions o = options();
+    o.mode = mode;
+    Mounted m(o);
+    ASSERT_TRUE(m.ready());
+    const auto reads = [&] {
+      const std::string text = read_text(dir_ / "mnt/.stats").value();
+      return std::stoull(text.substr(text.find("\ncachefs_source_reads ") + 22));
+    };
+    const auto before = reads();
+    EXPECT_EQ(read_text(dir_ / "mnt/config.json").value(), "{}\n");
+    EXPECT_GT(reads(), before);
+    ::kill(m.worker(), SIGKILL);
+    EXPECT_GE(reads(), before);
+    for (const auto& e : fs::directory_iterator(dir_ / "mnt")) EXPECT_NE(e.path().filename(), ".stats");
+  }
+}
+
+// One request, its answer's status and body.
+std::string ask(const fs::path& socket, const std::string& path) {
+  const Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::ranges::copy(socket.string(), address.sun_path);
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return "no answer";
+  const std::string request = "GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+  (void)::write(fd.get(), request.data(), request.size());
+  std::string out(1U << 20, '\0');
+  std::size_t size = 0;
+  for (ssize_t n = 0; (n = ::read(fd.get(), out.data() + size, out.size() - size)) > 0;)
+    size += static_cast<std::size_t>(n);
+  out.resize(size);
+  return out.substr(std::min(out.size(), std::string("HTTP/1.1 ").size()));
+}
+
+TEST_F(Mounts, TheStatusSocketTellsReadinessAndProgress) {
+  MountOptions o = options();
+  o.mode = Mode::resident;
+  o.preload = 100;
+  o.status = "unix:" + (dir_ / "status").string();
+  {
+    Mounted m(o);
+    ASSERT_TRUE(m.ready());
+    EXPECT_TRUE(ask(dir_ / "status", "/livez").starts_with("200"));
+    EXPECT_TRUE(ask(dir_ / "status", "/readyz").starts_with("200"));
+    EXPECT_TRUE(ask(dir_ / "status", "/other").starts_with("404"));
+    const std::string answer = ask(dir_ / "status", "/status");
+    const Json status = parse_json(answer.substr(answer.find("\r\n\r\n") + 4)).value();
+    EXPECT_EQ(status.at("mode"), "resident");
+    EXPECT_EQ(status.at("files").at(0).at("path"), "a/weights");
+    EXPECT_EQ(status.at("files").at(0).at("loaded"), weights_.size());
+    EXPECT_NE(ask(dir_ / "status", "/metrics").find("\ncachefs_resident_bytes " + std::to_string(weights_.size())),
+              std::string::npos);
+    struct stat socket{};
+    ASSERT_EQ(::stat((dir_ / "status").c_str(), &socket), 0);
+    EXPECT_EQ(socket.st_mode & 0777, 0600U);
+  }
+  EXPECT_FALSE(fs::exists(dir_ / "status"));
+  change(stored("a/weights"), 18 + 4128 * 700 + 100);
+  o.mode = Mode::streaming;
+  o.fail_closed = true;
+  Mounted m(o);
+  ASSERT_TRUE(m.ready());
+  EXPECT_TRUE(ask(dir_ / "status", "/readyz").starts_with("200"));
+  EXPECT_FALSE(read_file(dir_ / "mnt/a/weights"));
+  EXPECT_TRUE(ask(dir_ / "status", "/readyz").starts_with("503"));
 }
 
 TEST_F(Mounts, WhatTheManifestDoesNotListIsNotShown) {

@@ -2,6 +2,7 @@
 
 #include "base/encoding.h"
 #include "base/json.h"
+#include "net/stream.h"
 
 namespace cairn::cachefs {
 namespace {
@@ -29,16 +30,16 @@ bool is_measured_form(std::string_view text) {
 Result<Verify> verify_by_name(std::string_view name) {
   if (name == "none") return Verify::none;
   if (name == "full") return Verify::full;
-  if (name == "seal") return fail(ErrorCode::unsupported, "verify", "seal is not available yet; use full or none");
-  return fail(ErrorCode::invalid_argument, "verify", "must be full or none");
+  if (name == "seal") return Verify::seal;
+  return fail(ErrorCode::invalid_argument, "verify", "must be seal, full or none");
 }
 
 Result<Mode> mode_by_name(std::string_view name) {
   if (name == "auto") return Mode::automatic;
   if (name == "streaming") return Mode::streaming;
   if (name == "resident") return Mode::resident;
-  if (name == "bounded") return fail(ErrorCode::unsupported, "mode", "bounded is not available yet; use streaming");
-  return fail(ErrorCode::invalid_argument, "mode", "must be auto, streaming or resident");
+  if (name == "bounded") return Mode::bounded;
+  return fail(ErrorCode::invalid_argument, "mode", "must be auto, streaming, resident or bounded");
 }
 
 Result<MountOptions> parse_mount_options(std::string_view json) {
@@ -60,11 +61,13 @@ Result<MountOptions> parse_mount_options(std::string_view json) {
   out.expect_root = f.value_or("expect_root", std::string());
   out.fail_closed = f.value_or("fail_closed", out.fail_closed);
   out.memory_mib = f.value_or("memory_mib", out.memory_mib);
+  out.cache_mib = f.value_or("cache_mib", out.cache_mib);
   out.preload = f.value_or("preload", out.preload);
   out.threads = f.value_or("threads", out.threads);
   out.read_ahead_kb = f.value_or("read_ahead_kb", out.read_ahead_kb);
   out.type = f.value_or("type", out.type);
   out.name = f.value_or("name", out.name);
+  out.status = f.value_or("status", std::string());
   out.ready_file = f.value_or("ready_file", std::string());
   f.done();
   CAIRN_CHECK(problems.result());
@@ -78,12 +81,16 @@ Result<void> check_mount_options(const MountOptions& o) {
   if (o.passfile.empty()) problems.add("passfile", "missing: the file with the password, or - for standard input");
   if (o.wipe_passfile && o.passfile == "-") problems.add("wipe_passfile", "needs a file");
   if (o.preload > 100) problems.add("preload", "at most 100 percent");
+  if (o.cache_mib == 0 || o.cache_mib > kCacheMibMax) problems.add("cache_mib", "1 to " + std::to_string(kCacheMibMax));
+  if (!o.status.empty())
+    if (const auto endpoint = net::Endpoint::parse(o.status); !endpoint)
+      problems.add("status", "must be unix:/path or host:port");
   if (o.threads > kServeThreadsMax) problems.add("threads", "at most " + std::to_string(kServeThreadsMax));
   if (o.read_ahead_kb > kReadAheadKbMax) problems.add("read_ahead_kb", "at most " + std::to_string(kReadAheadKbMax));
   if (!o.expect_root.empty() && !is_measured_form(o.expect_root))
     problems.add("expect_root", "must be sha384: and 96 hexadecimal digits");
   if (!o.expect_root.empty() && o.verify == Verify::none)
-    problems.add("expect_root", "needs verify=full: without it the contents are not compared");
+    problems.add("expect_root", "needs verify=seal or full: without them the contents are not compared");
   constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyz0123456789-";
   if (o.type.empty() || o.type.size() > 32 || o.type.find_first_not_of(kLetters) != std::string::npos)
     problems.add("type", "1 to 32 of a-z, 0-9 and -");

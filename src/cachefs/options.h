@@ -14,9 +14,10 @@ namespace cairn::cachefs {
 
 enum class Verify : std::uint8_t {
   none,  // what the format itself authenticates
-  full,  // the manifest, and every file's digest, before the mount is ready
+  seal,  // the manifest before the mount is ready, and each MiB's seal whenever it is read
+  full,  // the manifest, and every file's digest, before the mount is ready; seals too where the model has them
 };
-enum class Mode : std::uint8_t { automatic, streaming, resident };
+enum class Mode : std::uint8_t { automatic, streaming, resident, bounded };
 
 struct MountOptions {
   std::filesystem::path source;      // the ciphertext folder
@@ -32,9 +33,10 @@ struct MountOptions {
   std::string expect_root;   // "sha384:<hex>" of the manifest; "": any
   bool fail_closed = false;  // after one integrity failure every read fails
   Mode mode = Mode::automatic;
-  std::uint64_t memory_mib = 0;  // for the resident mode; 0: 60 % of what is available
-  unsigned preload = 0;          // percent in memory before the mount is ready (resident mode)
-  unsigned threads = 0;          // 0: by the cores
+  std::uint64_t memory_mib = 0;                // for the resident mode; 0: 60 % of what is available
+  std::uint64_t cache_mib = kCacheMibDefault;  // for the bounded mode
+  unsigned preload = 0;                        // percent in memory before the mount is ready (resident mode)
+  unsigned threads = 0;                        // 0: by the cores
   unsigned read_ahead_kb = kReadAheadKbDefault;
   std::string type = "cairn";        // the mount shows as fuse.<type>
   std::string name;                  // shown as the mount's source; "": the source folder
@@ -42,6 +44,7 @@ struct MountOptions {
   int notify_process = 0;            // gets SIGUSR1
   bool detach = false;               // standard streams go to /dev/null when ready
   std::filesystem::path ready_file;  // made when ready, removed at the end
+  std::string status;                // "unix:/path" or "host:port" for /readyz, /status, /metrics; "": none
 };
 
 // {"source": "...", "mountpoint": "...", "passfile": "...", ...}: the names of the options with '_' for '-'.

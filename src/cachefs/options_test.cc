@@ -37,10 +37,9 @@ TEST(MountOptions, DefaultsAreTheSafeOnes) {
 }
 
 TEST(MountOptions, EveryProblemIsNamedAtOnce) {
-  const auto o =
-      parse_mount_options(R"({"source":"/c","passfil":"/k","verify":"some","mode":"bounded","threads":"x"})");
+  const auto o = parse_mount_options(R"({"source":"/c","passfil":"/k","verify":"some","mode":"fast","threads":"x"})");
   ASSERT_FALSE(o);
-  for (const std::string_view named : {"mountpoint", "passfil", "passfile", "verify", "bounded", "threads"})
+  for (const std::string_view named : {"mountpoint", "passfil", "passfile", "verify", "mode", "threads"})
     EXPECT_NE(o.error().message.find(named), std::string::npos) << named << " in " << o.error().message;
   EXPECT_FALSE(parse_mount_options("[]"));
   EXPECT_FALSE(parse_mount_options(""));
@@ -63,6 +62,10 @@ TEST(MountOptions, ContradictionsAreRefused) {
   EXPECT_TRUE(with([](MountOptions& o) { o.expect_root = "sha384:" + std::string(96, 'a'), o.verify = Verify::full; }));
   EXPECT_FALSE(
       with([](MountOptions& o) { o.expect_root = "sha384:" + std::string(95, 'a'), o.verify = Verify::full; }));
+  EXPECT_TRUE(with([](MountOptions& o) { o.expect_root = "sha384:" + std::string(96, 'a'), o.verify = Verify::seal; }));
+  EXPECT_FALSE(with([](MountOptions& o) { o.cache_mib = 0; }));
+  EXPECT_FALSE(with([](MountOptions& o) { o.status = "nowhere"; }));
+  EXPECT_TRUE(with([](MountOptions& o) { o.status = "unix:/run/x"; }));
   EXPECT_FALSE(with([](MountOptions& o) { o.type = "a/b"; }));
   EXPECT_TRUE(with([](MountOptions& o) { o.threads = kServeThreadsMax; }));
   EXPECT_FALSE(with([](MountOptions& o) { o.threads = kServeThreadsMax + 1; }));

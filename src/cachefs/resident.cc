@@ -101,7 +101,7 @@ Resident::~Resident() {
 
 Result<std::unique_ptr<Resident>> Resident::make(Model& model) {
   const MountOptions& options = model.options();
-  if (options.mode == Mode::streaming) return nullptr;
+  if (options.mode == Mode::streaming || options.mode == Mode::bounded) return nullptr;
   std::vector<NodeId> files;
   std::uint64_t bytes = 0;
   for (NodeId id = 0; id < model.tree().size(); ++id) {
@@ -268,6 +268,12 @@ void Resident::closed(NodeId id) {
 int Resident::descriptor(NodeId id) const { return files_[static_cast<std::size_t>(slot_of_[id])]->memory.get(); }
 std::atomic<int>& Resident::backing_id(NodeId id) const {
   return files_[static_cast<std::size_t>(slot_of_[id])]->shared->backing;
+}
+
+std::vector<Resident::Progress> Resident::progress() const {
+  std::vector<Progress> out;
+  for (const auto& f : files_) out.push_back({f->node, f->size, std::min(f->size, f->shared->whole * kChunkBytes)});
+  return out;
 }
 
 bool Resident::preloaded(unsigned percent) const {

@@ -50,6 +50,11 @@ class Resident {
   [[nodiscard]] int descriptor(NodeId id) const;
   [[nodiscard]] std::atomic<int>& backing_id(NodeId id) const;  // of the connection; 0: none yet
 
+  struct Progress {
+    NodeId node = 0;
+    std::uint64_t size = 0, loaded = 0;
+  };
+  [[nodiscard]] std::vector<Progress> progress() const;
   [[nodiscard]] bool preloaded(unsigned percent) const;
 
  private:

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "cachefs/front.h"
 #include "cachefs/mount_point.h"
+#include "cachefs/status.h"
 
 namespace cairn::cachefs {
 namespace {
@@ -46,8 +47,8 @@ void watch_parent(const MountPoint& mount, pid_t parent) {
 
 class Supervisor {
  public:
-  Supervisor(Model& model, Resident* resident, MountPoint mount)
-      : model_(model), resident_(resident), mount_(std::move(mount)) {}
+  Supervisor(Model& model, Resident* resident, MountPoint mount, StatusProcess& status)
+      : model_(model), resident_(resident), mount_(std::move(mount)), status_(status) {}
 
   int run() {
     const sigset_t set = handled_signals();
@@ -122,7 +123,7 @@ class Supervisor {
     if (!o.ready_file.empty()) (void)write_text(o.ready_file, "ready\n", 0644);
     spdlog::info("serving {} files, {} MiB, on {} ({}{})", model_.tree().file_count(),
                  model_.tree().total_bytes() >> 20, mount_.path().string(), model_.volume().content().engine(),
-                 resident_ != nullptr ? ", resident" : ", streaming");
+                 std::string(", ") + mode_in_force(model_, resident_));
     if (o.detach) leave_terminal();
   }
 
@@ -145,6 +146,7 @@ class Supervisor {
 
   std::optional<int> on_child() {
     int status = 0;
+    status_.replace_if_ended();
     if (worker_ <= 0 || ::waitpid(worker_, &status, WNOHANG) != worker_) return std::nullopt;
     worker_ = -1;
     if (!mount_.mounted()) {
@@ -182,6 +184,7 @@ class Supervisor {
   Resident* resident_;
   MountPoint mount_;
   Fd signals_, ready_;
+  StatusProcess& status_;
   pid_t worker_ = -1;
   std::int64_t started_ms_ = 0;
   std::deque<std::chrono::milliseconds> deaths_;
@@ -205,6 +208,19 @@ int refuse_mount(const Error& error) {
   spdlog::error("{}", error.text());
   return exit_code(error);
 }
+
+int verify_and_serve(Model& model, Resident* resident, StatusProcess& status) {
+  const auto verified = model.verify_contents(resident != nullptr ? resident->reader() : ReadFn{});
+  if (!verified) return refuse_mount(verified.error());
+  auto mount = MountPoint::mount(model.options());
+  if (!mount) {
+    spdlog::error("{}", mount.error().text());
+    return mount.error().code == ErrorCode::invalid_argument || mount.error().code == ErrorCode::not_found
+               ? kExitMountPoint
+               : kExitMountFailed;
+  }
+  return Supervisor(model, resident, std::move(*mount), status).run();
+}
 }  // namespace
 
 int run_mount(const MountOptions& options) {
@@ -219,16 +235,8 @@ int run_mount(const MountOptions& options, VolumeKey key) {
   if (!model) return refuse_mount(model.error());
   auto resident = Resident::make(**model);
   if (!resident) return refuse_mount(resident.error());
-  const auto verified = (*model)->verify_contents(*resident ? (*resident)->reader() : ReadFn{});
-  if (!verified) return refuse_mount(verified.error());
-  auto mount = MountPoint::mount(options);
-  if (!mount) {
-    spdlog::error("{}", mount.error().text());
-    return mount.error().code == ErrorCode::invalid_argument || mount.error().code == ErrorCode::not_found
-               ? kExitMountPoint
-               : kExitMountFailed;
-  }
-  return Supervisor(**model, resident->get(), std::move(*mount)).run();
+  StatusProcess status(**model, resident->get());
+  return verify_and_serve(**model, resident->get(), status);
 }
 
 }  // namespace cairn::cachefs
