@@ -48,7 +48,7 @@ std::string encode(ByteView bytes, std::string_view alphabet, bool pad) {
 
 Result<Bytes> decode(std::string_view text, const std::array<std::int8_t, 256>& values) {
   if (text.size() % 4 == 1) return fail(ErrorCode::malformed, "base64 of an impossible length");
-  const auto value = [&](std::size_t i) { return values[static_cast<unsigned char>(text[i])]; };
+  const auto value = [&](std::size_t i) { return int{values[static_cast<unsigned char>(text[i])]}; };
   Bytes out(text.size() * 3 / 4);
   std::size_t i = 0, at = 0;
   std::int32_t group = 0;

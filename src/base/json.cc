@@ -240,7 +240,7 @@ Result<Json> yaml_value(const YAML::Node& node, std::size_t depth) {
     }
     return out;
   }
-  const auto text = node.Scalar();
+  const std::string& text = node.Scalar();
   if (node.Tag() == "!") return Json(text);  // a quoted scalar
   if (text == "true" || text == "false") return Json(text == "true");
   if (text == "null" || text == "~" || text.empty()) return Json(nullptr);

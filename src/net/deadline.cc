@@ -6,7 +6,7 @@ namespace cairn::net {
 
 struct Deadline::State : std::enable_shared_from_this<Deadline::State> {
   using Clock = std::chrono::steady_clock;
-  State(Executor loop, std::function<void()> fn) : timer(std::move(loop)), on_expiry(std::move(fn)) {}
+  State(const Executor& loop, std::function<void()> fn) : timer(loop), on_expiry(std::move(fn)) {}
 
   asio::steady_timer timer;
   std::function<void()> on_expiry;

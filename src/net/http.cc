@@ -257,11 +257,12 @@ Result<std::vector<std::pair<std::string, std::string>>> parse_query(std::string
     std::string plain(text);
     std::ranges::replace(plain, '+', ' ');
     auto decoded = percent_decode(plain);
-    if (decoded)
-      to = std::move(*decoded);
-    else
+    if (!decoded) {
       error = std::move(decoded).error();
-    return decoded.has_value();
+      return false;
+    }
+    to = *std::move(decoded);
+    return true;
   };
   const bool failed = any_part(query, '&', [&](std::string_view part) {
     if (part.empty()) return false;

@@ -348,7 +348,7 @@ Task<> WorkerPool::run(std::function<void()> job) {
         call->result = outcome(std::current_exception(), {});
       }
       job = nullptr;
-      asio::post(loop, [call = std::move(call)] { call->done.set(); });
+      asio::post(loop, [call] { call->done.set(); });
     });
   }
   state_->wake.notify_one();

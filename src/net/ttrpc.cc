@@ -138,8 +138,9 @@ struct Serving {
       if (auto peer = peer_credentials(wire.stream())) made.peer = *peer;
       Result<> ran;
       if (request.timeout_nano > 0) {
-        made.timeout = std::chrono::ceil<Milliseconds>(std::chrono::nanoseconds(request.timeout_nano));
-        ran = co_await with_timeout(invoke(**method, std::move(made), reply), *made.timeout);
+        const auto limit = std::chrono::ceil<Milliseconds>(std::chrono::nanoseconds(request.timeout_nano));
+        made.timeout = limit;
+        ran = co_await with_timeout(invoke(**method, std::move(made), reply), limit);
       } else {
         ran = co_await invoke(**method, std::move(made), reply);
       }

@@ -333,7 +333,6 @@ bool glob_pattern(std::u32string_view g, const std::u32string& delimiters, std::
           negated = true;
           ++i;
         }
-        std::u32string in;
         std::string set = negated ? "[^" : "[";
         const auto add = [&](char32_t ch) {
           if (ch < 128 && !((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9')))

@@ -9,7 +9,7 @@
 namespace cairn::tng {
 
 net::Task<> on_loop(net::Executor loop, net::Task<> task) {
-  co_return co_await net::asio::co_spawn(std::move(loop), std::move(task), net::asio::use_awaitable);
+  co_return co_await net::asio::co_spawn(loop, std::move(task), net::asio::use_awaitable);
 }
 
 Acceptor::Acceptor(net::Runtime& runtime, BlockStatusPtr status, Serve serve)

@@ -100,7 +100,7 @@ Result<Bytes> make_quote(ByteView hardware_report, const Keys& keys, const Platf
   tdx::Quote quote;
   quote.header.version = shape.version;
   std::ranges::copy(platform.qe_id, quote.header.user_data.begin());
-  quote.body = std::move(shape.body);
+  quote.body = shape.body;
   for (std::uint8_t i = 0; i < 32; ++i) quote.qe_auth_data.push_back(i);
   quote.cert.type = tdx::CertDataType::pck_chain;
   quote.cert.data = to_bytes(pck_chain);

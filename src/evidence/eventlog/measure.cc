@@ -211,7 +211,8 @@ class LogReader {
     out_.later.clear();
     ++number_;
     ready_ = false;
-    run_.assign(1, std::move(m));
+    run_.clear();
+    run_.push_back(std::move(m));
     return {};
   }
 

@@ -63,7 +63,7 @@ class Evaluation {
     auto value = policy_.compiled.evaluate(path, options_);
     if (!value) return policy_error(policy_, "rule " + std::string(name) + " failed: " + value.error().text());
     if (!*value) return std::optional<Json>(Json());  // there, but undefined
-    return std::optional<Json>(**value);
+    return *std::move(value);
   }
 
  private:
