@@ -36,7 +36,7 @@ void Fd::reset() {
 }
 
 Result<Bytes> read_file(const std::filesystem::path& path, std::size_t limit) {
-  Bytes out, buffer(64U << 10);
+  Bytes out, buffer(kReadBuffer);
   CAIRN_CHECK(slurp(path, limit, buffer, [&](ByteView v) { append(out, v); }));
   return out;
 }
@@ -47,7 +47,7 @@ Result<std::string> read_text(const std::filesystem::path& path, std::size_t lim
 }
 
 Result<Secret> read_secret(const std::filesystem::path& path, std::size_t limit) {
-  Secret all(limit), chunk(std::min<std::size_t>(limit + 1, 64U << 10));
+  Secret all(limit), chunk(std::min<std::size_t>(limit + 1, kReadBuffer));
   std::size_t size = 0;
   CAIRN_CHECK(slurp(path, limit, chunk.mutable_view(), [&](ByteView v) {
     std::ranges::copy(v, all.mutable_view().begin() + static_cast<std::ptrdiff_t>(size));

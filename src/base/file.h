@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "base/limits.h"
 #include "base/secret.h"
 
 namespace cairn {
@@ -39,9 +40,9 @@ class Fd {
 };
 
 // The whole file; too_large past `limit` bytes. Works for /proc and /sys files that report size 0.
-[[nodiscard]] Result<Bytes> read_file(const std::filesystem::path& path, std::size_t limit = 64U << 20);
-[[nodiscard]] Result<std::string> read_text(const std::filesystem::path& path, std::size_t limit = 8U << 20);
-[[nodiscard]] Result<Secret> read_secret(const std::filesystem::path& path, std::size_t limit = 64U << 10);
+[[nodiscard]] Result<Bytes> read_file(const std::filesystem::path& path, std::size_t limit = kFileMax);
+[[nodiscard]] Result<std::string> read_text(const std::filesystem::path& path, std::size_t limit = kTextFileMax);
+[[nodiscard]] Result<Secret> read_secret(const std::filesystem::path& path, std::size_t limit = kSmallFileMax);
 
 // Writes to a temporary name beside `path`, syncs, renames. The folder must exist.
 [[nodiscard]] Result<void> write_file(const std::filesystem::path& path, ByteView bytes, mode_t mode = 0644);

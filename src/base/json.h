@@ -10,14 +10,15 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/limits.h"
 
 namespace cairn {
 
 using Json = nlohmann::json;  // objects sorted by key bytes
 
 struct JsonLimits {
-  std::size_t bytes = 8U << 20;
-  std::size_t depth = 64;
+  std::size_t bytes = kJsonMax;
+  std::size_t depth = kJsonDepth;
 };
 
 // RFC 8259 text, one value, UTF-8. Refused: duplicate members, depth or size past the limits, trailing text, a

@@ -28,7 +28,7 @@ std::uint64_t number_in(const std::filesystem::path& path, std::uint64_t otherwi
 }
 
 std::uint64_t memory_of_system() {
-  const auto text = read_text("/proc/meminfo", 64U << 10);
+  const auto text = read_text("/proc/meminfo", kSmallFileMax);
   std::istringstream lines(text.value_or(""));
   for (std::string key, unit; lines >> key;) {
     std::uint64_t value = 0;
@@ -42,7 +42,7 @@ std::uint64_t memory_of_system() {
 // What the control group (version 2) leaves; everything where there is none.
 std::uint64_t memory_of_group() {
   constexpr std::uint64_t kAll = ~std::uint64_t{0};
-  const auto text = read_text("/proc/self/cgroup", 64U << 10);
+  const auto text = read_text("/proc/self/cgroup", kSmallFileMax);
   if (!text) return kAll;
   std::istringstream lines(*text);
   for (std::string line; std::getline(lines, line);) {

@@ -45,7 +45,8 @@ Result<Secret> scrypt(ByteView password, ByteView salt, std::uint64_t n, std::ui
     return fail(ErrorCode::invalid_argument, "scrypt parameters: N a power of two above 1, r and p at least 1");
   if (n > max_memory / 128 / r || p > (std::uint64_t{1} << 30) / r)
     return fail(ErrorCode::too_large, "scrypt parameters ask for more memory than allowed");
-  std::uint64_t limit = max_memory + (64U << 20);
+  constexpr std::uint64_t kBeside = 64U << 20;  // what OpenSSL counts besides the N * r * 128 bytes
+  std::uint64_t limit = max_memory + kBeside;
   const OSSL_PARAM parameters[] = {octets(OSSL_KDF_PARAM_PASSWORD, password),
                                    octets(OSSL_KDF_PARAM_SALT, salt),
                                    OSSL_PARAM_construct_uint64(OSSL_KDF_PARAM_SCRYPT_N, &n),

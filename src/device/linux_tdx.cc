@@ -67,7 +67,7 @@ class LinuxTdx final : public Tee {
       has_tsm_ = provider_is_tdx();
     }
     has_measurements_ = kernel_->exists(paths_.measurements / "rtmr3:sha384");
-    if (const auto text = kernel_->read(paths_.qgs_config, 64U << 10)) qgs_port_ = parse_qgs_config(as_text(*text));
+    if (const auto text = kernel_->read(paths_.qgs_config, kSmallFileMax)) qgs_port_ = parse_qgs_config(as_text(*text));
     if (has_tsm_ || has_device_) return {};
     return fail(ErrorCode::unavailable, "no Intel TDX here: neither " + paths_.tsm_reports.string() +
                                             " with provider tdx_guest nor " + paths_.device.string() +

@@ -120,7 +120,7 @@ Result<Config> parse_config(const Json& document) {
 }
 
 Result<Config> load_config(const std::filesystem::path& file) {
-  CAIRN_TRY(const std::string text, read_text(file, 1U << 20));
+  CAIRN_TRY(const std::string text, read_text(file, kConfigFileMax));
   CAIRN_TRY(const Json document, parse_toml(text, file.string()));
   auto config = parse_config(document);
   if (!config) return fail(std::move(config.error()).in(file.string()));

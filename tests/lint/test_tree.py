@@ -8,14 +8,14 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-# Left to right; an area includes itself and areas to its left. Services stand on one step and never include each other.
+#Left to right; an area includes itself and areas to its left.Services stand on one step and never include each other.
 ORDER = {"base": 0, "crypto": 1, "net": 2, "policy": 2, "evidence": 2, "gocryptfs": 2, "device": 3, "kbs_protocol": 3,
          "trustee": 4, "guest": 4, "cachefs": 4, "tng": 4, "webhook": 4, "chat": 4, "cli": 5}
 PURE = {"evidence", "policy", "gocryptfs"}
 IMPURE_HEADERS = re.compile(r"<(thread|fstream|filesystem|iostream|sys/socket\.h|unistd\.h|fcntl\.h|boost/asio.*|chrono)>")
-# Known and to go: the time built-ins read time zones from the system's database through <chrono>.
+#Known and to go : the time built - ins read time zones from the system's database through <chrono>.
 KNOWN_IMPURE = {("src/policy/builtins_time.cc", "#include <chrono>")}
-# Not part of what a pure area does: its programs for tests and fuzzing.
+#Not part of what a pure area does : its programs for tests and fuzzing.
 TEST = re.compile(r"(_test|_fuzz)\.(cc|h)$|/test(ing|_)[^/]*$")
 
 
@@ -76,6 +76,20 @@ def test_nothing_names_this_machine_or_a_registry():
 
 def test_no_file_is_over_one_mebibyte():
     assert [str(p) for p in tracked() if p.stat().st_size > 1 << 20] == []
+
+
+def test_sizes_have_names():
+    """A size of a KiB or more is a named constant, in limits.h or where it is used, never a number in an expression."""
+    size = re.compile(r"\b\d+U?L*\s*<<\s*[1-4]0\b|\b\d+\s*\*\s*1024\b")
+    wrong = []
+    for path in sources():
+        if TEST.search(str(path)) or path.name == "limits.h":
+            continue
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            code = line.split("//")[0]
+            if size.search(code) and "constexpr" not in code and "std::uint64_t{" not in code:
+                wrong.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
+    assert not wrong, "\n".join(wrong)
 
 
 def test_sources_are_formatted():

@@ -6,6 +6,7 @@
 #include <deque>
 #include <mutex>
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "cachefs/store/disk.h"
 #include "cachefs/store/limits.h"
@@ -78,7 +79,7 @@ class Checker {
     const std::string path = v_.tree.disk_path(id);
     const auto fd = open_beneath(v_.root.get(), path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
     if (!fd) return;
-    std::string names(64U << 10, '\0');
+    std::string names(kReadBuffer, '\0');
     const ssize_t size = ::flistxattr(fd->get(), names.data(), names.size());
     for (std::string_view rest(names.data(), size > 0 ? static_cast<std::size_t>(size) : 0); !rest.empty();) {
       const std::string name(rest.substr(0, rest.find('\0')));

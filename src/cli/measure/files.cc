@@ -158,7 +158,7 @@ Result<void> hash_all(const fs::path& root, std::vector<eventlog::ManifestFile>&
 }
 
 Result<std::string> first_line(const fs::path& path) {
-  CAIRN_TRY(auto text, read_text(path, 64U << 10));
+  CAIRN_TRY(auto text, read_text(path, kSmallFileMax));
   if (text.ends_with('\n')) text.pop_back();
   return text;
 }

@@ -16,6 +16,7 @@
 #include "cachefs/store/describe.h"
 #include "cachefs/store/disk.h"
 #include "cachefs/store/encrypt.h"
+#include "cachefs/store/limits.h"
 #include "cli/model/password.h"
 #include "cli/model/progress.h"
 
@@ -151,7 +152,7 @@ Result<int> run_cat(Options& o) {
   if (id) id = v.tree.resolve(*id);
   if (!id) return fail(ErrorCode::not_found, printable(o.path), "not in this volume");
   CAIRN_TRY(const auto file, cachefs::CipherFile::open(v.root.get(), v.tree, *id, v.volume));
-  Bytes piece(1U << 20);
+  Bytes piece(cachefs::kPieceBytes);
   for (std::uint64_t at = 0; at < file.size();) {
     CAIRN_TRY(const std::size_t got, file.read(at, piece, holes_of(o)));
     CAIRN_CHECK(write_all(STDOUT_FILENO, ByteView(piece).first(got)));

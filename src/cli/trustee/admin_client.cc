@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/encoding.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "crypto/jose.h"
 
@@ -46,7 +47,7 @@ ErrorCode code_of(int status) {
 
 net::Task<Json> as_json(net::Task<std::string> text) {
   CAIRN_CO_TRY(const std::string body, co_await std::move(text));
-  co_return parse_json(body, {.bytes = 64U << 20});
+  co_return parse_json(body, {.bytes = kFileMax});
 }
 
 net::Task<std::string> decoded(net::Task<std::string> text) {

@@ -55,7 +55,7 @@ net::Task<> print_text(net::Task<std::string> task) {
 }
 
 net::Task<> set_resource(AdminClient& client, const Options& o) {
-  CAIRN_CO_TRY(const Secret bytes, read_secret(o.file, 1U << 20));
+  CAIRN_CO_TRY(const Secret bytes, read_secret(o.file, kConfigFileMax));
   co_return co_await client.set_resource(o.path, bytes);
 }
 using BuiltIns = std::map<std::string, std::string_view (*)()>;

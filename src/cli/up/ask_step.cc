@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "cli/up/impostor.h"
 #include "cli/up/owner.h"
@@ -51,13 +52,13 @@ net::Task<Answer> stream_answer(Session& s, std::string body, bool show) {
   request.headers.set("Content-Type", "application/json");
   CAIRN_CO_TRY(auto open, co_await client.open(std::move(request)));
   if (open.head.status != 200) {
-    auto text = co_await open.exchange->body(64U << 10);
+    auto text = co_await open.exchange->body(kSmallFileMax);
     const std::string cause = cause_of(open.head.status, text.value_or(""));
     if (open.head.status == 502) co_return s.refuse("peer_not_attested", cause);
     co_return fail(ErrorCode::unavailable, "the inference service", cause);
   }
   net::SseParser parser;
-  Bytes chunk(16U << 10);
+  Bytes chunk(kReadBuffer);
   for (bool end = false; !end;) {
     CAIRN_CO_TRY(const std::size_t n, co_await open.exchange->read_some(chunk));
     if (n == 0) break;

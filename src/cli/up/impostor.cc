@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "cli/up/agent.h"
 #include "net/http2.h"
@@ -62,7 +63,7 @@ net::Task<> Impostor::State::serve_stream(net::Http2StreamPtr stream) {
   auto session = net::Http2Session::server(std::move(*handshake), [this](net::Http2StreamPtr tunnel) -> net::Task<> {
     const net::ResponseHead accepted_too;
     CAIRN_CO_CHECK(co_await tunnel->respond(accepted_too));
-    Bytes chunk(16U << 10);
+    Bytes chunk(kReadBuffer);
     for (;;) {
       CAIRN_CO_TRY(const std::size_t n, co_await tunnel->read_some(chunk));
       if (n == 0) co_return Result<>{};

@@ -177,7 +177,7 @@ std::string describe_status(int status) {
 }
 
 std::string last_error_line(const std::filesystem::path& log) {
-  const auto whole = read_text(log, 64U << 20);
+  const auto whole = read_text(log, kFileMax);
   if (!whole) return {};
   std::string_view text = *whole;
   if (text.size() > kLogTail) text.remove_prefix(text.size() - kLogTail);

@@ -125,7 +125,8 @@ struct Wiretap::State {
 };
 
 void Wiretap::State::record() {
-  Bytes packet(1U << 20);
+  constexpr std::size_t kPacketMax = 1U << 20;  // segments are joined before they are seen here
+  Bytes packet(kPacketMax);
   for (;;) {
     pollfd watched[] = {{socket.get(), POLLIN, 0}, {stop.get(), POLLIN, 0}};
     if (::poll(watched, 2, -1) < 0 && errno != EINTR) return;
@@ -155,7 +156,7 @@ Result<std::unique_ptr<Wiretap>> Wiretap::start(std::uint16_t port) {
   state->socket = Fd(::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, htons(ETH_P_ALL)));
   state->stop = Fd(::eventfd(0, EFD_CLOEXEC));
   if (!state->socket) return fail(errno_error(errno, "AF_PACKET", "cannot record what crosses the loopback interface"));
-  const int room = 64 << 20;
+  constexpr int room = 64 << 20;  // the kernel's buffer: nothing may be missed
   ::setsockopt(state->socket.get(), SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room);
   sockaddr_ll address{};
   address.sll_family = AF_PACKET;

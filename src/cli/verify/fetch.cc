@@ -25,7 +25,7 @@ Result<CollateralSource> source(const FetchOptions& o) {
   if (file.empty()) file = variable("QCNL_CONF_PATH");
   if (file.empty() && fs::exists("/etc/sgx_default_qcnl.conf")) file = "/etc/sgx_default_qcnl.conf";
   if (o.services.empty() && !file.empty()) {
-    CAIRN_TRY(const std::string text, read_text(file, 64 << 10));
+    CAIRN_TRY(const std::string text, read_text(file, kSmallFileMax));
     auto config = device::parse_qcnl(text);
     if (!config) return fail(std::move(config.error()).in(file.string()));
     out = CollateralSource::from(*config);

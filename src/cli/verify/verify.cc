@@ -37,7 +37,7 @@ Result<Time> verification_time(const std::string& at) {
 Result<tdx::TrustRoot> read_root(const std::string& text) {
   const std::size_t equals = text.find('=');
   const std::filesystem::path path = equals == std::string::npos ? text : text.substr(equals + 1);
-  CAIRN_TRY(const Bytes certificate, read_file(path, 64 << 10));
+  CAIRN_TRY(const Bytes certificate, read_file(path, kSmallFileMax));
   auto root = tdx::trust_root(equals == std::string::npos ? path.stem().string() : text.substr(0, equals), certificate);
   return root ? root : fail(std::move(root.error()).in(path.string()));
 }

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "base/json.h"
+#include "base/limits.h"
 
 namespace cairn::device {
 namespace {
@@ -100,7 +101,7 @@ QcnlConfig parse_lines(std::string_view text) {
 }  // namespace
 
 Result<QcnlConfig> parse_qcnl(std::string_view text) {
-  if (text.size() > (64U << 10)) return fail(ErrorCode::too_large, "a qcnl configuration has at most 64 KiB");
+  if (text.size() > kSmallFileMax) return fail(ErrorCode::too_large, "a qcnl configuration has at most 64 KiB");
   const std::size_t first = text.find_first_not_of(" \t\r\n");
   if (first != std::string_view::npos && text[first] == '{') return parse_json_form(text);
   return parse_lines(text);

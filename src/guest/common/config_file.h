@@ -8,11 +8,12 @@
 #include <string_view>
 
 #include "base/json.h"
+#include "base/limits.h"
 
 namespace cairn::guest {
 
 // The file as a JSON value: .json, .yaml/.yml, everything else TOML (as the originals do). Errors name the file.
-[[nodiscard]] Result<Json> load_config_file(const std::filesystem::path& path, std::size_t limit = 1U << 20);
+[[nodiscard]] Result<Json> load_config_file(const std::filesystem::path& path, std::size_t limit = kConfigFileMax);
 // The same for a text of the format that `like` (a file name) says.
 [[nodiscard]] Result<Json> parse_config_text(std::string_view text, std::string_view like);
 

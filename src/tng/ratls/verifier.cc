@@ -116,7 +116,7 @@ Result<std::shared_ptr<PeerVerifier>> PeerVerifier::create(Verify config, BlockS
   token::Trust trust;
   trust.embedded_key = config.trusted_certs_paths.empty();
   for (const auto& path : config.trusted_certs_paths) {
-    auto text = read_text(path, 1U << 20);
+    auto text = read_text(path, kConfigFileMax);
     if (!text) return fail(std::move(text).error().in("trusted_certs_paths"));
     auto roots = crypto::Certificate::from_pem(*text);
     if (!roots) return fail(ErrorCode::malformed, path, "trusted_certs_paths: " + roots.error().message);
