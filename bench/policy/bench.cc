@@ -48,7 +48,9 @@ Json claims(const std::filesystem::path& data) {
 
 Json references(const std::filesystem::path& data) {
   const auto text = read_file(data / "trustee/policy-cases/ear-openanolis-1.9.0.json", 8U << 20);
-  for (const auto& c : *parse_json(as_text(*text)))
+  require(text.has_value(), "policy-cases/ear-openanolis-1.9.0.json is missing");
+  const auto cases = parse_json(as_text(*text));
+  for (const auto& c : *cases)
     if (c["name"] == "tdx-all-reference") return c["reference"];
   return Json::object();
 }

@@ -3,7 +3,7 @@
 //   rewrite.cc  nested calls, references and comprehensions become expressions of their own
 //   tree.cc     the tree of rules; conflicts, unknown functions, recursion
 //   safety.cc   bodies are put into an order in which every variable is bound before it is needed
-//   types.cc    what can never succeed is refused
+//   typecheck.cc  what can never succeed is refused
 #pragma once
 
 #include <functional>
@@ -85,6 +85,8 @@ struct TreeNode {
 [[nodiscard]] std::string tree_key(const Value& v);
 [[nodiscard]] std::vector<std::string> path_of(const TreeNode& node);
 
+class TypeChecker;
+
 class Compiler {
  public:
   Compiler(AstPool& pool, const CompileOptions& options, std::vector<std::string> files);
@@ -126,6 +128,8 @@ class Compiler {
   void check_functions(const Body& body);
   void check_recursion();
   void check_with(Body& body);
+  void check_types();
+  void check_types(const Body& query);
   void dependencies(Rule* rule, std::vector<TreeNode*>& out);
   void reachable(const std::vector<Term*>& ref, std::vector<TreeNode*>& out);
 
@@ -139,6 +143,7 @@ class Compiler {
   std::unordered_map<std::string, const Builtin*> host_by_name_;
   std::vector<Rule*> order_;
   TreeNode tree_;
+  std::shared_ptr<TypeChecker> types_;  // keeps the types of rules for queries
 };
 
 // Names: resolves references and renames variables.
@@ -245,9 +250,5 @@ class Safety {
   void report(const std::vector<Unsafe>& unsafe);
   Compiler& c_;
 };
-
-// Types (types.cc): refuses what cannot succeed.
-void check_types(Compiler& c, std::vector<Diagnostic>& errors);
-void check_types(Compiler& c, const Body& query, std::vector<Diagnostic>& errors);
 
 }  // namespace cairn::policy

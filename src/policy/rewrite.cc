@@ -189,7 +189,7 @@ Term* Rewriter::expand(Term* t, Body& support) {
     case TermKind::ref: {
       for (auto& x : t->items) x = expand(x, support);
       Term* head = t->items[0];
-      if (head->kind != TermKind::var && head->kind != TermKind::ref) {
+      if (head->kind != TermKind::var && head->kind != TermKind::ref && head->kind != TermKind::scalar) {
         Expr* e = equality(head);
         support.push_back(e);
         t->items[0] = c_.pool_.var(e->items[1]->name, head->loc);

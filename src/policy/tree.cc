@@ -434,7 +434,7 @@ bool Compiler::compile(std::vector<Module> modules) {
   });
   check_recursion();
   if (!ok()) return false;
-  check_types(*this, errors_);
+  check_types();
   return ok();
 }
 
@@ -454,7 +454,7 @@ bool Compiler::compile_query(Body& body, const std::vector<std::string>& package
   Safety(*this).query(body);
   if (!ok()) return false;
   rewriter.dynamics(body);
-  check_types(*this, body, errors_);
+  check_types(body);
   return ok();
 }
 

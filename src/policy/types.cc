@@ -1,256 +1,470 @@
-// Types, as sets of kinds: refuses comparisons that cannot hold and calls that cannot succeed. Knows less than it could
-// about what is inside of collections, so that it never refuses what may succeed.
+#include "policy/types.h"
+
 #include <algorithm>
 
-#include "policy/compiler.h"
+#include "policy/number.h"
 
 namespace cairn::policy {
 namespace {
 
-using Kinds = std::uint16_t;  // one bit per Kind
-constexpr Kinds bit(Kind k) { return static_cast<Kinds>(1U << static_cast<unsigned>(k)); }
-constexpr Kinds any = bit(Kind::null) | bit(Kind::boolean) | bit(Kind::number) | bit(Kind::string) | bit(Kind::array) |
-                      bit(Kind::object) | bit(Kind::set);
+constexpr std::uint16_t deepest = 64;
+constexpr std::size_t most_alternatives = 512;
+constexpr std::uint64_t most_steps = 50'000'000;
 
-std::string text(Kinds k) {
-  if ((k & any) == any) return "any";
-  std::string out;
-  for (const Kind x : {Kind::null, Kind::boolean, Kind::number, Kind::string, Kind::array, Kind::object, Kind::set})
-    if ((k & bit(x)) != 0) out += (out.empty() ? "" : " or ") + std::string(type_name(x));
-  return out;
-}
-
-// The kinds of one type of signatures.cc.
-Kinds kinds_of(std::string_view type) {
-  switch (type.empty() ? 'a' : type[0]) {
-    case 'b': return bit(Kind::boolean);
-    case 'n': return bit(Kind::number);
-    case 's': return bit(Kind::string);
-    case 'z': return bit(Kind::null);
-    case '[': return bit(Kind::array);
-    case '{': return bit(Kind::object);
-    case '<': return bit(Kind::set);
-    case '(': {
-      Kinds out = 0;
-      int depth = 0;
-      for (std::size_t i = 0, from = 1; i < type.size(); ++i) {
-        const char c = type[i];
-        const bool opens = c == '(' || c == '[' || c == '{' || c == '<';
-        const bool closes = c == ')' || c == ']' || c == '}' || c == '>';
-        depth += opens ? 1 : 0;
-        if ((c == '|' && depth == 1) || (closes && depth == 1)) {
-          out |= kinds_of(type.substr(from, i - from));
-          from = i + 1;
-        }
-        depth -= closes ? 1 : 0;
-      }
-      return out;
-    }
-    default: return any;
-  }
-}
-
-struct Shape {
-  std::vector<Kinds> arguments;
-  Kinds result = any;
-};
-
-Shape shape_of(const Builtin& b) {
-  Shape s;
-  if (b.host || b.types.starts_with("...")) {
-    s.arguments.assign(b.host ? static_cast<std::size_t>(b.arity) : 0, any);
-    return s;
-  }
-  const auto arrow = b.types.rfind("->");
-  s.result = kinds_of(b.types.substr(arrow + 2));
-  int depth = 0;
-  for (std::size_t i = 0, from = 0; i <= arrow; ++i) {
-    const char c = b.types[i];
-    if (i == arrow || (c == ',' && depth == 0)) {
-      if (i > from) s.arguments.push_back(kinds_of(b.types.substr(from, i - from)));
-      from = i + 1;
-    }
-    if (c == '(' || c == '[' || c == '{' || c == '<') ++depth;
-    if (c == ')' || c == ']' || c == '}' || (c == '>' && i > 0 && b.types[i - 1] != '-')) --depth;
-  }
-  return s;
-}
-
-class Checker {
- public:
-  Checker(Compiler& c, std::vector<Diagnostic>& errors) : c_(c), errors_(errors) {}
-
-  void rules() {
-    for (Rule* r : c_.rule_order())
-      for (Rule* x = r; x != nullptr; x = x->otherwise) {
-        env_.clear();
-        body(x->body);
-        Kinds& t = values_[node_of(x)];
-        if (x->key != nullptr && x->ref.size() == below(x))
-          t |= bit(Kind::set);
-        else if (x->ref.size() > below(x))
-          t |= bit(Kind::object);
-        else if (x->value != nullptr)
-          t |= term(x->value);
-      }
-  }
-  void query(const Body& b) {
-    rules_quietly();
-    body(b);
-  }
-
- private:
-  using Env = std::unordered_map<Symbol, Kinds>;
-
-  // Types of rules are needed for queries too; their own problems were told when they were compiled.
-  void rules_quietly() {
-    std::vector<Diagnostic> ignored;
-    Checker inner(c_, ignored);
-    inner.rules();
-    values_ = std::move(inner.values_);
-  }
-
-  std::size_t package_size(const Rule* r) const {
-    for (const auto& m : c_.modules())
-      if (m.file == r->module) return m.package.size();
-    return 0;
-  }
-  // How many terms of the rule's reference lead to its node.
-  std::size_t below(const Rule* r) const {
-    std::size_t n = 1;
-    while (n < r->ref.size() && r->ref[n]->kind == TermKind::scalar) ++n;
-    return n;
-  }
-  const TreeNode* node_of(const Rule* r) const {
-    const TreeNode* n = &c_.tree();
-    for (const auto& m : c_.modules())
-      if (m.file == r->module)
-        for (const auto& part : m.package) n = n->children.find(part)->second.get();
-    n = n->children.find(*r->ref[0]->name)->second.get();
-    for (std::size_t i = 1; i < below(r); ++i) n = n->child(r->ref[i]->value);
-    return n;
-  }
-
-  void error(Location loc, std::string message) {
-    Diagnostic d;
-    d.file = c_.file(loc);
-    d.line = loc.line;
-    d.column = loc.column;
-    d.code = "rego_type_error";
-    d.message = std::move(message);
-    if (errors_.size() < 50) errors_.push_back(std::move(d));
-  }
-
-  void body(const Body& b) {
-    for (const Expr* e : b) expr(e);
-  }
-  void nested(const Body& b) {
-    const Env saved = env_;
-    body(b);
-    env_ = saved;
-  }
-
-  void expr(const Expr* e) {
-    for (const auto& w : e->with) (void)term(w.value);
-    switch (e->kind) {
-      case ExprKind::term: (void)term(e->items[0]); break;
-      case ExprKind::call: call(e); break;
-      case ExprKind::every:
-        (void)term(e->items[2]);
-        nested(e->body);
-        break;
-      case ExprKind::some: break;
-      default: nested(e->body); nested(e->right);
-    }
-  }
-
-  void call(const Expr* e) {
-    if (is_call_of(e, "eq") && e->items.size() == 3) {
-      const Kinds a = term(e->items[1]);
-      const Kinds b = term(e->items[2]);
-      if ((a & b) == 0) error(e->loc, "match error: " + text(a) + " never equals " + text(b));
-      learn(e->items[1], b);
-      learn(e->items[2], a);
-      return;
-    }
-    const Builtin* b = c_.builtin(e->items[0]);
-    const TreeNode* f = b == nullptr ? c_.function(e->items[0]) : nullptr;
-    Shape s;
-    if (b != nullptr) s = shape_of(*b);
-    if (f != nullptr) s.result = value_of(f);
-    const auto arity = static_cast<std::size_t>(std::max(0, c_.arity(e->items[0])));
-    for (std::size_t i = 1; i < e->items.size() && i <= arity; ++i) {
-      const Kinds given = term(e->items[i]);
-      if (i <= s.arguments.size() && (given & s.arguments[i - 1]) == 0)
-        error(e->loc, operator_name(e->items[0]) + ": argument " + std::to_string(i) + " is " + text(given) +
-                          ", wanted " + text(s.arguments[i - 1]));
-    }
-    if (e->items.size() == arity + 2) {
-      const Kinds out = term(e->items.back());
-      if ((out & s.result) == 0) error(e->loc, "match error: " + text(out) + " never equals " + text(s.result));
-      learn(e->items.back(), s.result);
-    }
-  }
-
-  // What a variable is, the first time something is known of it.
-  void learn(const Term* t, Kinds k) {
-    if (t->kind == TermKind::var) env_.emplace(t->name, k);
-  }
-
-  Kinds value_of(const TreeNode* n) const {
-    const auto it = values_.find(n);
-    return it == values_.end() || it->second == 0 ? any : it->second;
-  }
-
-  Kinds term(const Term* t) {
-    switch (t->kind) {
-      case TermKind::scalar: return bit(t->value.kind());
-      case TermKind::var: {
-        const auto it = env_.find(t->name);
-        return it == env_.end() ? any : it->second;
-      }
-      case TermKind::ref: return reference(t);
-      case TermKind::array:
-        for (const Term* x : t->items) (void)term(x);
-        return bit(Kind::array);
-      case TermKind::object:
-        for (const Term* x : t->items) (void)term(x);
-        return bit(Kind::object);
-      case TermKind::set:
-        for (const Term* x : t->items) (void)term(x);
-        return bit(Kind::set);
-      case TermKind::array_of: nested(t->body); return bit(Kind::array);
-      case TermKind::object_of: nested(t->body); return bit(Kind::object);
-      case TermKind::set_of: nested(t->body); return bit(Kind::set);
-      default: return any;
-    }
-  }
-
-  // Members of collections may be anything; members of what has none are undefined, which is not refused here.
-  static Kinds step(Kinds from, bool more) { return more ? any : from; }
-
-  Kinds reference(const Term* t) {
-    if (is_root_ref(t, "input")) return any;
-    if (!is_root_ref(t, "data")) return step(term(t->items[0]), t->items.size() > 1);
-    const TreeNode* n = &c_.tree();
-    for (std::size_t i = 1; i <= t->items.size(); ++i) {
-      if (!n->rules.empty()) return n->is_function() ? any : step(value_of(n), i < t->items.size());
-      if (i == t->items.size() || t->items[i]->kind != TermKind::scalar) return any;
-      n = n->child(t->items[i]->value);
-      if (n == nullptr) return any;
-    }
-    return any;
-  }
-
-  Compiler& c_;
-  std::vector<Diagnostic>& errors_;
-  Env env_;
-  std::unordered_map<const TreeNode*, Kinds> values_;
-};
+bool key_less(const std::pair<Value, TypeRef>& a, const std::pair<Value, TypeRef>& b) { return less(a.first, b.first); }
 
 }  // namespace
 
-void check_types(Compiler& c, std::vector<Diagnostic>& errors) { Checker(c, errors).rules(); }
-void check_types(Compiler& c, const Body& query, std::vector<Diagnostic>& errors) { Checker(c, errors).query(query); }
+void Types::step(std::size_t n) {
+  steps_ += n;
+  if (steps_ > most_steps) throw Stop{{ErrorCode::too_large, {}, "the policy's types are more complex than the limit"}};
+}
+
+Types::Types() {
+  for (std::size_t i = 0; i < 4; ++i) scalars_[i] = made({.kind = static_cast<TypeKind>(i)});
+  any_ = made({});
+}
+
+TypeRef Types::made(Type t) {
+  std::uint16_t depth = 0;
+  const auto part = [&](TypeRef p) {
+    t.unknown = t.unknown || unknown(p);
+    if (p != nullptr) depth = std::max(depth, p->depth);
+  };
+  if (t.kind != TypeKind::any)
+    for (TypeRef p : t.parts) part(p);
+  else
+    for (TypeRef p : t.parts) depth = std::max(depth, p->depth);
+  for (const auto& [key, p] : t.members) part(p);
+  if (t.open) {
+    part(t.more_keys);
+    part(t.more_values);
+  }
+  if (t.rest != nullptr || t.kind == TypeKind::set || t.kind == TypeKind::function) part(t.rest);
+  step(1 + t.parts.size() + t.members.size());
+  if (depth >= deepest && t.kind != TypeKind::function) return any_;
+  t.depth = static_cast<std::uint16_t>(depth + 1);
+  all_.push_back(std::move(t));
+  return &all_.back();
+}
+
+TypeRef Types::scalar(Kind kind) const {
+  switch (kind) {
+    case Kind::null: return scalars_[0];
+    case Kind::boolean: return scalars_[1];
+    case Kind::number: return scalars_[2];
+    default: return scalars_[3];
+  }
+}
+
+TypeRef Types::array(std::vector<TypeRef> fixed, TypeRef rest) {
+  return made({.kind = TypeKind::array, .parts = std::move(fixed), .rest = rest});
+}
+
+TypeRef Types::set(TypeRef of) { return made({.kind = TypeKind::set, .rest = of}); }
+
+TypeRef Types::object(std::vector<std::pair<Value, TypeRef>> members) {
+  return object(std::move(members), nullptr, nullptr);
+}
+
+TypeRef Types::object(std::vector<std::pair<Value, TypeRef>> members, TypeRef keys, TypeRef values) {
+  std::ranges::stable_sort(members, key_less);
+  std::size_t n = 0;
+  for (const auto& m : members) {
+    if (n > 0 && equal(members[n - 1].first, m.first))
+      members[n - 1] = m;
+    else
+      members[n++] = m;
+  }
+  members.resize(n);
+  return made({.kind = TypeKind::object,
+               .members = std::move(members),
+               .open = keys != nullptr || values != nullptr,
+               .more_keys = keys,
+               .more_values = values});
+}
+
+TypeRef Types::function(std::vector<TypeRef> arguments, TypeRef result) {
+  return made({.kind = TypeKind::function, .parts = std::move(arguments), .rest = result});
+}
+
+// --- signatures
+
+TypeRef Types::parse_one(std::string_view& s) {
+  const auto skip = [&](char c) {
+    if (!s.starts_with(c)) return false;
+    s.remove_prefix(1);
+    return true;
+  };
+  const char first = s.empty() ? 'a' : s.front();
+  s.remove_prefix(s.empty() ? 0 : 1);
+  switch (first) {
+    case 'z': return scalars_[0];
+    case 'b': return scalars_[1];
+    case 'n': return scalars_[2];
+    case 's': return scalars_[3];
+    case '<': {
+      TypeRef of = parse_one(s);
+      skip('>');
+      return set(of);
+    }
+    case '(': {
+      TypeRef out = nullptr;
+      do out = either(out, parse_one(s));
+      while (skip('|'));
+      skip(')');
+      return out;
+    }
+    case '[': {
+      std::vector<TypeRef> fixed;
+      while (!s.empty() && s.front() != '*' && s.front() != ']') {
+        fixed.push_back(parse_one(s));
+        skip(',');
+      }
+      TypeRef rest = skip('*') ? parse_one(s) : nullptr;
+      skip(']');
+      return array(std::move(fixed), rest);
+    }
+    case '{': {
+      std::vector<std::pair<Value, TypeRef>> members;
+      TypeRef keys = nullptr;
+      TypeRef values = nullptr;
+      while (!s.empty() && s.front() != '}') {
+        if (skip('*')) {
+          keys = parse_one(s);
+          skip(':');
+          values = parse_one(s);
+        } else {
+          skip('\'');
+          const auto end = s.find('\'');
+          const Value key = keys_.string(s.substr(0, end));
+          s.remove_prefix(end + 1);
+          skip(':');
+          members.emplace_back(key, parse_one(s));
+        }
+        skip(',');
+      }
+      skip('}');
+      return object(std::move(members), keys, values);
+    }
+    default: return any_;
+  }
+}
+
+TypeRef Types::parse(std::string_view s) {
+  std::vector<TypeRef> arguments;
+  while (!s.empty() && !s.starts_with("->")) {
+    arguments.push_back(parse_one(s));
+    if (s.starts_with(',')) s.remove_prefix(1);
+  }
+  s.remove_prefix(std::min<std::size_t>(2, s.size()));
+  return function(std::move(arguments), s.empty() ? nullptr : parse_one(s));
+}
+
+TypeRef Types::of(const Value& v) {
+  switch (v.kind()) {
+    case Kind::array:
+    case Kind::set: {
+      std::vector<TypeRef> fixed;
+      for (const Value& x : v.items()) fixed.push_back(of(x));
+      return array(std::move(fixed), nullptr);
+    }
+    case Kind::object: {
+      std::vector<std::pair<Value, TypeRef>> members;
+      for (std::size_t i = 0; i < v.size(); ++i) members.emplace_back(v.key(i), of(v.value(i)));
+      return object(std::move(members));
+    }
+    default: return scalar(v.kind());
+  }
+}
+
+// --- order and union
+
+int Types::compare(TypeRef a, TypeRef b) {
+  if (a == b) return 0;
+  if (a == nullptr || b == nullptr) return a == nullptr ? -1 : 1;
+  step();
+  if (a->kind != b->kind) return a->kind < b->kind ? -1 : 1;
+  const auto lists = [&] {
+    for (std::size_t i = 0; i < std::min(a->parts.size(), b->parts.size()); ++i)
+      if (const int c = compare(a->parts[i], b->parts[i]); c != 0) return c;
+    return a->parts.size() == b->parts.size() ? 0 : (a->parts.size() < b->parts.size() ? -1 : 1);
+  };
+  switch (a->kind) {
+    case TypeKind::array:
+      if (const int c = compare(a->rest, b->rest); c != 0) return c;
+      return lists();
+    case TypeKind::object: {
+      if (a->open != b->open) return a->open ? 1 : -1;
+      if (const int c = compare(a->more_keys, b->more_keys); c != 0) return c;
+      if (const int c = compare(a->more_values, b->more_values); c != 0) return c;
+      const std::size_t n = std::min(a->members.size(), b->members.size());
+      for (std::size_t i = 0; i < n; ++i) {
+        if (const int c = policy::compare(a->members[i].first, b->members[i].first); c != 0) return c;
+        if (const int c = compare(a->members[i].second, b->members[i].second); c != 0) return c;
+      }
+      return a->members.size() == b->members.size() ? 0 : (a->members.size() < b->members.size() ? -1 : 1);
+    }
+    case TypeKind::set: return compare(a->rest, b->rest);
+    case TypeKind::any: return lists();
+    case TypeKind::function: {
+      if (a->parts.size() != b->parts.size()) return a->parts.size() < b->parts.size() ? -1 : 1;
+      if (const int c = lists(); c != 0) return c;
+      return compare(a->rest, b->rest);
+    }
+    default: return 0;
+  }
+}
+
+bool Types::contains(TypeRef a, TypeRef b) {
+  if (a == nullptr || a->kind != TypeKind::any) return compare(a, b) == 0;
+  if (b != nullptr && b->kind == TypeKind::function) return false;
+  return a->parts.empty() ||
+         std::ranges::binary_search(a->parts, b, [&](TypeRef x, TypeRef y) { return compare(x, y) < 0; });
+}
+
+TypeRef Types::alternatives(TypeRef a, TypeRef b) {
+  const auto list = [](const TypeRef& t) {
+    return t->kind == TypeKind::any ? std::span<const TypeRef>(t->parts) : std::span<const TypeRef>(&t, 1);
+  };
+  std::vector<TypeRef> out;
+  std::ranges::set_union(list(a), list(b), std::back_inserter(out),
+                         [&](TypeRef x, TypeRef y) { return compare(x, y) < 0; });
+  if (out.size() > most_alternatives) return any_;
+  return made({.kind = TypeKind::any, .parts = std::move(out)});
+}
+
+TypeRef Types::either(TypeRef a, TypeRef b) {
+  if (a == nullptr || b == nullptr) return a == nullptr ? b : a;
+  const bool functions = a->kind == TypeKind::function;
+  if (functions != (b->kind == TypeKind::function)) return nullptr;
+  if (functions) {
+    if (a->parts.size() != b->parts.size()) return nullptr;
+    std::vector<TypeRef> arguments;
+    for (std::size_t i = 0; i < a->parts.size(); ++i) arguments.push_back(either(a->parts[i], b->parts[i]));
+    return function(std::move(arguments), either(a->rest, b->rest));
+  }
+  if (a->anything() || b->anything()) return any_;
+  if (a->kind == TypeKind::any && contains(a, b)) return a;
+  if (b->kind == TypeKind::any && contains(b, a)) return b;
+  if (compare(a, b) == 0) return a;
+  return alternatives(a, b);
+}
+
+TypeRef Types::merged(TypeRef a, TypeRef b) {
+  if (a == nullptr || b == nullptr) return a == nullptr ? b : a;
+  if (a->kind == TypeKind::any && b->kind != TypeKind::any) std::swap(a, b);
+  if (a->kind == TypeKind::set && b->kind == TypeKind::set) return set(either(a->rest, b->rest));
+  if (a->kind == TypeKind::object && a->members.empty()) {
+    if (b->kind == TypeKind::object && b->members.empty()) {
+      if (!a->open) return b;
+      if (!b->open) return a;
+      return object({}, either(a->more_keys, b->more_keys), merged(a->more_values, b->more_values));
+    }
+    if (b->kind == TypeKind::any && a->open) {
+      for (TypeRef t : b->parts) {
+        if (t->kind != TypeKind::object || !t->members.empty() || !t->open) continue;
+        TypeRef joined = object({}, either(t->more_keys, a->more_keys), either(t->more_values, a->more_values));
+        TypeRef out = joined;
+        for (TypeRef other : b->parts)
+          if (other != t) out = either(out, other);
+        return out;
+      }
+    }
+  }
+  return either(a, b);
+}
+
+TypeRef Types::with_member(TypeRef o, std::span<const TypeRef> path, TypeRef value) {
+  for (std::size_t i = path.size(); i-- > 1;) value = object({}, path[i], value);
+  if (path.empty()) return o;
+  return object(o->members, either(o->more_keys, path[0]), either(o->more_values, value));
+}
+
+// --- parts
+
+TypeRef Types::select(TypeRef t, const Value& key) {
+  if (t == nullptr) return nullptr;
+  step();
+  switch (t->kind) {
+    case TypeKind::array: {
+      if (!key.is(Kind::number) || !key.is_small() || key.integer() < 0) return nullptr;
+      const auto i = static_cast<std::uint64_t>(key.integer());
+      return i < t->parts.size() ? t->parts[i] : t->rest;
+    }
+    case TypeKind::object: {
+      const auto it = std::ranges::lower_bound(t->members, key, less, &std::pair<Value, TypeRef>::first);
+      if (it != t->members.end() && equal(it->first, key)) return it->second;
+      return t->open && contains(t->more_keys, of(key)) ? t->more_values : nullptr;
+    }
+    case TypeKind::set: {
+      TypeRef k = of(key);
+      if (compare(t->rest, k) == 0) return t->rest;
+      return t->rest != nullptr && t->rest->kind == TypeKind::any && contains(t->rest, k) ? k : nullptr;
+    }
+    case TypeKind::any: {
+      if (t->anything()) return t;
+      TypeRef out = nullptr;
+      for (TypeRef p : t->parts) out = either(select(p, key), out);
+      return out;
+    }
+    default: return nullptr;
+  }
+}
+
+TypeRef Types::keys(TypeRef t) {
+  if (t == nullptr) return nullptr;
+  step();
+  TypeRef out = nullptr;
+  switch (t->kind) {
+    case TypeKind::array: return scalars_[2];
+    case TypeKind::object:
+      for (const auto& [key, v] : t->members) out = either(out, of(key));
+      return t->open ? either(out, t->more_keys) : out;
+    case TypeKind::set: return t->rest;
+    case TypeKind::any:
+      if (t->anything()) return t;
+      for (TypeRef p : t->parts) out = either(keys(p), out);
+      return out;
+    default: return nullptr;
+  }
+}
+
+TypeRef Types::values(TypeRef t) {
+  if (t == nullptr) return nullptr;
+  step();
+  TypeRef out = nullptr;
+  switch (t->kind) {
+    case TypeKind::array:
+      for (TypeRef p : t->parts) out = either(out, p);
+      return either(out, t->rest);
+    case TypeKind::object:
+      for (const auto& [key, v] : t->members) out = either(out, v);
+      return t->open ? either(out, t->more_values) : out;
+    case TypeKind::set: return t->rest;
+    case TypeKind::any:
+      if (t->anything()) return t;
+      for (TypeRef p : t->parts) out = either(values(p), out);
+      return out;
+    default: return nullptr;
+  }
+}
+
+// --- may two values of these types be equal?
+
+bool Types::unifies_alternative(TypeRef a, TypeRef t) {
+  if (t->kind == TypeKind::function) return false;
+  return a->parts.empty() || std::ranges::any_of(a->parts, [&](TypeRef p) { return unifies(p, t); });
+}
+
+bool Types::unifies(TypeRef a, TypeRef b) {
+  if (a == nullptr || b == nullptr) return false;
+  step();
+  if (a->kind == TypeKind::any && unifies_alternative(a, b)) return true;
+  if (b->kind == TypeKind::any && unifies_alternative(b, a)) return true;
+  if (a->kind != b->kind || a->kind == TypeKind::any) return false;
+  switch (a->kind) {
+    case TypeKind::array: {
+      const auto fixed = [&](TypeRef x, TypeRef y) {
+        for (std::size_t i = 0; i < x->parts.size(); ++i)
+          if (!unifies(x->parts[i], i < y->parts.size() ? y->parts[i] : y->rest)) return false;
+        return true;
+      };
+      return fixed(a, b) && fixed(b, a) && (a->rest == nullptr || b->rest == nullptr || unifies(a->rest, b->rest));
+    }
+    case TypeKind::object: {
+      const auto fixed = [&](TypeRef x, TypeRef y) {
+        return std::ranges::all_of(x->members, [&](const auto& m) {
+          TypeRef other = select(y, m.first);
+          if (other == nullptr) return x->more_values != nullptr || y->more_values != nullptr;
+          return unifies(m.second, other);
+        });
+      };
+      return fixed(a, b) && fixed(b, a) &&
+             (a->more_values == nullptr || b->more_values == nullptr || unifies(a->more_values, b->more_values));
+    }
+    case TypeKind::set: return a->rest == nullptr || b->rest == nullptr || unifies(a->rest, b->rest);
+    case TypeKind::function:
+      return a->parts.size() == b->parts.size() &&
+             std::ranges::equal(a->parts, b->parts, [&](TypeRef x, TypeRef y) { return unifies(x, y); });
+    default: return true;
+  }
+}
+
+// --- for messages
+
+namespace {
+
+constexpr std::size_t longest_text = 160;
+
+void append_text(TypeRef t, std::string& out) {
+  if (out.size() > longest_text) return;
+  if (t == nullptr) {
+    out += "unknown";
+    return;
+  }
+  const auto list = [&](std::string_view open, std::string_view close) {
+    out += open;
+    for (std::size_t i = 0; i < t->parts.size() && out.size() <= longest_text; ++i) {
+      if (i > 0) out += t->kind == TypeKind::any ? " or " : ", ";
+      append_text(t->parts[i], out);
+    }
+    out += close;
+  };
+  switch (t->kind) {
+    case TypeKind::null: out += "null"; break;
+    case TypeKind::boolean: out += "boolean"; break;
+    case TypeKind::number: out += "number"; break;
+    case TypeKind::string: out += "string"; break;
+    case TypeKind::array:
+      out += "array";
+      if (!t->parts.empty()) list("<", ">");
+      if (t->rest != nullptr) {
+        out += '[';
+        append_text(t->rest, out);
+        out += ']';
+      }
+      break;
+    case TypeKind::object:
+      out += "object";
+      if (!t->members.empty()) {
+        out += '<';
+        for (std::size_t i = 0; i < t->members.size() && out.size() <= longest_text; ++i) {
+          if (i > 0) out += ", ";
+          write_rego(t->members[i].first, out, SIZE_MAX);
+          out += ": ";
+          append_text(t->members[i].second, out);
+        }
+        out += '>';
+      }
+      if (t->open) {
+        out += '[';
+        append_text(t->more_keys, out);
+        out += ": ";
+        append_text(t->more_values, out);
+        out += ']';
+      }
+      break;
+    case TypeKind::set:
+      out += "set";
+      if (t->rest != nullptr) {
+        out += '[';
+        append_text(t->rest, out);
+        out += ']';
+      }
+      break;
+    case TypeKind::any: t->parts.empty() ? void(out += "any") : list("", ""); break;
+    case TypeKind::function: list("function(", ")"); break;
+  }
+}
+
+}  // namespace
+
+std::string Types::text(TypeRef t) {
+  std::string out;
+  append_text(t, out);
+  if (out.size() > longest_text) out = out.substr(0, longest_text) + "…";
+  return out;
+}
 
 }  // namespace cairn::policy
