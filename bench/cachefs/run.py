@@ -3,8 +3,9 @@
 
     tools/build release cairn cairn-cachefs && tools/root run bench/cachefs/run.py [--gib N] [--rounds N] [--json FILE]
 
-As root, with /dev/fuse. Rounds of the rivals alternate, so that a noisy machine is noisy for both; medians are shown. CPU
-is that of the daemon. The folder (--folder) needs room for five times the size.
+As root, with /dev/fuse; under `nice -n -15` where others use the machine. Rounds of the rivals alternate, so that a noisy
+machine is noisy for both; medians are shown. CPU is that of the daemon. The folder (--folder) needs room for five times the
+size. --bin takes the programs from elsewhere.
 """
 
 import argparse
@@ -49,7 +50,7 @@ class Rival:
 
     def __enter__(self):
         self.mount.mkdir(exist_ok=True)
-        before = set(self.pids())
+        before = set(self.pids())  # of other people's mounts
         sh("gocryptfs", "-q", "-nosyslog", "-ro", "-passfile", self.bench.key, *self.options, self.bench.volume, self.mount)
         self.mine = [p for p in self.pids() if p not in before]
         return self
@@ -82,7 +83,7 @@ class Ours:
              "--passfile", str(self.bench.key), "--ready-fd", str(write_end), *self.options],
             pass_fds=[write_end], stderr=subprocess.DEVNULL)
         os.close(write_end)
-        assert os.read(read_end, 6) == b"ready\n"
+        assert os.read(read_end, 6) == b"ready\n", "the mount did not come up"
         os.close(read_end)
         pid = self.process.pid
         self.mine = [pid] + [int(c) for c in open(f"/proc/{pid}/task/{pid}/children").read().split()]
@@ -102,6 +103,26 @@ def sequential(path, cold=False):
         size += got
     os.close(fd)
     return size / (time.monotonic() - started) / 1e6
+
+
+def in_parts(path, readers):
+    """As many processes as readers, each with its part of the file."""
+    size = os.stat(path).st_size // readers
+    fd = os.open(path, os.O_RDONLY)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(fd)
+    started, children = time.monotonic(), []
+    for i in range(readers):
+        child = os.fork()
+        if child == 0:
+            fd, buffer, at = os.open(path, os.O_RDONLY), bytearray(1 << 20), i * size
+            while at < (i + 1) * size:
+                at += os.preadv(fd, [buffer], at)
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        assert os.waitpid(child, 0)[1] == 0
+    return size * readers / (time.monotonic() - started) / 1e6
 
 
 def random_reads(path, how):
@@ -133,7 +154,7 @@ def listing(mount):
 class Bench:
     def __init__(self, arguments):
         self.arguments, self.folder = arguments, pathlib.Path(arguments.folder)
-        self.bin, self.volume, self.key = ROOT / "build/release/bin", self.folder / "volume", self.folder / "key"
+        self.bin, self.volume, self.key = pathlib.Path(arguments.bin), self.folder / "volume", self.folder / "key"
         self.results = {}
 
     def note(self, what, who, value):
@@ -173,12 +194,26 @@ class Bench:
         self.note("encrypt MB/s", "raw copy", bytes_ / (time.monotonic() - started) / 1e6)
         (self.folder / "raw").unlink()
         started = time.monotonic()
-        sh(self.bin / "cairn", "model", "encrypt", self.folder / "plain", self.volume, "--key-file", self.key, "-q")
+        sh(self.bin / "cairn", "model", "encrypt", self.folder / "plain", self.volume, "--key-file", self.key, "-q", "--seals")
         self.note("encrypt MB/s", "ours", bytes_ / (time.monotonic() - started) / 1e6)
         shutil.rmtree(self.folder / "plain")
         for path in self.volume.rglob("*"):
             if path.is_file():
                 sequential(path)  # the ciphertext into the page cache
+
+    def forget_ciphertext(self):
+        os.sync()
+        for path in self.volume.rglob("*"):
+            if path.is_file():
+                fd = os.open(path, os.O_RDONLY)
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+                os.close(fd)
+
+    def cold(self, who, mounted=None):
+        self.forget_ciphertext()
+        if mounted:
+            return self.note("sequential, ciphertext cold, MB/s", who, sequential(mounted.mount / "big", cold=True))
+        self.note("sequential, ciphertext cold, MB/s", who, sequential(max(self.volume.iterdir(), key=lambda p: p.stat().st_size)))
 
     def measure(self, who, mounted):
         big, gib = mounted.mount / "big", self.arguments.gib
@@ -186,6 +221,7 @@ class Bench:
         self.note("sequential, ciphertext warm, MB/s", who, sequential(big, cold=True))
         self.note("daemon CPU, s per GiB", who, (cpu_of(mounted.mine) - before) / gib)
         self.note("read again, MB/s", who, sequential(big))
+        self.note("four readers, MB/s", who, in_parts(big, 4))
         self.note("random 4 KiB pread, per s", who, random_reads(big, "pread"))
         self.note("random 4 KiB mmap, per s", who, random_reads(big, "mmap"))
         first = listing(mounted.mount)
@@ -199,8 +235,13 @@ class Bench:
         for _ in range(self.arguments.rounds):
             with Rival(self) as rival:
                 self.measure("gocryptfs", rival)
+                self.cold("gocryptfs", rival)
+            self.cold("raw")
             with Ours(self, "--mode", "streaming") as ours:
+                self.cold("ours", ours)
                 self.measure("ours", ours)
+            with Ours(self, "--mode", "streaming", "--verify", "seal") as ours:
+                self.measure("sealed", ours)
             with Ours(self, "--mode", "resident", "--preload", "100") as ours:
                 self.measure("resident", ours)
 
@@ -221,6 +262,7 @@ def main():
     parser.add_argument("--gib", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", default="/tmp/cairn-bench-cachefs")
+    parser.add_argument("--bin", default=ROOT / "build/release/bin")
     parser.add_argument("--json")
     bench = Bench(parser.parse_args())
     try:
