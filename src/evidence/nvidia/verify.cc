@@ -107,16 +107,18 @@ struct Verifier::Impl {
   Checked<> judge_answer(const OcspAnswer& a, const OcspDocument& document, const std::string& where, const Run& run,
                          ChainFacts& facts) {
     facts.ocsp = std::max(facts.ocsp.value_or(CertificateStatus::good), a.status);
+    if (a.status == CertificateStatus::revoked) {
+      facts.revocation_reason = a.reason.value_or(0);
+      if (!a.held()) {
+        facts.state = ChainFacts::State::revoked;
+        return fault(Failure::certificate_revoked, where, revocation_reason(*facts.revocation_reason));
+      }
+      if (!run.policy.allow_cert_hold) return fault(Failure::certificate_held, where, "certificateHold");
+    }
     if (!document.nonce.empty()) {
       const bool same = constant_time_equal(a.nonce, document.nonce);
       facts.nonce_matches = facts.nonce_matches.value_or(true) && same;
       if (!same) return fault(Failure::ocsp_nonce, where, "it answers another request");
-    }
-    if (a.status == CertificateStatus::revoked) {
-      facts.revocation_reason = a.reason.value_or(0);
-      if (!a.held()) facts.state = ChainFacts::State::revoked;
-      if (!a.held()) return fault(Failure::certificate_revoked, where, revocation_reason(a.reason.value_or(0)));
-      if (!run.policy.allow_cert_hold) return fault(Failure::certificate_held, where, "certificateHold");
     }
     if (a.status == CertificateStatus::unknown) return fault(Failure::ocsp_unknown, where, "");
     if (auto fresh = check_fresh(a, run.options.time, run.policy.ocsp_grace); !fresh)
