@@ -52,8 +52,7 @@ Result<Evidence> parse_json_evidence(const Json& json) {
     out.cc_eventlog = *std::move(b);
   }
   out.aa_eventlog = text_member(json, "aa_eventlog").value_or("");
-  const auto gpu = json.find("gpu_evidence");
-  out.gpu = gpu != json.end() && !gpu->is_null() && !gpu->empty();
+  out.gpu = json.value("gpu_evidence", Json());
   if (const auto c = json.find("collateral"); c != json.end()) {
     CAIRN_TRY(out.collateral, tdx::parse_collateral(compact_json(*c)));
   }

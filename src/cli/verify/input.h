@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/bytes.h"
+#include "base/json.h"
 #include "evidence/tdx/collateral.h"
 
 namespace cairn::cli {
@@ -16,7 +17,7 @@ struct Evidence {
   Bytes quote;
   Bytes cc_eventlog;                          // CCEL area; empty: none
   std::string aa_eventlog;                    // text log of profile A; empty: none
-  bool gpu = false;                           // carries GPU evidence
+  Json gpu;                                   // GPU evidence beside the quote; null: none
   std::optional<tdx::Collateral> collateral;  // of a report bundle
 };
 

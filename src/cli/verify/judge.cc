@@ -28,6 +28,18 @@ Result<void> check_text_log(std::string_view text, const tdx::TdReport& td) {
               "the log replays to " + hex(rtmr3) + ", the quote has " + hex(td.rtmr[3]));
 }
 
+// GPUs answer the quote's report data, so only an authentic quote has any.
+void judge_devices(const Evidence& evidence, Time at, GpuSetup& setup, Judgement& out) {
+  auto judged =
+      nvidia::nonce_of_report_data(out.verdict.quote->report_data()).and_then([&](const nvidia::Nonce& nonce) {
+        return judge_gpu(evidence.gpu, setup, nonce, at);
+      });
+  if (judged)
+    out.gpu = *std::move(judged);
+  else
+    out.findings.push_back({"gpu_evidence", judged.error().text()});
+}
+
 Result<void> take_values(const Json& value, std::string_view name, std::vector<tdx::Register>& out) {
   const Json list = value.is_array() ? value : Json::array({value});
   for (const Json& item : list) {
@@ -61,7 +73,7 @@ std::vector<Finding> check_event_logs(const Evidence& evidence, const tdx::TdRep
 }
 
 Judgement judge(const Evidence& evidence, const tdx::Collateral& collateral, tdx::Verifier& verifier,
-                const tdx::Options& options, const tdx::Policy& policy) {
+                const tdx::Options& options, const tdx::Policy& policy, GpuSetup& gpu) {
   Judgement out;
   out.verdict = verifier.verify(evidence.quote, evidence.collateral.value_or(collateral), options);
   out.findings = tdx::appraise(out.verdict, policy, options.time);
@@ -72,8 +84,7 @@ Judgement judge(const Evidence& evidence, const tdx::Collateral& collateral, tdx
   } else if (logs) {
     out.findings.push_back({"event_log", "an enclave has no event log"});
   }
-  if (evidence.gpu)
-    out.findings.push_back({"gpu_evidence", "the evidence carries GPU evidence, which this verb does not judge yet"});
+  if (!evidence.gpu.is_null()) judge_devices(evidence, options.time, gpu, out);
   return out;
 }
 

@@ -5,6 +5,7 @@
 #include <ostream>
 
 #include "base/encoding.h"
+#include "evidence/nvidia/claims.h"
 #include "evidence/tdx/verdict_json.h"
 
 namespace cairn::cli {
@@ -86,6 +87,7 @@ void print(std::ostream& out, const std::string& file, const Judgement& j, Time 
     return;
   }
   for (const tdx::Finding& f : j.findings) out << "  - " << f.rule << ": " << f.message << '\n';
+  if (j.gpu) print_devices(out, j.gpu->verdict);
 }
 
 Json to_json(const std::string& file, const Judgement& j, Time at, bool identities) {
@@ -97,6 +99,7 @@ Json to_json(const std::string& file, const Judgement& j, Time at, bool identiti
   out["findings"] = Json::array();
   if (j.verdict.authentic())
     for (const tdx::Finding& f : j.findings) out["findings"].push_back({{"rule", f.rule}, {"message", f.message}});
+  if (j.gpu) out["gpu"] = nvidia::set_claims(j.gpu->verdict);
   return out;
 }
 

@@ -23,6 +23,7 @@ struct Setup {
   tdx::Policy policy;
   tdx::Collateral collateral;
   bool has_collateral = false;
+  GpuSetup gpu;
 };
 
 Result<Time> verification_time(const std::string& at) {
@@ -75,7 +76,13 @@ Result<tdx::Policy> read_policy(const VerifyOptions& o) {
 
 Result<Setup> set_up(const VerifyOptions& o) {
   CAIRN_TRY(const std::vector<tdx::TrustRoot> roots, read_roots(o.roots));
-  Setup out{.roots = roots, .verifier = tdx::Verifier(roots), .options = {}, .policy = {}, .collateral = {}};
+  CAIRN_TRY(GpuSetup gpu, read_gpu_setup(o.gpu));
+  Setup out{.roots = roots,
+            .verifier = tdx::Verifier(roots),
+            .options = {},
+            .policy = {},
+            .collateral = {},
+            .gpu = std::move(gpu)};
   CAIRN_TRY(out.options.time, verification_time(o.at));
   out.options.expiry = o.flag_expired ? tdx::Expiry::flag : tdx::Expiry::strict;
   out.options.grace_seconds = o.grace_seconds;
@@ -98,7 +105,16 @@ Result<Judgement> judge_file(const std::filesystem::path& file, const FetchOptio
       return fail(std::move(fetched.error()).in("no collateral to judge it by (--collateral gives a bundle): "));
     evidence.collateral = *std::move(fetched);
   }
-  return judge(evidence, setup.collateral, setup.verifier, setup.options, setup.policy);
+  return judge(evidence, setup.collateral, setup.verifier, setup.options, setup.policy, setup.gpu);
+}
+
+// A file of GPU evidence alone; nullopt where it is something else.
+Result<std::optional<GpuJudgement>> judge_gpu_file(const std::filesystem::path& file, Setup& setup) {
+  CAIRN_TRY(const Bytes bytes, read_file(file, kMaxEvidence));
+  const auto evidence = find_gpu_evidence(bytes);
+  if (!evidence) return std::nullopt;
+  CAIRN_TRY(GpuJudgement out, judge_gpu(*evidence, setup.gpu, setup.gpu.nonce, setup.options.time));
+  return out;
 }
 
 int run_case_file(const VerifyOptions& o, std::ostream& out, std::ostream& err) {
@@ -126,7 +142,16 @@ int run_verify(const VerifyOptions& o, std::ostream& out, std::ostream& err) {
   bool unreadable = false, refused = false;
   Json all = Json::array();
   for (const std::filesystem::path& file : o.files) {
-    const Result<Judgement> j = judge_file(file, o.fetch, *setup);
+    const auto gpu = judge_gpu_file(file, *setup);
+    if (gpu && *gpu) {
+      refused |= !(*gpu)->affirming();
+      if (o.json)
+        all.push_back(to_json(file.string(), **gpu, setup->options.time));
+      else
+        print(out, file.string(), **gpu, setup->options.time);
+      continue;
+    }
+    const Result<Judgement> j = !gpu ? fail(gpu.error()) : judge_file(file, o.fetch, *setup);
     if (!j) {
       err << file.string() << ": " << j.error().text() << '\n';
       (j.error().code == ErrorCode::evidence_rejected ? refused : unreadable) = true;
@@ -155,6 +180,18 @@ void add_verify(CLI::App& app, int& exit_code) {
   verb->add_option("--at", o->at, "Time of the verdict, RFC 3339 (default: now)");
   verb->add_option("--policy", o->policy, "Policy JSON (default: the strict policy of the product)");
   verb->add_option("--reference-values", o->reference_values, "Expected mrtd and rtmr0 to rtmr3, JSON");
+  verb->add_option("--nonce", o->gpu.nonce, "What GPU evidence without a quote must answer, hex, 32 bytes");
+  verb->add_option("--gpu-collateral", o->gpu.collateral,
+                   "GPU documents: a bundle of RIMs and OCSP answers, a RIM service's answer, or a RIM in ID.xml")
+      ->check(CLI::ExistingFile)
+      ->allow_extra_args(false);
+  verb->add_option("--gpu-root", o->gpu.device_roots, "Trust this root of GPU certificates too; they are simulated")
+      ->check(CLI::ExistingFile)
+      ->allow_extra_args(false);
+  verb->add_option("--rim-root", o->gpu.rim_roots, "Trust this root of RIM signers too; they are simulated")
+      ->check(CLI::ExistingFile)
+      ->allow_extra_args(false);
+  verb->add_option("--gpu-policy", o->gpu.policy, "Policy JSON for GPUs (default: the strict policy of the product)");
   verb->add_option("--report-data", o->report_data, "Expected report data, hex, zero-padded to 64 bytes");
   verb->add_option("--grace", o->grace_seconds, "Seconds past its expiry that collateral is still taken")
       ->check(CLI::NonNegativeNumber);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/verify/fetch.h"
+#include "cli/verify/gpu.h"
 
 namespace CLI {
 class App;
@@ -26,6 +27,7 @@ struct VerifyOptions {
   std::filesystem::path cases;       // instead of files: a case file in the format of data/tdx
   std::filesystem::path collateral;  // a bundle; else the evidence's own, else it is fetched
   FetchOptions fetch;
+  GpuOptions gpu;
   std::vector<std::string> roots;          // FILE or NAME=FILE, trusted beside Intel's and marked as simulated
   std::string at;                          // RFC 3339; empty: now
   std::filesystem::path policy;            // JSON, evidence/tdx/policy.h
