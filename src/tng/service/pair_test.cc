@@ -190,7 +190,7 @@ TEST(TngPair, ProductConfigurationCarriesRequests) {
 TEST(TngPair, AnApplicationThatHangsUpMeetsNoRequest) {
   run([](World& w) -> net::Task<> {
     net::ServerOptions impatient;
-    impatient.idle_timeout = net::Milliseconds(10);  // and it does not say so: no "Connection: close"
+    impatient.idle_timeout = net::Milliseconds(100);  // and it does not say so: no "Connection: close"
     net::HttpServer app(w.runtime, backend, impatient);
     CAIRN_CO_TRY(w.app_at, app.listen(net::Endpoint::tcp("127.0.0.1", 0)));
     const Json attest = {{"attest", w.attest()}};
@@ -200,7 +200,7 @@ TEST(TngPair, AnApplicationThatHangsUpMeetsNoRequest) {
     for (int i = 0; i < 5; ++i) {
       CAIRN_CO_TRY(const auto got, co_await w.http->send(post(w.url("/v1/x"), "said once")));
       EXPECT_EQ(got.status, 200) << got.body;
-      CAIRN_CO_CHECK(co_await net::sleep_for(net::Milliseconds(100)));  // well within what a stream is kept for
+      CAIRN_CO_CHECK(co_await net::sleep_for(net::Milliseconds(400)));  // within what a stream is kept for
     }
     co_return co_await app.stop(net::Milliseconds(0));
   });
