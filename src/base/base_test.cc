@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "base/time_zone.h"
 
 namespace cairn {
 namespace {
@@ -69,6 +70,15 @@ TEST(Encoding, DecodersAreStrict) {
     EXPECT_FALSE(is_utf8(bad));
   EXPECT_EQ(*percent_decode("a%2Fb+"), "a/b+");
   EXPECT_FALSE(percent_decode("%4"));
+}
+
+TEST(TimeZone, AreFoundByName) {
+  const auto utc = zone_offset("Etc/UTC", 1'700'000'000);
+  if (!utc) GTEST_SKIP() << "no database of time zones here";
+  EXPECT_EQ(utc->east, 0);
+  EXPECT_EQ(zone_offset("Europe/Vienna", 1'720'000'000)->east, 7200);  // July
+  EXPECT_EQ(zone_offset("Europe/Vienna", 1'700'000'000)->abbreviation, "CET");
+  EXPECT_FALSE(zone_offset("No/Where", 0));
 }
 
 TEST(Clock, Rfc3339) {

@@ -226,9 +226,15 @@ Value units_parse(CallContext& c, Args a) {
     if (unit[i] >= 'A' && unit[i] <= 'Z') unit[i] = static_cast<char>(unit[i] + 32);
   if (unit == "m") {
     if (!n) return c.fail("could not parse amount to a number");
-    return exact_product(
-        c, c.arena.number(number_text(*n) + (number_text(*n).find_first_of("eE") == std::string::npos ? "e-3" : "")),
-        Value::integer(1));
+    std::string text = number_text(*n);
+    const auto e = text.find_first_of("eE");
+    int exponent = 0;
+    if (e != std::string::npos) {
+      const char* from = text.data() + e + 1 + (text[e + 1] == '+' ? 1 : 0);
+      std::from_chars(from, text.data() + text.size(), exponent);
+      text.resize(e);
+    }
+    return exact_product(c, c.arena.number(text + "e" + std::to_string(exponent - 3)), Value::integer(1));
   }
   const auto by = power_unit(c, unit, false);
   if (!by) return c.fail("unit not recognized: " + unit);
@@ -362,6 +368,37 @@ struct Uri {
   bool has_user = false, has_password = false, has_query = false, has_fragment = false;
 };
 
+// What may stand unescaped between // and @.
+bool user_info_ok(std::string_view s) {
+  return std::ranges::all_of(s, [](char ch) {
+    return (ch >= 'A' && ch <= 'Z') || (ch >= 'a' && ch <= 'z') || (ch >= '0' && ch <= '9') ||
+           std::string_view("-._:~!$&'()*+,;=%@").find(ch) != std::string_view::npos;
+  });
+}
+
+// In a host only bytes outside of ASCII may be escaped.
+bool host_escapes_ok(std::string_view s) {
+  for (std::size_t i = s.find('%'); i != std::string_view::npos; i = s.find('%', i + 1))
+    if (i + 1 < s.size() && s[i + 1] < '8' && !s.substr(i).starts_with("%25")) return false;
+  return true;
+}
+
+// A path as Go escapes it.
+std::string escaped_path(std::string_view s) {
+  std::string out;
+  for (const char ch : s) {
+    const bool plain = (ch >= 'A' && ch <= 'Z') || (ch >= 'a' && ch <= 'z') || (ch >= '0' && ch <= '9') ||
+                       std::string_view("-_.~$&+,/:;=@").find(ch) != std::string_view::npos;
+    static constexpr std::string_view digit = "0123456789ABCDEF";
+    const auto byte = static_cast<unsigned char>(ch);
+    if (plain)
+      out += ch;
+    else
+      out.append({'%', digit[byte >> 4], digit[byte & 15]});
+  }
+  return out;
+}
+
 bool percent_ok(std::string_view s) {
   for (std::size_t i = 0; i < s.size(); ++i) {
     const auto ch = static_cast<unsigned char>(s[i]);
@@ -418,7 +455,7 @@ std::optional<Uri> parse_uri(std::string_view s) {
     s = s.size() > authority.size() ? s.substr(authority.size()) : std::string_view();
     if (const auto at = authority.rfind('@'); at != std::string_view::npos) {
       const auto info = authority.substr(0, at);
-      if (!percent_ok(info)) return std::nullopt;
+      if (!percent_ok(info) || !user_info_ok(info)) return std::nullopt;
       const auto [name, password] = cut(info, ':');
       u.has_user = true;
       u.user = percent_decode(name).value_or(std::string(name));
@@ -436,8 +473,8 @@ std::optional<Uri> parse_uri(std::string_view s) {
       const auto colon = authority.rfind(':');
       u.host = std::string(authority.substr(0, colon));
       port = colon == std::string_view::npos ? std::string_view() : authority.substr(colon);
-      if (u.host.find_first_of(" <>\"\\^`{|}[]:") != std::string::npos) return std::nullopt;
-      if (!percent_ok(u.host)) return std::nullopt;
+      if (u.host.find_first_of(" \\^`{|}[:") != std::string::npos) return std::nullopt;
+      if (!percent_ok(u.host) || !host_escapes_ok(u.host)) return std::nullopt;
     }
     if (!port.empty()) {
       if (port[0] != ':' || !digits(port.substr(1))) return std::nullopt;
@@ -465,8 +502,9 @@ Value uri_parse(CallContext& c, Args a) {
   put("scheme", u->scheme);
   put("hostname", percent_decode(u->host).value_or(u->host));
   put("port", u->port);
-  put("path", percent_decode(u->path).value_or(u->path));
-  put("raw_path", u->path);
+  const std::string path = percent_decode(u->path).value_or(u->path);
+  put("path", path);
+  put("raw_path", escaped_path(path) == u->path ? path : u->path);  // as Go: only where escaping was the author's
   put("raw_query", u->query);
   put("fragment", percent_decode(u->fragment).value_or(u->fragment));
   return c.arena.object(out);

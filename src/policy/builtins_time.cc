@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <chrono>
 #include <cmath>
 #include <optional>
 
@@ -85,15 +84,17 @@ int days_in(int month, int year) {
 
 struct Moment {
   std::int64_t ns = 0;
-  const std::chrono::time_zone* zone = nullptr;  // UTC where null
+  std::string zone;  // UTC where empty
+  const TimeZones* zones = nullptr;
   std::string layout;
 };
 
 int offset_at(const Moment& m, std::string* abbreviation = nullptr) {
-  if (m.zone == nullptr) return 0;
-  const auto info = m.zone->get_info(std::chrono::sys_seconds(std::chrono::seconds(floor_div(m.ns, kSecond))));
-  if (abbreviation != nullptr) *abbreviation = info.abbrev;
-  return static_cast<int>(info.offset.count());
+  if (m.zone.empty()) return 0;
+  const auto at = (*m.zones)(m.zone, floor_div(m.ns, kSecond));
+  if (!at) return 0;  // moment() has seen that there is such a zone
+  if (abbreviation != nullptr) *abbreviation = at->abbreviation;
+  return at->east;
 }
 
 Civil civil(const Moment& m) {
@@ -107,7 +108,7 @@ Civil civil(const Moment& m) {
 std::optional<std::int64_t> nanos_in(Civil c, const Moment& where) {
   c.offset = 0;
   const auto local = nanos(c);
-  if (!local || where.zone == nullptr) return local;
+  if (!local || where.zone.empty()) return local;
   Moment guess = where;
   guess.ns = *local;
   const int first = offset_at(guess);
@@ -128,13 +129,15 @@ bool moment(CallContext& c, const Value& v, Moment& out) {
     n = &v.items()[0];
     if (v.size() > 1) {
       if (!v.items()[1].is(Kind::string)) return refuse("operand 1 must be string");
-      const std::string name(v.items()[1].text());
+      const auto name = v.items()[1].text();
       if (name != "" && name != "UTC" && name != "Local") {
-        try {
-          out.zone = std::chrono::locate_zone(name);
-        } catch (const std::runtime_error&) {
-          return refuse("unknown time zone " + name);
-        }
+        if (!c.options.zones)
+          throw Stop{
+              {ErrorCode::invalid_argument, {}, "the host gives policies no time zones but UTC: " + std::string(name)}};
+        if (name.find('\0') != std::string_view::npos || !c.options.zones(name, 0))
+          return refuse("unknown time zone " + std::string(name));
+        out.zone = name;
+        out.zones = &c.options.zones;
       }
     }
     if (v.size() > 2) {
@@ -202,6 +205,7 @@ Value diff(CallContext& c, Args a) {
   Moment x, y;
   if (!moment(c, a[0], x) || !moment(c, a[1], y)) return {};
   y.zone = x.zone;
+  y.zones = x.zones;
   if (x.ns > y.ns) std::swap(x.ns, y.ns);
   const Civil p = civil(x);
   const Civil q = civil(y);

@@ -9,6 +9,20 @@ namespace {
 constexpr std::uint64_t poll_every = 4096;
 constexpr std::size_t stack_values = 4096;
 
+// Room for operands, usually without allocating.
+class Few {
+ public:
+  std::span<Value> of(std::size_t n) {
+    if (n <= std::size(near_)) return {near_, n};
+    far_.resize(n);
+    return far_;
+  }
+
+ private:
+  Value near_[6];
+  std::vector<Value> far_;
+};
+
 thread_local std::unique_ptr<Scratch> spare;  // NOLINT: kept between evaluations so that they need not allocate
 
 }  // namespace
@@ -16,12 +30,15 @@ thread_local std::unique_ptr<Scratch> spare;  // NOLINT: kept between evaluation
 Machine::Machine(const Program& program, const EvalOptions& options)
     : program_(program),
       options_(options),
+      traced_(static_cast<bool>(options.trace)),
       scratch_(spare != nullptr ? std::move(spare) : std::make_unique<Scratch>()),
       choices_(scratch_->choices) {
   scratch_->arena.reset(options.limits.memory);
   choices_.clear();
   contexts_.push_back(std::make_unique<Context>());
   context_ = contexts_.back().get();
+  context_->memos = std::move(scratch_->memos);
+  context_->memos.clear();
   context_->input = options.input != nullptr && options.input->data() != nullptr ? options.input->data()->root
                     : options.input != nullptr                                   ? Value::null()
                                                                                  : Value();
@@ -35,6 +52,7 @@ Machine::Machine(const Program& program, const EvalOptions& options)
 
 Machine::~Machine() {
   if (spare == nullptr) {
+    scratch_->memos = std::move(contexts_.front()->memos);
     scratch_->arena.reset(0);
     spare = std::move(scratch_);
   }
@@ -55,8 +73,7 @@ void Machine::checkpoint() {
   checkpoint_ = std::min(instructions_ + poll_every, options_.limits.instructions);
 }
 
-void Machine::trace(TraceEvent::Kind kind, std::uint32_t file, std::uint32_t line, std::string_view what) const {
-  if (!options_.trace) return;
+void Machine::tell(TraceEvent::Kind kind, std::uint32_t file, std::uint32_t line, std::string_view what) const {
   TraceEvent e;
   e.kind = kind;
   e.file = file < program_.files.size() ? std::string_view(program_.files[file]) : std::string_view("query");
@@ -172,10 +189,11 @@ bool Machine::next(Run& run) {
   const auto get_operand = [&](Operand o) -> const Value& {
     return o >= 0 ? r[o] : run.code.constants[static_cast<std::size_t>(~o)];
   };
-  const auto operands = [&](std::int32_t first, std::int32_t count, std::vector<Value>& room) {
-    room.resize(static_cast<std::size_t>(count));
-    for (std::int32_t k = 0; k < count; ++k)
-      room[static_cast<std::size_t>(k)] = get_operand(run.code.args[static_cast<std::size_t>(first + k)]);
+  const auto operands = [&](std::int32_t first, std::int32_t count, Few& room) {
+    const auto out = room.of(static_cast<std::size_t>(count));
+    for (std::size_t k = 0; k < out.size(); ++k)
+      out[k] = get_operand(run.code.args[static_cast<std::size_t>(first) + k]);
+    return out;
   };
   for (;;) {
     const Inst& i = code[pc];
@@ -219,15 +237,15 @@ bool Machine::next(Run& run) {
         break;
       case Op::array:
       case Op::set: {
-        std::vector<Value> items;
-        operands(i.a, i.b, items);
+        Few room;
+        const auto items = operands(i.a, i.b, room);
         tick(items.size());
         r[i.dst] = i.op == Op::array ? arena().array(items) : arena().set(items);
         break;
       }
       case Op::object: {
-        std::vector<Value> items;
-        operands(i.a, i.b, items);
+        Few room;
+        const auto items = operands(i.a, i.b, room);
         tick(items.size());
         std::vector<Pair> pairs;
         for (std::size_t k = 0; k + 1 < items.size(); k += 2) pairs.emplace_back(items[k], items[k + 1]);
@@ -243,16 +261,14 @@ bool Machine::next(Run& run) {
         ok = r[i.dst].defined();
         break;
       case Op::function: {
-        std::vector<Value> args;
-        operands(i.b, i.c, args);
-        r[i.dst] = function(i.a, args);
+        Few room;
+        r[i.dst] = function(i.a, operands(i.b, i.c, room));
         ok = r[i.dst].defined();
         break;
       }
       case Op::partial: {
-        std::vector<Value> keys;
-        operands(i.b, i.c, keys);
-        r[i.dst] = partial(*run.code.partials[static_cast<std::size_t>(i.a)], keys);
+        Few room;
+        r[i.dst] = partial(*run.code.partials[static_cast<std::size_t>(i.a)], operands(i.b, i.c, room));
         ok = r[i.dst].defined();
         break;
       }
@@ -422,13 +438,8 @@ bool Machine::with(const Inst& i, Run& run, std::uint32_t pc) {
 
 Value Machine::call(const Inst& i, Run& run) {
   const Builtin& b = *run.code.builtins[static_cast<std::size_t>(i.a)];
-  Value room[6];
-  std::vector<Value> more;
-  std::span<Value> args(room, static_cast<std::size_t>(std::min(i.c, 6)));
-  if (i.c > 6) {
-    more.resize(static_cast<std::size_t>(i.c));
-    args = more;
-  }
+  Few room;
+  const auto args = room.of(static_cast<std::size_t>(i.c));
   for (std::int32_t k = 0; k < i.c; ++k)
     args[static_cast<std::size_t>(k)] = read(run.code, run.regs, run.code.args[static_cast<std::size_t>(i.b + k)]);
   if (!context_->mocks.empty() && !mocks_off_)
@@ -446,7 +457,7 @@ Value Machine::call(const Inst& i, Run& run) {
 
 Value Machine::call_builtin(const Builtin& b, std::span<const Value> args, const Inst* at) {
   if (b.host) return call_host(b, args);
-  if (b.name == "internal.print") {
+  if (b.is_void && b.name == "internal.print") {
     if (options_.print) {
       std::string line;
       for (const Value& set : args[0].items()) {
@@ -513,20 +524,49 @@ std::uint64_t quick_hash(std::span<const Value> vs, std::uint64_t seed) {
 
 bool quick_equal(const Value& a, const Value& b) { return a.same(b) || (!a.is_collection() && equal(a, b)); }
 
+constexpr std::size_t kept_memos = 4096;
+
 }  // namespace
+
+const Value* Memos::find(std::uint64_t hash, std::int32_t set, std::uint32_t mask, std::span<const Value> keys) const {
+  if (slots_.empty()) return nullptr;
+  for (std::size_t at = hash & (slots_.size() - 1); slots_[at] != 0; at = (at + 1) & (slots_.size() - 1)) {
+    const Memo& m = all_[slots_[at] - 1];
+    if (m.hash == hash && m.set == set && m.mask == mask && m.count == keys.size() &&
+        std::equal(keys.begin(), keys.end(), m.keys, quick_equal))
+      return &m.result;
+  }
+  return nullptr;
+}
+
+void Memos::add(const Memo& memo) {
+  all_.push_back(memo);
+  const bool grow = all_.size() * 2 > slots_.size();
+  if (grow) slots_.assign(std::max<std::size_t>(64, slots_.size() * 2), 0);
+  for (std::size_t i = grow ? 0 : all_.size() - 1; i < all_.size(); ++i) {
+    std::size_t at = all_[i].hash & (slots_.size() - 1);
+    while (slots_[at] != 0) at = (at + 1) & (slots_.size() - 1);
+    slots_[at] = static_cast<std::uint32_t>(i + 1);
+  }
+}
+
+void Memos::clear() {
+  if (all_.size() > kept_memos) {
+    *this = {};
+  } else {
+    all_.clear();
+    std::ranges::fill(slots_, 0U);
+  }
+}
 
 Value Machine::function_plain(const RuleSet& set, std::span<const Value> args) {
   const std::uint64_t h = quick_hash(args, static_cast<std::uint64_t>(set.id) + 1);
-  const auto [from, to] = context_->memo.equal_range(h);
-  for (auto it = from; it != to; ++it)
-    if (it->second.set == set.id && it->second.count == args.size() &&
-        std::equal(args.begin(), args.end(), it->second.keys, quick_equal))
-      return it->second.result;
+  if (const Value* known = context_->memos.find(h, set.id, 0, args)) return *known;
   Context* const in = context_;
   const Value v = decide(set, args);
   auto* keys = static_cast<Value*>(arena().allocate(args.size() * sizeof(Value)));
   std::uninitialized_copy(args.begin(), args.end(), keys);
-  in->memo.emplace(h, Context::Memo{set.id, 0, static_cast<std::uint32_t>(args.size()), keys, v});
+  in->memos.add({h, set.id, 0, static_cast<std::uint32_t>(args.size()), keys, v});
   return v;
 }
 
@@ -563,27 +603,34 @@ Value Machine::chain(const RuleCode& rule, const RuleSet& set, std::span<const V
   return v;
 }
 
-void Machine::candidates(const RuleSet& set, std::span<const Value> args, std::vector<std::uint32_t>& out) const {
-  const RuleIndex& index = *set.index;
+// Calls `f` with the rules that can match, in their order, until it returns false.
+template <class F>
+void Machine::each_rule(const std::vector<RuleCode>& rules, const std::optional<RuleIndex>& index,
+                        std::span<const Value> args, F&& f) const {
+  if (!index) {
+    for (const auto& r : rules)
+      if (!f(r)) return;
+    return;
+  }
   const Value* v = nullptr;
-  if (index.argument >= 0) {
-    v = &args[static_cast<std::size_t>(index.argument)];
+  if (index->argument >= 0) {
+    v = &args[static_cast<std::size_t>(index->argument)];
   } else if (context_->input.defined()) {
     v = &context_->input;
-    for (const Value& key : index.path) {
-      v = find(*v, key);
-      if (v == nullptr) break;
-    }
+    for (std::size_t i = 0; i < index->path.size() && v != nullptr; ++i) v = find(*v, index->path[i]);
   }
-  out = index.others;
-  if (v == nullptr) return;
-  const auto it = index.by_value.find(hash(*v));
-  if (it == index.by_value.end()) return;
-  for (const auto& [value, rules] : it->second) {
-    if (!equal(value, *v)) continue;
-    std::vector<std::uint32_t> merged;
-    std::merge(out.begin(), out.end(), rules.begin(), rules.end(), std::back_inserter(merged));
-    out = std::move(merged);
+  std::span<const std::uint32_t> matched;
+  if (v != nullptr) {
+    const auto [from, to] = index->by_value.equal_range(hash(*v));
+    const auto it = std::find_if(from, to, [&](const auto& x) { return equal(x.second.first, *v); });
+    if (it != to) matched = it->second.second;
+  }
+  std::span<const std::uint32_t> others = index->others;
+  while (!matched.empty() || !others.empty()) {
+    auto& from = others.empty() || (!matched.empty() && matched.front() < others.front()) ? matched : others;
+    const std::uint32_t i = from.front();
+    from = from.subspan(1);
+    if (!f(rules[i])) return;
   }
 }
 
@@ -592,24 +639,16 @@ Value Machine::decide(const RuleSet& set, std::span<const Value> args) {
   Value out;
   const auto one = [&](const RuleCode& rule) {
     const Value v = chain(rule, set, args);
-    if (!v.defined()) return false;
+    if (!v.defined()) return true;
     if (out.defined() && !equal(out, v))
       stop(ErrorCode::conflict,
            set.kind == RuleSet::Kind::function ? "functions must not produce multiple outputs for same inputs"
                                                : "complete rules must not produce multiple outputs",
            rule.file, rule.line);
     out = v;
-    return set.same_constant;
+    return !set.same_constant;
   };
-  if (set.index) {
-    std::vector<std::uint32_t> which;
-    candidates(set, args, which);
-    for (const auto i : which)
-      if (one(set.rules[i])) break;
-  } else {
-    for (const auto& rule : set.rules)
-      if (one(rule)) break;
-  }
+  each_rule(set.rules, set.index, args, one);
   if (!out.defined() && set.fallback) out = one_rule(*set.fallback, set, args);
   return out;
 }
@@ -636,13 +675,10 @@ Value Machine::partial(const PartialPlan& plan, std::span<const Value> keys) {
   std::uint64_t h = 0;
   if (plan.mask != 0) {
     h = quick_hash(keys, (static_cast<std::uint64_t>(plan.set) + 1) * 1000 + plan.mask);
-    const auto [from, to] = in->memo.equal_range(h);
-    for (auto it = from; it != to; ++it)
-      if (it->second.set == plan.set && it->second.mask == plan.mask && it->second.count == keys.size() &&
-          std::equal(keys.begin(), keys.end(), it->second.keys, quick_equal))
-        return it->second.result;
+    if (const Value* known = in->memos.find(h, plan.set, plan.mask, keys)) return *known;
   }
   std::vector<std::vector<Value>> rows;
+  std::vector<Value> elements;  // of what is one set
   std::size_t values = 0;
   const auto one = [&](const RuleCode& rule) {
     const Depth depth(*this);
@@ -653,6 +689,12 @@ Value Machine::partial(const PartialPlan& plan, std::span<const Value> keys) {
     bool found = false;
     while (next(run)) {
       found = true;
+      if (set.set) {
+        elements.push_back(read(*rule.code, regs, rule.key));
+        if (++values * 2 * sizeof(Value) > options_.limits.memory)
+          stop(ErrorCode::too_large, "the evaluation needs more memory than its limit", rule.file, rule.line);
+        continue;
+      }
       std::vector<Value> row;
       for (const Operand o : rule.path) row.push_back(read(*rule.code, regs, o));
       row.push_back(rule.is_set ? Value() : read(*rule.code, regs, rule.value));
@@ -664,29 +706,25 @@ Value Machine::partial(const PartialPlan& plan, std::span<const Value> keys) {
     }
     drop(run.base);
     trace(found ? TraceEvent::Kind::exit : TraceEvent::Kind::fail, rule.file, rule.line, set.path);
+    return true;
   };
-  for (const auto& rule : plan.rules) one(rule);
-  const Value v = build(set, rows);
+  each_rule(plan.rules, plan.index, {}, one);
+  tick(elements.size());
+  const Value v = set.set ? arena().set(elements) : build(rows);
   if (plan.mask == 0) {
     in->complete[at] = v;
     in->known[at] = 1;
   } else {
     auto* copy = static_cast<Value*>(arena().allocate(keys.size() * sizeof(Value)));
     std::uninitialized_copy(keys.begin(), keys.end(), copy);
-    in->memo.emplace(h, Context::Memo{plan.set, plan.mask, static_cast<std::uint32_t>(keys.size()), copy, v});
+    in->memos.add({h, plan.set, plan.mask, static_cast<std::uint32_t>(keys.size()), copy, v});
   }
   return v;
 }
 
 // Rows are paths followed by a value, or by a mark (undefined) and an element of the set there.
-Value Machine::build(const RuleSet& set, std::vector<std::vector<Value>>& rows) {
+Value Machine::build(std::vector<std::vector<Value>>& rows) {
   tick(rows.size());
-  if (set.set) {
-    std::vector<Value> items;
-    items.reserve(rows.size());
-    for (const auto& row : rows) items.push_back(row.back());
-    return arena().set(items);
-  }
   const auto before = [](const std::vector<Value>& a, const std::vector<Value>& b) {
     for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i)
       if (const int c = compare(a[i], b[i]); c != 0) return c < 0;
@@ -757,7 +795,7 @@ Value Machine::base_at(const TreeNode& node) const {
 Value Machine::rules_at(const TreeNode& node) {
   const RuleSet& set = program_.sets[static_cast<std::size_t>(node.ruleset)];
   switch (set.kind) {
-    case RuleSet::Kind::function: return {};
+    case RuleSet::Kind::function: return set.arity == 0 ? function(set.id, {}) : Value();
     case RuleSet::Kind::complete: return complete(set.id);
     case RuleSet::Kind::partial: return partial(*program_.code.partials[static_cast<std::size_t>(set.full)], {});
   }

@@ -25,11 +25,33 @@ struct Choice {
   const std::vector<Value>* tuples;  // of a with: outputs of each solution, one after another
 };
 
+// What functions and partial rules gave for which operands.
+class Memos {
+ public:
+  struct Memo {
+    std::uint64_t hash;
+    std::int32_t set;
+    std::uint32_t mask;
+    std::uint32_t count;
+    const Value* keys;
+    Value result;
+  };
+  [[nodiscard]] const Value* find(std::uint64_t hash, std::int32_t set, std::uint32_t mask,
+                                  std::span<const Value> keys) const;
+  void add(const Memo& memo);
+  void clear();  // keeps some memory
+
+ private:
+  std::vector<Memo> all_;
+  std::vector<std::uint32_t> slots_;  // 1 + index into all_, open addressing; a power of two of them
+};
+
 // Memory and stacks that one thread uses for one evaluation after another.
 struct Scratch {
   Arena arena;
   std::vector<Choice> choices;
   std::vector<std::unique_ptr<Value[]>> stack;
+  Memos memos;
   RegexCache regexes;
 };
 
@@ -64,14 +86,7 @@ class Machine {
     std::vector<Mock> mocks;
     std::vector<Value> complete;  // by rule set; kind undefined with `known` set means: undefined
     std::vector<std::uint8_t> known;
-    struct Memo {
-      std::int32_t set;
-      std::uint32_t mask;
-      std::uint32_t count;
-      const Value* keys;
-      Value result;
-    };
-    std::unordered_multimap<std::uint64_t, Memo> memo;
+    Memos memos;
   };
   struct Run {
     const Code& code;
@@ -103,7 +118,7 @@ class Machine {
   [[nodiscard]] Value chain(const RuleCode& rule, const RuleSet& set, std::span<const Value> args);
   [[nodiscard]] Value one_rule(const RuleCode& rule, const RuleSet& set, std::span<const Value> args);
   [[nodiscard]] Value partial(const PartialPlan& plan, std::span<const Value> keys);
-  [[nodiscard]] Value build(const RuleSet& set, std::vector<std::vector<Value>>& rows);
+  [[nodiscard]] Value build(std::vector<std::vector<Value>>& rows);
   [[nodiscard]] Value extent(const TreeNode& node, const Value& base);
   [[nodiscard]] Value merge(const Value& base, const Value& virtual_doc);
   [[nodiscard]] Value rules_at(const TreeNode& node);
@@ -111,7 +126,9 @@ class Machine {
   [[nodiscard]] Value node_keys(const Value& at);
   [[nodiscard]] Value base_at(const TreeNode& node) const;
   [[nodiscard]] bool shadowed(const TreeNode& node) const;
-  void candidates(const RuleSet& set, std::span<const Value> args, std::vector<std::uint32_t>& out) const;
+  template <class F>
+  void each_rule(const std::vector<RuleCode>& rules, const std::optional<RuleIndex>& index, std::span<const Value> args,
+                 F&& f) const;
 
   [[nodiscard]] Value* frame(std::size_t n);
   [[noreturn]] void stop(ErrorCode code, std::string message, std::uint32_t file = 0, std::uint32_t line = 0) const;
@@ -120,7 +137,10 @@ class Machine {
     if (instructions_ >= checkpoint_) checkpoint();
   }
   void checkpoint();
-  void trace(TraceEvent::Kind kind, std::uint32_t file, std::uint32_t line, std::string_view what) const;
+  void trace(TraceEvent::Kind kind, std::uint32_t file, std::uint32_t line, std::string_view what) const {
+    if (traced_) tell(kind, file, line, what);
+  }
+  void tell(TraceEvent::Kind kind, std::uint32_t file, std::uint32_t line, std::string_view what) const;
 
   class Depth {
    public:
@@ -144,6 +164,7 @@ class Machine {
 
   const Program& program_;
   const EvalOptions& options_;
+  const bool traced_;
   std::unique_ptr<Scratch> scratch_;
   std::vector<std::unique_ptr<Context>> contexts_;
   Context* context_ = nullptr;

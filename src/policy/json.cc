@@ -157,11 +157,25 @@ class JsonReader {
       ++end;
     const auto number = rest.substr(0, end);
     if (!is_number_text(number)) return refuse("unexpected character");
-    if (const auto e = number.find_first_of("eE"); e != std::string_view::npos && number.size() - e > 6)
-      return refuse("number too big");
+    if (!exponent_ok(number)) return refuse("number too big");
     v = arena_.number(number);
     at_ += end;
     return true;
+  }
+
+  // OPA takes numbers up to 2 to the power of 100,000, and down to its inverse.
+  static bool exponent_ok(std::string_view number) {
+    const auto e = number.find_first_of("eE");
+    if (e == std::string_view::npos) return true;
+    const auto mantissa = number.substr(0, e);
+    const auto first = mantissa.find_first_of("123456789");
+    if (first == std::string_view::npos) return true;
+    const auto dot = std::min(mantissa.find('.'), mantissa.size());
+    std::int64_t exponent = 0;
+    const char* from = number.data() + e + 1 + (number[e + 1] == '+' ? 1 : 0);
+    if (std::from_chars(from, number.data() + number.size(), exponent).ec != std::errc{}) return false;
+    exponent += static_cast<std::int64_t>(dot) - static_cast<std::int64_t>(first) - (first < dot ? 1 : 0);
+    return exponent <= 30'102 && exponent >= -30'103;
   }
 
   bool hex4(std::uint32_t& out) {

@@ -523,11 +523,12 @@ void Names::rename_every(Expr* e) {
     rename(w.value);
   }
   scopes_.emplace_back();
-  if (e->items[0] == nullptr)
-    e->items[0] = c_.pool_.var(c_.pool_.fresh(), e->loc);
-  else if (!e->items[0]->wildcard)
-    e->items[0]->name = declare(e->items[0]->name, Seen::declared, e->loc);
-  if (!e->items[1]->wildcard) e->items[1]->name = declare(e->items[1]->name, Seen::declared, e->loc);
+  if (e->items[0] == nullptr) e->items[0] = c_.pool_.var(c_.pool_.fresh(), e->loc);
+  for (Term* t : {e->items[0], e->items[1]}) {
+    if (t->wildcard || t->name->starts_with("~")) continue;
+    t->name = declare(t->name, Seen::declared, e->loc);
+    pending_.emplace_back(t->name, e->loc);
+  }
   rename(e->body);
   scopes_.pop_back();
 }

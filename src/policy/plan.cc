@@ -1,11 +1,15 @@
 #include <algorithm>
+#include <set>
+#include <unordered_set>
+#include <utility>
 
 #include "policy/program.h"
 
 namespace cairn::policy {
 namespace {
 
-constexpr std::size_t most_keys = 8;  // that a partial rule is specialised for
+constexpr std::size_t most_keys = 8;       // that a partial rule is specialised for
+constexpr std::size_t fewest_indexed = 3;  // rules; fewer are tried one after another
 
 class Planner {
  public:
@@ -92,13 +96,35 @@ class Planner {
   void with(const Expr* e);
   [[nodiscard]] std::int32_t partial_plan(const RuleSet& set, std::uint32_t mask);
 
+  // --- guards
+  // A place in the base documents: input or data, and constant keys.
+  struct Place {
+    bool data = false;
+    std::vector<Value> path;
+  };
+  [[nodiscard]] std::optional<Place> place(const Term* t) const;
+  [[nodiscard]] std::int32_t read(const Place& at);
+  [[nodiscard]] std::optional<Operand> settled_operand(const Term* t);
+  void guards(const Rule* r, std::vector<Guard>& out);
+
   Program& p_;
   Code& code_;
   Block* block_ = nullptr;
   Bound bound_;
   std::uint32_t frame_ = 0;
   Location at_;
+  // What the guards of a rule have read, checked and seen.
+  std::unordered_map<std::string, std::int32_t> read_;
+  std::unordered_set<const Expr*> settled_;
+  std::unordered_map<Symbol, Place> alias_;
+  std::unordered_map<Symbol, Value> known_;
+  bool replaced_ = false;  // inside of a `with`: what was read before may not hold
 };
+
+void append_key(const Value& v, std::string& out) {
+  out += '\n';
+  write_rego(v, out, max_string_bytes);
+}
 
 bool Planner::ground(const Term* t) const {
   switch (t->kind) {
@@ -209,13 +235,66 @@ Operand Planner::reference(const Term* t) {
   if (is_root_ref(t, "data")) {
     out = data_reference(t);
   } else if (is_root_ref(t, "input")) {
-    const auto dst = fresh();
-    emit(Op::input, dst);
-    out = steps(dst, t->items, 1);
+    std::size_t next = 0;
+    if (!read_.empty() && !replaced_) {
+      std::string key = "i";
+      for (std::size_t i = 0; i < t->items.size(); ++i) {
+        if (i > 0) {
+          if (t->items[i]->kind != TermKind::scalar) break;
+          append_key(t->items[i]->value, key);
+        }
+        const auto it = read_.find(key);
+        if (it == read_.end()) break;
+        out = it->second;
+        next = i + 1;
+      }
+    }
+    if (next == 0) {
+      out = fresh();
+      emit(Op::input, out);
+      next = 1;
+    }
+    out = steps(out, t->items, next);
   } else {
     out = steps(value(head), t->items, 1);
   }
   at_ = saved;
+  return out;
+}
+
+// By the value that most rules compare with a constant; none where few do.
+std::optional<RuleIndex> index_of(const std::vector<RuleCode>& rules) {
+  if (rules.size() < fewest_indexed) return std::nullopt;
+  const auto usable = [](const RuleCode& r) { return r.otherwise.empty(); };
+  const auto key_of = [](const Guard& g) {
+    std::string key = std::to_string(g.argument);
+    for (const Value& v : g.path) append_key(v, key);
+    return key;
+  };
+  std::map<std::string, std::size_t> counts;
+  for (const auto& r : rules) {
+    std::set<std::string> once;
+    for (const Guard& g : r.guards)
+      if (usable(r) && once.insert(key_of(g)).second) ++counts[key_of(g)];
+  }
+  const auto best = std::ranges::max_element(counts, {}, [](const auto& c) { return c.second; });
+  if (best == counts.end() || best->second < fewest_indexed) return std::nullopt;
+  RuleIndex out;
+  for (std::size_t i = 0; i < rules.size(); ++i) {
+    const auto number = static_cast<std::uint32_t>(i);
+    const auto g = std::ranges::find_if(rules[i].guards, [&](const Guard& x) { return key_of(x) == best->first; });
+    if (!usable(rules[i]) || g == rules[i].guards.end()) {
+      out.others.push_back(number);
+      continue;
+    }
+    out.argument = g->argument;
+    out.path = g->path;
+    const auto h = hash(g->value);
+    auto [from, to] = out.by_value.equal_range(h);
+    from = std::find_if(from, to, [&](const auto& x) { return equal(x.second.first, g->value); });
+    if (from == to) from = out.by_value.emplace(h, std::pair(g->value, std::vector<std::uint32_t>()));
+    from->second.second.push_back(number);
+  }
   return out;
 }
 
@@ -231,6 +310,7 @@ std::int32_t Planner::partial_plan(const RuleSet& set, std::uint32_t mask) {
   std::vector<RuleCode> rules;
   for (const Rule* r : set.sources)
     if (!r->is_default) rules.push_back(inner.rule(r, set, mask));
+  code_.partials[at]->index = index_of(rules);
   code_.partials[at]->rules = std::move(rules);
   return static_cast<std::int32_t>(at);
 }
@@ -405,7 +485,141 @@ void Planner::unify(Side first, Side second) {
 // --- expressions
 
 void Planner::body(const Body& b) {
-  for (const Expr* e : b) expr(e);
+  for (const Expr* e : b)
+    if (!settled_.contains(e)) expr(e);
+}
+
+// --- guards: what a rule needs of the base documents is looked at before anything else of its body. OPA's rule index
+// does the same, so that an error elsewhere in a body that cannot hold is not met.
+
+std::optional<Planner::Place> Planner::place(const Term* t) const {
+  if (t->kind != TermKind::ref || t->items[0]->kind != TermKind::var) return std::nullopt;
+  Place out;
+  if (is_root_ref(t, "data")) {
+    out.data = true;
+  } else if (!is_root_ref(t, "input")) {
+    const auto it = alias_.find(t->items[0]->name);
+    if (it == alias_.end()) return std::nullopt;
+    out = it->second;
+  }
+  for (std::size_t i = 1; i < t->items.size(); ++i) {
+    const Term* k = t->items[i];
+    if (k->kind == TermKind::scalar) {
+      out.path.push_back(k->value);
+    } else {
+      const auto it = k->kind == TermKind::var ? known_.find(k->name) : known_.end();
+      if (it == known_.end()) return std::nullopt;
+      out.path.push_back(it->second);
+    }
+  }
+  if (!out.data) return out;
+  const TreeNode* n = &p_.compiler->tree();
+  for (const Value& k : out.path) {
+    n = n->child(k);
+    if (n == nullptr) return out;
+    if (!n->rules.empty()) break;
+  }
+  return std::nullopt;  // rules have a say there
+}
+
+std::int32_t Planner::read(const Place& at) {
+  std::string key = at.data ? "d" : "i";
+  const auto step = [&](auto&& make) {
+    const auto [it, fresh_one] = read_.emplace(key, 0);
+    if (fresh_one) it->second = make();
+    return it->second;
+  };
+  auto from = step([&] {
+    const auto dst = fresh();
+    emit(at.data ? Op::data : Op::input, dst);
+    return dst;
+  });
+  for (const Value& k : at.path) {
+    append_key(k, key);
+    from = step([&] {
+      const auto dst = fresh();
+      emit(Op::get, dst, from, constant(k));
+      return dst;
+    });
+  }
+  return from;
+}
+
+// The operand of a call that is known before the body: a constant, or what a guard has read.
+std::optional<Operand> Planner::settled_operand(const Term* t) {
+  if (const Value* v = literal(t); v != nullptr) return constant(*v);
+  if (t->kind != TermKind::var) return std::nullopt;
+  if (const auto it = known_.find(t->name); it != known_.end()) return constant(it->second);
+  if (const auto it = alias_.find(t->name); it != alias_.end()) return read(it->second);
+  return std::nullopt;
+}
+
+void Planner::guards(const Rule* r, std::vector<Guard>& out) {
+  read_.clear();
+  settled_.clear();
+  alias_.clear();
+  known_.clear();
+  if (p_.options.prints) return;  // traces show bodies in their order
+  for (std::size_t i = 0; i < r->args.size(); ++i)
+    if (const Value* v = literal(r->args[i]); v != nullptr)
+      out.push_back({.argument = static_cast<std::int32_t>(i), .path = {}, .value = *v});
+  for (const Expr* e : r->body) {
+    if (e->negated || !e->with.empty()) continue;
+    at_ = e->loc;
+    if (e->kind == ExprKind::term) {
+      if (const auto at = place(e->items[0])) (void)read(*at);
+      continue;
+    }
+    if (e->kind != ExprKind::call) continue;
+    if (is_call_of(e, "eq") && e->items.size() == 3) {
+      for (int side = 1; side <= 2; ++side) {
+        const Term* a = e->items[static_cast<std::size_t>(side)];
+        const Term* b = e->items[static_cast<std::size_t>(3 - side)];
+        const bool flat = b->kind == TermKind::array && std::ranges::all_of(b->items, [](const Term* x) {
+                            return x->kind == TermKind::scalar || x->kind == TermKind::var;
+                          });
+        const Value* v = b->kind == TermKind::scalar || flat ? literal(b) : nullptr;
+        if (a->kind == TermKind::var) {
+          const auto argument = std::ranges::find_if(
+              r->args, [&](const Term* x) { return x->kind == TermKind::var && x->name == a->name; });
+          if (argument != r->args.end() && v != nullptr) {
+            const auto i = static_cast<std::int32_t>(argument - r->args.begin());
+            emit(Op::equal, 0, i, constant(*v));
+            out.push_back({.argument = i, .path = {}, .value = *v});
+            settled_.insert(e);
+            break;
+          }
+          if (b->kind == TermKind::scalar) known_.emplace(a->name, b->value);
+        } else if (const auto at = place(a); at && (v != nullptr || flat || b->kind == TermKind::var)) {
+          const auto reg = read(*at);
+          if (b->kind == TermKind::var) {
+            if (const auto it = known_.find(b->name); it != known_.end()) v = &it->second;
+            alias_.emplace(b->name, *at);
+          }
+          if (v != nullptr) {
+            emit(Op::equal, 0, reg, constant(*v));
+            if (!at->data) out.push_back({.argument = -1, .path = at->path, .value = *v});
+            if (b->kind != TermKind::var) settled_.insert(e);
+          }
+          break;
+        }
+      }
+      continue;
+    }
+    const Builtin* call = p_.compiler->builtin(e->items[0]);
+    if (call == nullptr || e->items.size() != 3 || call->arity != 2) continue;
+    static constexpr std::string_view testable[] = {"internal.member_2", "startswith", "endswith",
+                                                    "strings.any_prefix_match", "strings.any_suffix_match"};
+    if (std::ranges::find(testable, call->name) == std::end(testable)) continue;
+    const auto a = settled_operand(e->items[1]);
+    const auto b = a ? settled_operand(e->items[2]) : std::nullopt;
+    if (!b || (*a < 0 && *b < 0)) continue;
+    const auto dst = fresh();
+    code_.builtins.push_back(call);
+    emit(Op::call, dst, static_cast<std::int32_t>(code_.builtins.size() - 1), arguments({*a, *b}), 2);
+    emit(Op::test, 0, dst);
+    settled_.insert(e);
+  }
 }
 
 void Planner::expr(const Expr* e) {
@@ -529,7 +743,9 @@ void Planner::with(const Expr* e) {
     plan.targets.push_back(std::move(t));
   }
   const Bound before = bound_;
+  const bool outer = std::exchange(replaced_, true);
   const auto start = sub_block([&] { plain_expr(e); }, true);
+  replaced_ = outer;
   for (const auto& [v, r] : bound_)
     if (!before.contains(v)) plan.outputs.push_back(r);
   std::ranges::sort(plan.outputs);
@@ -572,6 +788,8 @@ RuleCode Planner::rule(const Rule* r, const RuleSet& set, std::uint32_t mask) {
       ++given;
     }
   }
+  guards(r, out.guards);
+  at_ = r->loc;
   body(r->body);
   out.is_set = r->key != nullptr;
   if (set.kind == RuleSet::Kind::partial)
@@ -607,6 +825,7 @@ void Planner::rule_set(RuleSet& set) {
     else
       set.rules.push_back(std::move(c));
   }
+  set.index = index_of(set.rules);
   const auto value_of = [&](const RuleCode& c) {
     return c.value < 0 ? &code_.constants[static_cast<std::size_t>(~c.value)] : nullptr;
   };

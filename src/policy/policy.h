@@ -22,6 +22,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/time_zone.h"
 #include "policy/limits.h"
 
 namespace cairn::policy {
@@ -80,6 +81,9 @@ struct HostBuiltin {
 // Receives the arguments as JSON. An error ends the evaluation with that error (it is never "undefined").
 using HostFunction = std::function<Result<Json>(std::span<const Json> arguments)>;
 
+// Time zones by name, such as zone_offset of base/time_zone.h; must give the same answers throughout an evaluation.
+using TimeZones = std::function<std::optional<ZoneOffset>(std::string_view zone, std::int64_t seconds)>;
+
 // One problem of a policy text.
 struct Diagnostic {
   std::string file;
@@ -114,6 +118,7 @@ struct EvalOptions {
   const Document* input = nullptr;  // nullptr: input is undefined
   const Document* data = nullptr;   // an object; nullptr: {}
   std::int64_t now_ns = 0;          // what time.now_ns() returns: nanoseconds since 1970
+  TimeZones zones = {};             // absent: naming a zone other than UTC ends the evaluation with invalid_argument
   std::string_view seed = {};       // of rand.intn and uuid.rfc4122; those fail where it is empty
   std::map<std::string, HostFunction, std::less<>> host = {};
   EvalLimits limits = {};

@@ -145,7 +145,8 @@ TEST(Refusals, Types) {
   EXPECT_EQ(at("x := {y | some y in [1]; y == \"a\"}"), "p.rego:3:26");
   EXPECT_EQ(at("y := 1\nx if y == \"a\" with data.p.y as \"a\""), "");
   EXPECT_EQ(at("y := 1\nx if y == \"a\" with data.p.y as 2"), "p.rego:4:6");
-  EXPECT_EQ(at("x if every y in [1] { y == \"a\" }"), "");  // bodies of every are not looked at
+  EXPECT_EQ(at("x if every k, y in [1] { y == 1 }"), "p.rego:3:6");  // k is not used
+  EXPECT_EQ(at("x if every y in [1] { y == \"a\" }"), "");           // bodies of every are not looked at
   EXPECT_EQ(at("y := 1\ny := \"a\" if input.a\nx if y == \"a\""), "");
   // Types that would be as large as two to the power of the policy's length end with a limit or are any.
   std::string many = "y0 := 1\n";
@@ -286,6 +287,56 @@ TEST(Builtins, Families) {
   EXPECT_EQ(x("x := [p | walk({\"a\": [1]}, [p, 1])]"), R"([["a",0]])");
   EXPECT_EQ(x("x := base64url.decode(base64url.encode_no_pad(\"a?~\"))"), R"("a?~")");
   EXPECT_EQ(x("x := strings.replace_n({\"<\": \"&lt;\"}, \"a<b\")"), R"("a&lt;b")");
+}
+
+TEST(Builtins, TimeZonesComeFromTheHost) {
+  const auto p = compile({{"p.rego", "package p\nx := time.clock([1700000000000000000, input])"}});
+  ASSERT_TRUE(p);
+  const auto clock = [&](const Json& zone, const TimeZones& zones) -> std::string {
+    const Document in = *Document::from_json(zone);
+    const auto v = p->evaluate("data.p.x", {.input = &in, .zones = zones});
+    return !v ? v.error().text() : *v ? (*v)->dump() : "undefined";
+  };
+  const TimeZones zones = [](std::string_view name, std::int64_t at) -> std::optional<ZoneOffset> {
+    if (name != "Nowhere/East") return std::nullopt;
+    return ZoneOffset{at < 1'600'000'000 ? 0 : 3600, "NE"};
+  };
+  EXPECT_EQ(clock("UTC", {}), "[22,13,20]");
+  EXPECT_EQ(clock("Nowhere/East", zones), "[23,13,20]");
+  EXPECT_EQ(clock("Nowhere/West", zones), "undefined");
+  EXPECT_NE(clock("Nowhere/East", {}).find("no time zones but UTC"), std::string::npos);
+}
+
+// What a rule needs of the input is looked at first, as OPA's index does: the error in the rest of the body is not met.
+TEST(Language, GuardsComeFirst) {
+  const std::string conflict = "f(y) := z if some z in [1, 2]\n";
+  EXPECT_EQ(x(conflict + "x if { f(1); input.a }"), "undefined");
+  EXPECT_EQ(x(conflict + "x if { f(1); input.a == 2 }", {{"a", 1}}), "undefined");
+  EXPECT_EQ(x(conflict + "x if { f(1); startswith(input.a, \"b\") }", {{"a", "c"}}), "undefined");
+  EXPECT_EQ(x(conflict + "x := input.a if f(1)"), "undefined");
+  EXPECT_EQ(x(conflict + "x if { f(1); input.a }", {{"a", 1}}).substr(0, 6), "error:");
+  EXPECT_EQ(x("x := [input.a, b] if { input.a == 1; b := input.a with input.a as 2 }", {{"a", 1}}), "[1,2]");
+  EXPECT_EQ(x("x if { y := input; y.a == 1; y.b.c == 2 }", {{"a", 1}, {"b", {{"c", 2}}}}), "true");
+}
+
+// Many rules told apart by one value: the order of what is left, others and defaults stay as they were.
+TEST(Language, IndexedRules) {
+  const std::string rules =
+      "x := 1 if input.k == \"a\"\nx := 2 if input.k == \"b\"\nx := 3 if input.k == \"c\"\n"
+      "x := 4 if input.other\ndefault x := 0\n";
+  EXPECT_EQ(x(rules, {{"k", "a"}}), "1");
+  EXPECT_EQ(x(rules, {{"k", "c"}}), "3");
+  EXPECT_EQ(x(rules, {{"k", "d"}}), "0");
+  EXPECT_EQ(x(rules, {{"other", true}}), "4");
+  EXPECT_EQ(x(rules, {{"k", "a"}, {"other", true}}).substr(0, 6), "error:");  // two values
+  const std::string functions =
+      "f(\"a\", y) := y\nf(\"b\", y) := y + 1\nf(\"c\", y) := y + 2\nf(z, y) := 9 if z == 7\n";
+  EXPECT_EQ(x(functions + "x := [f(input.k, 1), f(7, 1)]", {{"k", "c"}}), "[3,9]");
+  EXPECT_EQ(x(functions + "x := f(input.k, 1)", {{"k", "d"}}), "undefined");
+  const std::string sets =
+      "s contains 1 if input.k == 1\ns contains 2 if input.k == 2\ns contains 3 if input.k == 2\ns contains 4\n";
+  EXPECT_EQ(x(sets + "x := s", {{"k", 2.0}}), "[2,3,4]");
+  EXPECT_EQ(x(sets + "x := y if y := s with input.k as 1", {{"k", 2}}), "[1,4]");
 }
 
 TEST(Format, ChangesNothingButWhiteSpace) {

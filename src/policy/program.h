@@ -80,6 +80,13 @@ struct WithPlan {
 
 struct Code;
 
+// A comparison that a rule fails without, whatever else it says.
+struct Guard {
+  std::int32_t argument = -1;  // of a function, or
+  std::vector<Value> path;     // below input
+  Value value;
+};
+
 struct RuleCode {
   const Code* code = nullptr;
   std::uint32_t start = 0;
@@ -90,15 +97,16 @@ struct RuleCode {
   bool constant = false;      // the value is one constant
   std::vector<Operand> path;  // keys below the rule set's node
   std::vector<RuleCode> otherwise;
+  std::vector<Guard> guards;
   std::uint32_t file = 0;
   std::uint32_t line = 0;
 };
 
-// Which rules can match, by the value of one reference that they all compare with constants.
+// Which rules can match, by the value that most of them compare with a constant. Rules are numbers, ascending.
 struct RuleIndex {
-  std::int32_t argument = -1;  // of a function, or
-  std::vector<Value> path;     // below input
-  std::unordered_map<std::uint64_t, std::vector<std::pair<Value, std::vector<std::uint32_t>>>> by_value;
+  std::int32_t argument = -1;                                                                     // of a function, or
+  std::vector<Value> path;                                                                        // below input
+  std::unordered_multimap<std::uint64_t, std::pair<Value, std::vector<std::uint32_t>>> by_value;  // by its hash
   std::vector<std::uint32_t> others;
 };
 
@@ -106,6 +114,7 @@ struct PartialPlan {
   std::int32_t set = 0;
   std::uint32_t mask = 0;  // which keys are given
   std::vector<RuleCode> rules;
+  std::optional<RuleIndex> index;
 };
 
 struct RuleSet {

@@ -70,7 +70,9 @@ Symbol Compiler::original(Symbol v) const {
 
 const Builtin* Compiler::builtin(const Term* op) const {
   if (op->kind != TermKind::var && op->kind != TermKind::ref) return nullptr;
-  const std::string name = operator_name(op);
+  if (is_root_ref(op, "data") || is_root_ref(op, "input")) return nullptr;
+  const std::string dotted = op->kind == TermKind::ref ? operator_name(op) : std::string();
+  const std::string& name = op->kind == TermKind::ref ? dotted : *op->name;
   if (const auto it = host_by_name_.find(name); it != host_by_name_.end()) return it->second;
   return find_builtin(name);
 }

@@ -123,6 +123,7 @@ bool prepare(const PolicyOptions& o, Setting& s, std::ostream& err) {
   if (!o.input.empty()) s.eval.input = &s.input;
   s.eval.data = &s.data;
   s.eval.now_ns = at.seconds * 1'000'000'000;
+  s.eval.zones = zone_offset;
   s.eval.seed = "cairn policy";
   s.eval.strict_builtin_errors = o.strict;
   s.eval.host["query_reference_value"] = [&s](std::span<const Json> args) -> Result<Json> {

@@ -47,7 +47,8 @@ std::unexpected<Rejection> policy_error(const LoadedPolicy& policy, std::string 
 class Evaluation {
  public:
   Evaluation(const LoadedPolicy& policy, const policy::Document& input, const PolicyData::View& data, Time now)
-      : policy_(policy), options_{.input = &input, .data = &data.data, .now_ns = now.seconds * 1'000'000'000} {
+      : policy_(policy),
+        options_{.input = &input, .data = &data.data, .now_ns = now.seconds * 1'000'000'000, .zones = zone_offset} {
     options_.limits.instructions = limits::kPolicyInstructions;
     options_.host["query_reference_value"] = [&data](std::span<const Json> arguments) -> Result<Json> {
       if (arguments.empty() || !arguments[0].is_string()) return Json();

@@ -137,7 +137,8 @@ Result<policy::Policy> ResourcePolicy::current() {
 Result<Decision> ResourcePolicy::decide(const policy::Document& claims, const std::string& resource_path, Time now) {
   CAIRN_TRY(const auto compiled, current());
   CAIRN_TRY(const auto data, policy::Document::from_json({{"resource-path", resource_path}}));
-  policy::EvalOptions options{.input = &claims, .data = &data, .now_ns = now.seconds * 1'000'000'000};
+  policy::EvalOptions options{
+      .input = &claims, .data = &data, .now_ns = now.seconds * 1'000'000'000, .zones = zone_offset};
   options.limits.instructions = limits::kPolicyInstructions;
   CAIRN_TRY(const auto allow, compiled.evaluate("data.policy.allow", options));
   if (!allow || !allow->is_boolean())

@@ -36,7 +36,7 @@ Json run(const Json& c) {
   }
   Document input;
   Document data = *Document::from_json(Json::object());
-  EvalOptions eval{.now_ns = 1'700'000'000'000'000'000, .seed = "seed"};
+  EvalOptions eval{.now_ns = 1'767'225'600'000'000'000, .zones = zone_offset, .seed = "seed"};
   eval.strict_builtin_errors = c.value("strict", false);
   if (c.contains("input_term")) {
     auto d = Document::parse_term(c["input_term"].get<std::string>());
