@@ -227,7 +227,6 @@ int run_mount_action(const DropinOptions& o) {
   if (const auto config = read_config(where(o)); !config) return refuse(config.error());
   auto key = volume_key(o);
   if (!key) return refuse(key.error(), key.error().where == "master key" ? kExitMasterKey : kExitPassword);
-  if (!o.read_only) std::fprintf(stderr, "Warning: mounted read-only; this program does not write through mounts.\n");
   MountOptions m;
   m.source = o.paths[0];
   m.mountpoint = o.paths[1];
@@ -238,7 +237,8 @@ int run_mount_action(const DropinOptions& o) {
   m.holes = gocryptfs::Holes::allow;
   m.type = "gocryptfs";
   m.name = o.name;
-  m.mode = Mode::streaming;
+  m.read_write = !o.read_only;
+  if (o.read_only) m.mode = Mode::streaming;
   m.notify_process = o.notify_process;
   if (o.foreground) return run_mount(m, std::move(*key));
   int pipe[2];

@@ -1,7 +1,5 @@
 #include "cachefs/front.h"
 
-#define FUSE_USE_VERSION 317
-#include <fuse_lowlevel.h>
 #include <linux/fuse.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
@@ -16,6 +14,7 @@
 
 #include "base/log.h"
 #include "cachefs/chunk_cache.h"
+#include "cachefs/fuse_api.h"
 #include "cachefs/status.h"
 #include "cachefs/store/disk.h"
 #include "cachefs/store/pages.h"

@@ -27,6 +27,7 @@ void add_mount(CLI::App& app, Arguments& a) {
   app.add_option("--passfile", m.passfile, "file whose first line is the password; - for standard input");
   app.add_flag("--wipe-passfile", m.wipe_passfile, "overwrite and remove the password file once it is read");
   app.add_option("--config", m.config, "gocryptfs.conf, where it is not in the source");
+  app.add_flag("--rw", m.read_write, "changes go through to the encrypted folder");
   app.add_flag("--allow-other", m.allow_other, "other users may read the mount (the default)");
   app.add_flag("--no-allow-other", a.no_allow_other, "only the mounting user may read it");
   app.add_flag("--nonempty", m.nonempty, "mount over files");

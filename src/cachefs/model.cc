@@ -52,6 +52,23 @@ Result<VolumeKey> take_password(const MountOptions& options) {
   return VolumeKey{std::move(*password), {}};
 }
 
+namespace {
+Result<Secret> master_key_of(const gocryptfs::Config& config, const VolumeKey& key) {
+  if (key.password.empty()) return key.master_key.clone();
+  return gocryptfs::unwrap_master_key(config, key.password.view());
+}
+}  // namespace
+
+Result<WritableVolume> open_writable(const MountOptions& options, const VolumeKey& key) {
+  CAIRN_TRY(const gocryptfs::Config config,
+            read_config({.source = options.source, .config = options.config, .all_features = options.all_features}));
+  CAIRN_TRY(const Secret master_key, master_key_of(config, key));
+  CAIRN_TRY(gocryptfs::Volume volume, gocryptfs::Volume::open(config, master_key));
+  Fd root(::open(options.source.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!root) return fail(errno_error(errno, options.source.string(), "cannot open the volume"));
+  return WritableVolume{std::move(root), std::move(volume)};
+}
+
 Model::Model(const MountOptions& options, LocalVolume volume)
     : options_(options), volume_(std::move(volume)), shared_(share()) {}
 Model::~Model() { ::munmap(shared_, sizeof(SharedState)); }
@@ -59,10 +76,7 @@ Model::~Model() { ::munmap(shared_, sizeof(SharedState)); }
 Result<std::unique_ptr<Model>> Model::open(const MountOptions& options, const VolumeKey& key) {
   const OpenOptions where{.source = options.source, .config = options.config, .all_features = options.all_features};
   CAIRN_TRY(const gocryptfs::Config config, read_config(where));
-  Secret master_key = key.master_key.clone();
-  if (!key.password.empty()) {
-    CAIRN_TRY(master_key, gocryptfs::unwrap_master_key(config, key.password.view()));
-  }
+  CAIRN_TRY(const Secret master_key, master_key_of(config, key));
   CAIRN_TRY(LocalVolume volume, open_local(where, config, master_key));
   std::unique_ptr<Model> out(new Model(options, std::move(volume)));
   for (const Damage& d : out->volume_.damage) {
@@ -91,11 +105,11 @@ Result<void> Model::take_manifest() {
 }
 
 Result<void> Model::verify_contents(const ReadFn& read) {
+  const Manifest manifest = std::exchange(manifest_, {});
   if (options_.verify != Verify::full) return {};
-  auto good = verify_volume(volume_, manifest_, options_.threads, {}, read);
+  auto good = verify_volume(volume_, manifest, options_.threads, {}, read);
   if (!good) return fail(std::move(good).error().in("the model is not what its manifest says"));
-  spdlog::info("verified {} files, manifest {}", manifest_.files.size(), digest_);
-  manifest_ = {};
+  spdlog::info("verified {} files, manifest {}", manifest.files.size(), digest_);
   return {};
 }
 

@@ -41,6 +41,13 @@ struct VolumeKey {
 // Errors have where = "password".
 [[nodiscard]] Result<VolumeKey> take_password(const MountOptions& options);
 
+// A volume to be changed: its folder and its keys, nothing read ahead.
+struct WritableVolume {
+  Fd root;
+  gocryptfs::Volume volume;
+};
+[[nodiscard]] Result<WritableVolume> open_writable(const MountOptions& options, const VolumeKey& key);
+
 class Model {
  public:
   // Opens the volume. To be verified, its manifest is read and compared with the options and the names; the contents

@@ -83,7 +83,8 @@ Result<MountPoint> MountPoint::mount(const MountOptions& options) {
                      ",default_permissions,max_read=" + std::to_string(kRequestMax);
   if (options.allow_other) data += ",allow_other";
   const std::string name = options.name.empty() ? fs::canonical(options.source).string() : options.name;
-  if (::mount(name.c_str(), path.c_str(), ("fuse." + options.type).c_str(), MS_NOSUID | MS_NODEV | MS_RDONLY,
+  if (::mount(name.c_str(), path.c_str(), ("fuse." + options.type).c_str(),
+              MS_NOSUID | MS_NODEV | (options.read_write ? 0UL : static_cast<unsigned long>(MS_RDONLY)),
               data.c_str()) != 0) {
     const int error = errno;
     if (error == EPERM) return fail(ErrorCode::permission_denied, path.string(), "mounting needs root (CAP_SYS_ADMIN)");

@@ -52,6 +52,7 @@ Result<MountOptions> parse_mount_options(std::string_view json) {
   out.config = f.value_or("config", std::string());
   out.passfile = f.value_or("passfile", std::string());
   out.wipe_passfile = f.value_or("wipe_passfile", out.wipe_passfile);
+  out.read_write = f.value_or("read_write", out.read_write);
   out.allow_other = f.value_or("allow_other", out.allow_other);
   out.nonempty = f.value_or("nonempty", out.nonempty);
   out.all_features = f.value_or("allow_features", out.all_features);
@@ -81,6 +82,9 @@ Result<void> check_mount_options(const MountOptions& o) {
   if (o.passfile.empty()) problems.add("passfile", "missing: the file with the password, or - for standard input");
   if (o.wipe_passfile && o.passfile == "-") problems.add("wipe_passfile", "needs a file");
   if (o.preload > 100) problems.add("preload", "at most 100 percent");
+  if (o.read_write &&
+      (o.verify != Verify::none || o.mode != Mode::automatic || o.preload != 0 || o.fail_closed || !o.status.empty()))
+    problems.add("read_write", "excludes verify, mode, preload, fail_closed and status: what changes is not a model");
   if (o.cache_mib == 0 || o.cache_mib > kCacheMibMax) problems.add("cache_mib", "1 to " + std::to_string(kCacheMibMax));
   if (!o.status.empty())
     if (const auto endpoint = net::Endpoint::parse(o.status); !endpoint)

@@ -25,6 +25,7 @@ struct MountOptions {
   std::filesystem::path config;      // gocryptfs.conf elsewhere; "": inside the source
   std::filesystem::path passfile;    // "-": standard input
   bool wipe_passfile = false;        // overwrite and remove the file once it is read
+  bool read_write = false;  // changes go through to the ciphertext; for volumes, not for models that are attested
   bool allow_other = true;
   bool nonempty = false;      // the mount point may hold files
   bool all_features = false;  // other than the default flags too

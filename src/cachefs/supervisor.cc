@@ -1,6 +1,7 @@
 #include "cachefs/supervisor.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <spdlog/sinks/syslog_sink.h>
 #include <sys/prctl.h>
@@ -18,6 +19,7 @@
 #include "cachefs/front.h"
 #include "cachefs/mount_point.h"
 #include "cachefs/status.h"
+#include "cachefs/writer_front.h"
 
 namespace cairn::cachefs {
 namespace {
@@ -43,6 +45,23 @@ void watch_parent(const MountPoint& mount, pid_t parent) {
     mount.unmount();
     ::_exit(1);
   }
+}
+
+// A caller that reads our output to its end must not wait for as long as the mount lives. Later log lines go to
+// syslog.
+void leave_terminal() {
+  spdlog::set_default_logger(spdlog::syslog_logger_mt("syslog", "cairn-cachefs", LOG_PID, LOG_DAEMON));
+  const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) (void)::dup2(null.get(), fd);
+}
+
+// To whoever waits for the mount.
+void announce(const MountOptions& o, const MountPoint& mount) {
+  if (!mount.set_read_ahead(o.read_ahead_kb))
+    spdlog::info("read-ahead stays at the kernel's default: /sys cannot be written");
+  if (o.ready_fd >= 0) (void)write_all(o.ready_fd, as_bytes("ready\n"));
+  if (o.notify_process > 0) (void)::kill(o.notify_process, SIGUSR1);
+  if (!o.ready_file.empty()) (void)write_text(o.ready_file, "ready\n", 0644);
 }
 
 class Supervisor {
@@ -115,24 +134,11 @@ class Supervisor {
     const bool ready = ::read(ready_.get(), &byte, 1) == 1;
     ready_.reset();
     if (!ready || model_.shared().ready.exchange(true)) return;
-    const MountOptions& o = model_.options();
-    if (!mount_.set_read_ahead(o.read_ahead_kb))
-      spdlog::info("read-ahead stays at the kernel's default: /sys cannot be written");
-    if (o.ready_fd >= 0) (void)write_all(o.ready_fd, as_bytes("ready\n"));
-    if (o.notify_process > 0) (void)::kill(o.notify_process, SIGUSR1);
-    if (!o.ready_file.empty()) (void)write_text(o.ready_file, "ready\n", 0644);
+    announce(model_.options(), mount_);
     spdlog::info("serving {} files, {} MiB, on {} ({}{})", model_.tree().file_count(),
                  model_.tree().total_bytes() >> 20, mount_.path().string(), model_.volume().content().engine(),
                  std::string(", ") + mode_in_force(model_, resident_));
-    if (o.detach) leave_terminal();
-  }
-
-  // A caller that reads our output to its end must not wait for as long as the mount lives. Later log lines go to
-  // syslog.
-  static void leave_terminal() {
-    spdlog::set_default_logger(spdlog::syslog_logger_mt("syslog", "cairn-cachefs", LOG_PID, LOG_DAEMON));
-    const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-    for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) (void)::dup2(null.get(), fd);
+    if (model_.options().detach) leave_terminal();
   }
 
   std::optional<int> on_signal() {
@@ -209,17 +215,47 @@ int refuse_mount(const Error& error) {
   return exit_code(error);
 }
 
+int refuse_mount_point(const Error& error) {
+  spdlog::error("{}", error.text());
+  return error.code == ErrorCode::invalid_argument || error.code == ErrorCode::not_found ? kExitMountPoint
+                                                                                         : kExitMountFailed;
+}
+
 int verify_and_serve(Model& model, Resident* resident, StatusProcess& status) {
   const auto verified = model.verify_contents(resident != nullptr ? resident->reader() : ReadFn{});
   if (!verified) return refuse_mount(verified.error());
+  (void)::malloc_trim(0);  // what parsing needed is not needed again, least of all in every worker
   auto mount = MountPoint::mount(model.options());
-  if (!mount) {
-    spdlog::error("{}", mount.error().text());
-    return mount.error().code == ErrorCode::invalid_argument || mount.error().code == ErrorCode::not_found
-               ? kExitMountPoint
-               : kExitMountFailed;
-  }
+  if (!mount) return refuse_mount_point(mount.error());
   return Supervisor(model, resident, std::move(*mount), status).run();
+}
+// One process: where it dies the mount is dead too, as with gocryptfs.
+int run_writable(const MountOptions& options, const VolumeKey& key) {
+  const auto opened = open_writable(options, key);
+  if (!opened) return refuse_mount(opened.error());
+  const auto mount = MountPoint::mount(options);
+  if (!mount) return refuse_mount_point(mount.error());
+  const sigset_t set = handled_signals();
+  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  std::thread([&point = *mount, set, file = options.ready_file] {
+    for (int signal = 0; ::sigwait(&set, &signal) == 0;) {
+      if (signal != SIGTERM && signal != SIGINT) continue;
+      spdlog::info("stopping on signal {}", signal);
+      point.unmount();
+      std::this_thread::sleep_for(kDrainTime);  // somebody still uses it: he gets errors from here on
+      if (!file.empty()) ::unlink(file.c_str());
+      ::_exit(kExitOk);
+    }
+  }).detach();
+  const bool served = serve_writable(options, opened->volume, opened->root.get(), mount->device(), [&] {
+    announce(options, *mount);
+    spdlog::info("serving {} for reading and writing on {}", options.source.string(), mount->path().string());
+    if (options.detach) leave_terminal();
+  });
+  if (!served) spdlog::error("the kernel's file system connection did not start");
+  mount->unmount();
+  if (!options.ready_file.empty()) ::unlink(options.ready_file.c_str());
+  return served ? static_cast<int>(kExitOk) : static_cast<int>(kExitMountFailed);
 }
 }  // namespace
 
@@ -230,6 +266,7 @@ int run_mount(const MountOptions& options) {
 }
 
 int run_mount(const MountOptions& options, VolumeKey key) {
+  if (options.read_write) return run_writable(options, key);
   auto model = Model::open(options, key);
   key = {};  // wiped: only the derived keys are kept
   if (!model) return refuse_mount(model.error());

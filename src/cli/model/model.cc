@@ -384,8 +384,8 @@ void add_model(CLI::App& app, int& exit_code) {
   const auto o = std::make_shared<Options>();
   add_writers(*model, o, exit_code);
   add_readers(*model, o, exit_code);
-  auto* mount =
-      add_verb(*model, "mount", "mount read-only until Ctrl-C (by cairn-cachefs)", o, exit_code, run_mount_program);
+  auto* mount = add_verb(*model, "mount", "mount until Ctrl-C, read-only unless '-- --rw' (by cairn-cachefs)", o,
+                         exit_code, run_mount_program);
   mount->add_option("volume", o->volume, "the encrypted folder")->required();
   mount->add_option("mountpoint", o->destination, "an empty folder")->required();
   add_key_options(*mount, o->key, false);
