@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "crypto/keys.h"
 #include "net/http.h"
+#include "trustee/pending.h"
 
 namespace cairn::trustee {
 
@@ -19,6 +20,9 @@ struct Call {
   std::string_view path;  // what is left of the raw path for this part, e.g. "/attest"; never decoded
   std::string_view body;
   Time now;
+  Pending* pending = nullptr;  // null: nothing is waited for any more
+
+  [[nodiscard]] bool waits() const { return pending && !pending->empty(); }
 };
 
 // "/a//b/c/" -> {"a","b","c"}: empty segments are dropped. The segments are not decoded.

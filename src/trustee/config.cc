@@ -65,6 +65,24 @@ void parse_as(Fields f, Config& out) {
   f.done();
 }
 
+void parse_collateral_service(Fields& f, Config& out) {
+  if (const auto url = f.value_or<std::string>("pccs_url", ""); !url.empty()) out.pccs_urls.push_back(url);
+  for (auto& url : f.value_or<std::vector<std::string>>("pccs_urls", {})) out.pccs_urls.push_back(std::move(url));
+  for (const auto& text : out.pccs_urls)
+    if (const auto url = net::Url::parse(text); !url)
+      f.problem("pccs_url", "\"" + text + "\" is not an address: " + url.error().message);
+  out.qcnl = f.value_or<std::string>("qcnl", "");
+  const auto update = f.value_or<std::string>("tcb_update", "");
+  if (update == "early" || update == "standard")
+    out.tcb_update = update == "early" ? device::TcbUpdate::early : device::TcbUpdate::standard;
+  else if (!update.empty())
+    f.problem("tcb_update", "must be \"standard\" or \"early\"");
+  out.pccs_ca = f.value_or<std::string>("pccs_ca", "");
+  out.pccs_insecure = !f.value_or("pccs_check_certificate", true);
+  out.collateral_refresh_hours = ranged(f, "collateral_refresh_hours", device::kRefreshAfter / 3600, 1, 24 * 30);
+  out.collateral_expire_hours = ranged(f, "collateral_expire_hours", 0, 0, 24 * 365);
+}
+
 void parse_tdx(Fields f, Config& out) {
   f.objects("extra_roots", [&](Fields& root) {
     out.simulated_roots.emplace_back(root.required<std::string>("path"));
@@ -73,8 +91,7 @@ void parse_tdx(Fields f, Config& out) {
     root.done();
   });
   out.bundles = paths(f, "bundles");
-  if (f.has("pccs_url"))
-    f.problem("pccs_url", "collateral from a caching service is not supported by this version; give files in bundles");
+  parse_collateral_service(f, out);
   out.accept_expired_collateral = f.value_or("accept_expired_collateral", false);
   out.min_tcb_eval_num = f.value_or<std::uint32_t>("min_tcb_eval_num", 0);
   f.done();

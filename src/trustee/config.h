@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "base/json.h"
+#include "device/collateral/limits.h"
+#include "device/collateral/qcnl.h"
 #include "trustee/as/service.h"
 #include "trustee/gateway/audit.h"
 
@@ -31,6 +33,13 @@ struct Config {
 
   std::vector<std::filesystem::path> simulated_roots;  // [[verifier.tdx.extra_roots]]
   std::vector<std::filesystem::path> bundles;
+  std::vector<std::string> pccs_urls;  // tried in order
+  std::filesystem::path qcnl;          // "": none
+  std::optional<device::TcbUpdate> tcb_update;
+  std::filesystem::path pccs_ca;  // PEM, trusted for the service's TLS certificate besides the system's
+  bool pccs_insecure = false;
+  std::int64_t collateral_refresh_hours = device::kRefreshAfter / 3600;
+  std::int64_t collateral_expire_hours = 0;
   bool accept_expired_collateral = false;
   std::uint32_t min_tcb_eval_num = 0;
   bool sample = false;

@@ -1,6 +1,7 @@
 // Every bound of the Trustee's parts. A test stands at each limit and one past it.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 
@@ -31,6 +32,9 @@ inline constexpr std::size_t kReferenceFile = 64U << 20;
 // Sessions of the key broker.
 inline constexpr std::size_t kSessions = 100'000;
 inline constexpr std::size_t kVerifiedTokens = 4096;  // cached by the key broker
+
+// Collateral. A request that waits longer is refused as retryable while the fetch goes on.
+inline constexpr std::chrono::seconds kCollateralWait{20};
 
 // Resources.
 inline constexpr std::size_t kResource = 1U << 20;    // bytes of one

@@ -22,10 +22,21 @@ net::Handler handler(net::Runtime& runtime, std::size_t body_limit, Answer answe
   return [&runtime, body_limit, shared](net::Exchange& exchange) -> net::Task<> {
     CAIRN_CO_TRY(std::string body, co_await exchange.body(body_limit));
     // The job owns what it uses: the exchange may be gone when it ends.
-    auto job = [shared, head = exchange.request(), text = std::move(body), peer = exchange.peer().host] {
-      return (*shared)(Call{head, head.path(), text, now()}, peer);
+    struct Request {
+      net::RequestHead head;
+      std::string body, peer;
+      Pending pending;
     };
-    CAIRN_CO_TRY(net::Response response, co_await runtime.workers().offload(std::move(job)));
+    auto request = std::make_shared<Request>(exchange.request(), std::move(body), exchange.peer().host, Pending{});
+    const auto answer_it = [shared, request](bool may_wait) {
+      Call call{request->head, request->head.path(), request->body, now(), may_wait ? &request->pending : nullptr};
+      return (*shared)(call, request->peer);
+    };
+    CAIRN_CO_TRY(net::Response response, co_await runtime.workers().offload([=] { return answer_it(true); }));
+    if (!request->pending.empty()) {
+      CAIRN_CO_CHECK(co_await request->pending.wait());
+      CAIRN_CO_TRY(response, co_await runtime.workers().offload([=] { return answer_it(false); }));
+    }
     co_return co_await exchange.respond(std::move(response));
   };
 }
@@ -57,7 +68,7 @@ Result<Listening> start(net::Runtime& runtime, const Config& config, const std::
 }  // namespace
 
 net::Task<> serve(net::Runtime& runtime, Config config, Ready ready) {
-  CAIRN_CO_TRY(auto opened, Trustee::open(config, now()));
+  CAIRN_CO_TRY(auto opened, Trustee::open(config, now(), runtime.loop(0)));
   const std::shared_ptr<Trustee> parts = std::move(opened);  // shared with jobs that outlive their exchange
   CAIRN_CO_TRY(const auto tls, tls_context(config));
   std::vector<Listening> listeners;
@@ -84,6 +95,7 @@ net::Task<> serve(net::Runtime& runtime, Config config, Ready ready) {
     spdlog::info("stopping");
   }
   for (const auto& listener : listeners) (void)co_await listener.server->stop(kDrain);
+  (void)co_await parts->stop();
   co_return listening;
 }
 

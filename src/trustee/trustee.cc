@@ -5,6 +5,7 @@
 #include <sys/file.h>
 
 #include <cerrno>
+#include <cstdlib>
 
 #include "base/encoding.h"
 #include "crypto/hash.h"
@@ -13,6 +14,8 @@
 
 namespace cairn::trustee {
 namespace {
+
+constexpr std::string_view kQcnl = "/etc/sgx_default_qcnl.conf";
 
 Result<Fd> lock_folder(const std::filesystem::path& folder) {
   const auto file = folder / ".lock";
@@ -33,20 +36,66 @@ Result<std::vector<crypto::Certificate>> certificates(const std::vector<std::fil
   return out;
 }
 
-Result<std::unique_ptr<as::TeeVerifier>> tdx(const Config& config) {
-  as::TdxOptions options;
-  options.roots.push_back(tdx::intel_root());
+// The service that collateral is fetched from, if any, and for how long what it said is kept (seconds; 0: as long as
+// it is valid).
+struct Service {
+  std::optional<device::CollateralSource> source;
+  std::int64_t expire_after = 0;
+};
+Result<Service> collateral_service(const Config& config) {
+  Service out;
+  device::CollateralSource source;
+  auto qcnl = config.qcnl;
+  const char* named = std::getenv("QCNL_CONF_PATH");
+  const bool configured = !config.pccs_urls.empty() || !config.bundles.empty();
+  if (qcnl.empty() && !configured) qcnl = named && *named ? named : kQcnl;
+  if (qcnl.empty() || (config.qcnl.empty() && !std::filesystem::exists(qcnl))) {
+    if (config.pccs_urls.empty()) return out;
+  } else {
+    CAIRN_TRY(const std::string text, read_text(qcnl, 64U << 10));
+    auto parsed = device::parse_qcnl(text);
+    if (!parsed) return fail(std::move(parsed.error()).in(qcnl.string()));
+    source = device::CollateralSource::from(*parsed);
+    out.expire_after = std::int64_t{parsed->verify_collateral_cache_expire_hours} * 3600;
+    if (parsed->local_cache_only)
+      spdlog::warn("{}: local_cache_only is ignored: this service has no other cache", qcnl.string());
+  }
+  if (!config.pccs_urls.empty()) source.urls = config.pccs_urls;
+  if (config.tcb_update) source.update = *config.tcb_update;
+  if (!config.pccs_ca.empty()) {
+    CAIRN_TRY(source.extra_roots_pem, read_text(config.pccs_ca, 1U << 20));
+  }
+  if (config.pccs_insecure) source.check_certificate = false;
+  if (!source.check_certificate)
+    spdlog::warn("the collateral service's TLS certificate is not checked (what it sends is verified all the same)");
+  for (const auto& url : source.urls)
+    spdlog::info("collateral comes from {} ({})", url,
+                 source.update == device::TcbUpdate::early ? "newest" : "as Intel enforces it now");
+  if (config.collateral_expire_hours > 0) out.expire_after = config.collateral_expire_hours * 3600;
+  out.source = std::move(source);
+  return out;
+}
+
+Result<std::vector<tdx::TrustRoot>> trust_roots(const Config& config) {
+  std::vector<tdx::TrustRoot> out{tdx::intel_root()};
   for (const auto& file : config.simulated_roots) {
     CAIRN_TRY(const Bytes certificate, read_file(file, tdx::kMaxChain));
     CAIRN_TRY(auto root, tdx::trust_root(file.stem().string(), certificate));
     spdlog::warn("SIMULATED machines are accepted: root {} of {} (verdicts say \"simulated\": true)",
                  hex(root.key_id().view()).substr(0, 16), file.string());
-    options.roots.push_back(std::move(root));
+    out.push_back(std::move(root));
   }
-  if (config.bundles.empty())
-    spdlog::warn("no collateral is configured (verifier.tdx.bundles): TDX quotes cannot be judged");
+  return out;
+}
+
+std::unique_ptr<as::TeeVerifier> tdx(const Config& config, std::vector<tdx::TrustRoot> roots,
+                                     std::shared_ptr<as::CollateralStore> store) {
+  as::TdxOptions options;
+  options.roots = std::move(roots);
   if (config.accept_expired_collateral) spdlog::warn("EXPIRED collateral is accepted and becomes a claim");
-  options.collateral = as::collateral_files(config.bundles);
+  options.collateral = [store = std::move(store)](ByteView quote, Time now, Pending* pending) {
+    return store->find(quote, now, pending);
+  };
   options.accept_expired_collateral = config.accept_expired_collateral;
   options.min_tcb_eval_num = config.min_tcb_eval_num;
   return as::tdx_verifier(std::move(options));
@@ -75,19 +124,32 @@ Result<void> Trustee::open_admin(const Config& config) {
   return {};
 }
 
-Result<void> Trustee::open_service(const Config& config, Time now) {
+Result<void> Trustee::open_service(const Config& config, Time now, std::optional<net::Executor> loop) {
+  const auto folder = config.data / "attestation-service";
+  CAIRN_TRY(const auto roots, trust_roots(config));
+  as::CollateralOptions collateral{.bundles = config.bundles,
+                                   .source = {},
+                                   .folder = folder / "collateral",
+                                   .roots = roots,
+                                   .refresh_after = config.collateral_refresh_hours * 3600,
+                                   .expire_after = 0,
+                                   .min_tcb_eval_num = config.min_tcb_eval_num};
+  CAIRN_TRY(Service service, collateral_service(config));
+  collateral.source = std::move(service.source);
+  collateral.expire_after = service.expire_after;
+  if (config.bundles.empty() && !collateral.source)
+    spdlog::warn("no collateral is configured (verifier.tdx.pccs_url or bundles): TDX quotes cannot be judged");
+  CAIRN_TRY(collateral_, as::CollateralStore::open(std::move(collateral), std::move(loop)));
   std::vector<std::unique_ptr<as::TeeVerifier>> verifiers;
-  CAIRN_TRY(auto tdx_verifier, tdx(config));
-  verifiers.push_back(std::move(tdx_verifier));
+  verifiers.push_back(tdx(config, roots, collateral_));
   if (config.sample) {
     spdlog::warn("the SAMPLE TEE is accepted: anyone can write its evidence");
     verifiers.push_back(as::sample_verifier());
     verifiers.push_back(as::sample_device_verifier());
   }
-  const auto folder = config.data / "attestation-service";
   CAIRN_TRY(service_, as::AttestationService::open({folder, config.token_kind, config.token}, std::move(verifiers),
                                                    *references_, now));
-  service_api_ = std::make_unique<as::Api>(*service_, *admin_);
+  service_api_ = std::make_unique<as::Api>(*service_, *admin_, *collateral_);
   return {};
 }
 
@@ -105,7 +167,7 @@ Result<void> Trustee::open_broker(const Config& config) {
   return {};
 }
 
-Result<std::unique_ptr<Trustee>> Trustee::open(const Config& config, Time now) {
+Result<std::unique_ptr<Trustee>> Trustee::open(const Config& config, Time now, std::optional<net::Executor> loop) {
   auto out = std::unique_ptr<Trustee>(new Trustee());
   CAIRN_CHECK(make_dirs(config.data, 0700));
   CAIRN_TRY(out->lock_, lock_folder(config.data));
@@ -113,7 +175,7 @@ Result<std::unique_ptr<Trustee>> Trustee::open(const Config& config, Time now) {
   CAIRN_CHECK(make_dirs(config.data / "attestation-service", 0700));
   CAIRN_TRY(out->references_, rvps::Store::open(config.data / "attestation-service" / "reference_values.json"));
   out->references_api_ = std::make_unique<rvps::Api>(*out->references_, *out->admin_);
-  CAIRN_CHECK(out->open_service(config, now));
+  CAIRN_CHECK(out->open_service(config, now, std::move(loop)));
   CAIRN_CHECK(out->open_broker(config));
   const auto database = config.data / "gateway" / "app" / "data" / "trustee-gateway.db";
   CAIRN_TRY(out->audit_, gateway::Audit::open(database, config.audit, now));
@@ -132,9 +194,11 @@ net::Response Trustee::gateway(const Call& call, const std::string& client_ip) {
 net::Response Trustee::kbs(const Call& call) {
   std::string_view path = call.path;
   if (take_segment(path) != "kbs" || take_segment(path) != "v0") return net::Response::empty(404);
-  return broker_->handle({call.head, path, call.body, call.now});
+  return broker_->handle({call.head, path, call.body, call.now, call.pending});
 }
 
 net::Response Trustee::attestation_service(const Call& call) { return service_api_->handle(call); }
+
+net::Task<> Trustee::stop() { return collateral_->stop(); }
 
 }  // namespace cairn::trustee

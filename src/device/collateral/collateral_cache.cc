@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <list>
 #include <map>
+#include <mutex>
 
 #include "base/encoding.h"
 #include "base/file.h"
@@ -15,11 +16,6 @@ namespace {
 
 using net::Task;
 using tdx::CollateralKey;
-
-std::string text(const CollateralKey& key) {
-  return std::string(key.tee == tdx::TeeType::tdx ? "tdx" : "sgx") + "/" + hex(key.fmspc) + "/" +
-         (key.ca == tdx::PckCa::platform ? "platform" : "processor");
-}
 
 // One platform's collateral, verified.
 struct Entry {
@@ -47,16 +43,23 @@ Json to_json(const Entry& e) {
 
 }  // namespace
 
+std::string text(const CollateralKey& key) {
+  return std::string(key.tee == tdx::TeeType::tdx ? "tdx" : "sgx") + "/" + hex(key.fmspc) + "/" +
+         (key.ca == tdx::PckCa::platform ? "platform" : "processor");
+}
+
 struct CollateralCache::State {
   net::Executor loop;
   CollateralCacheOptions options;
   tdx::Verifier verifier;
-  std::map<std::string, Entry> entries;
-  std::list<std::string> order;  // most recently used first
   std::map<std::string, std::shared_ptr<Flight>> flights;
-  std::map<std::string, Failed> failures;
   std::unique_ptr<net::TaskGroup> tasks;
   bool stopped = false;
+  // Written on the loop, read by any thread.
+  std::mutex mutex;
+  std::map<std::string, Entry> entries;
+  std::list<std::string> order;  // most recently used first
+  std::map<std::string, Failed> failures;
 
   State(net::Executor l, CollateralCacheOptions o)
       : loop(std::move(l)),
@@ -81,6 +84,7 @@ struct CollateralCache::State {
               .next_try = {},
               .last_error = {}};
     if (options.expire_after > 0) out.expires = std::min(out.expires, fetched.plus(options.expire_after));
+    const std::scoped_lock lock(mutex);
     if (const auto known = entries.find(text(key)); known != entries.end() && known->second.eval_num > out.eval_num)
       return fail(ErrorCode::evidence_rejected, "tdx.CollateralReplayed",
                   "TCB evaluation data number " + std::to_string(out.eval_num) + " after " +
@@ -90,9 +94,11 @@ struct CollateralCache::State {
     return out;
   }
 
-  void touch(const std::string& name) {
-    order.remove(name);
-    order.push_front(name);
+  void keep(const std::string& name, Entry entry) {
+    const std::scoped_lock lock(mutex);
+    if (!entries.contains(name)) order.push_front(name);
+    entries[name] = std::move(entry);
+    failures.erase(name);
     if (order.size() <= kMaxPlatforms) return;
     entries.erase(order.back());
     order.pop_back();
@@ -135,10 +141,10 @@ struct CollateralCache::State {
     Result<tdx::Collateral> got = co_await self->options.fetch(key);
     Result<Entry> entry = self->fetched(key, std::move(got), now);
     if (entry) {
+      spdlog::info("collateral of {} fetched: TCB evaluation {}, valid until {}", name, entry->eval_num,
+                   rfc3339(entry->expires));
       self->save(*entry);
-      self->entries[name] = *std::move(entry);
-      self->failures.erase(name);
-      self->touch(name);
+      self->keep(name, *std::move(entry));
     } else {
       self->note_failure(name, std::move(entry).error(), now);
     }
@@ -147,7 +153,8 @@ struct CollateralCache::State {
   }
 
   void note_failure(const std::string& name, Error error, Time now) {
-    spdlog::warn("collateral of {}: {}", name, error.text());
+    spdlog::warn("collateral of {} cannot be fetched: {}", name, error.text());
+    const std::scoped_lock lock(mutex);
     if (const auto known = entries.find(name); known != entries.end()) {
       known->second.next_try = now.plus(kRefreshRetry);
       known->second.last_error = error.text();
@@ -177,46 +184,59 @@ struct CollateralCache::State {
     return {};
   }
 
-  [[nodiscard]] const Entry* usable(const std::string& name, Time now) {
-    const auto known = entries.find(name);
-    if (known == entries.end() || known->second.expires < now) return nullptr;
-    touch(name);
-    return &known->second;
+  // What is in memory: collateral that is valid, with whether it should be fetched anew, or a failure of a moment ago.
+  struct Known {
+    Result<CollateralPtr> answer;
+    bool refresh = false;
+  };
+  std::optional<Known> known(const std::string& name, Time now) {
+    const std::scoped_lock lock(mutex);
+    if (const auto e = entries.find(name); e != entries.end() && e->second.expires >= now) {
+      order.splice(order.begin(), order, std::ranges::find(order, name));
+      const bool due = refresh_due(e->second, now);
+      if (due) e->second.next_try = now.plus(kRefreshRetry);
+      return Known{e->second.collateral, due};
+    }
+    if (const auto f = failures.find(name); f != failures.end() && now.seconds - f->second.at.seconds < kFailureMemory)
+      return Known{fail(f->second.error)};
+    return std::nullopt;
   }
 
   // On the cache's own loop.
+  static Task<> refresh(std::shared_ptr<State> self, CollateralKey key, Time now) {
+    (void)self->start(self, key, now);
+    co_return Result<>{};
+  }
+
   static Task<CollateralPtr> get(std::shared_ptr<State> self, CollateralKey key, Time now) {
     const std::string name = text(key);
-    if (!self->entries.contains(name) && !self->options.folder.empty())
+    std::optional<Known> got = self->known(name, now);
+    if (!got && !self->options.folder.empty())
       if (Result<Entry> kept = self->load(key, now)) {
-        self->entries[name] = *std::move(kept);
-        self->touch(name);
+        self->keep(name, *std::move(kept));
+        got = self->known(name, now);
       }
-    if (const Entry* e = self->usable(name, now)) {
-      CollateralPtr out = e->collateral;
-      if (self->refresh_due(*e, now)) (void)self->start(self, key, now);  // served while it is refreshed
-      co_return out;
+    if (got) {
+      if (got->refresh) (void)self->start(self, key, now);  // served while it is refreshed
+      co_return std::move(got->answer);
     }
-    if (const auto f = self->failures.find(name);
-        f != self->failures.end() && now.seconds - f->second.at.seconds < kFailureMemory)
-      co_return fail(f->second.error);
     CAIRN_CO_CHECK(self->start(self, key, now));
     if (const auto flight = self->flights.find(name); flight != self->flights.end()) {
       const auto landed = std::make_shared<net::Event>();
       flight->second->waiting.push_back(landed);
       CAIRN_CO_CHECK(co_await landed->wait());
     }
-    if (const Entry* e = self->usable(name, now)) co_return e->collateral;
-    if (const auto f = self->failures.find(name); f != self->failures.end()) co_return fail(f->second.error);
+    if ((got = self->known(name, now))) co_return std::move(got->answer);
     co_return fail(ErrorCode::cancelled, "the fetch was stopped");
   }
 
-  static Task<std::vector<Status>> list(std::shared_ptr<State> self, Time now) {
+  std::vector<Status> list(Time now) {
+    const std::scoped_lock lock(mutex);
     std::vector<Status> out;
-    for (const auto& [name, e] : self->entries) {
-      const auto state = !e.last_error.empty()       ? Status::State::refresh_failed
-                         : self->refresh_due(e, now) ? Status::State::refresh_due
-                                                     : Status::State::ready;
+    for (const auto& [name, e] : entries) {
+      const auto state = !e.last_error.empty() ? Status::State::refresh_failed
+                         : refresh_due(e, now) ? Status::State::refresh_due
+                                               : Status::State::ready;
       out.push_back({.state = state,
                      .key = e.key,
                      .fetched = e.fetched,
@@ -224,7 +244,7 @@ struct CollateralCache::State {
                      .tcb_eval_num = e.eval_num,
                      .last_error = e.last_error});
     }
-    co_return out;
+    return out;
   }
 
   static Task<> end(std::shared_ptr<State> self) {
@@ -232,6 +252,8 @@ struct CollateralCache::State {
     if (self->tasks) co_await self->tasks->stop();
     self->tasks.reset();
     while (!self->flights.empty()) self->land(std::string(self->flights.begin()->first));
+    const std::scoped_lock lock(self->mutex);
+    self->options.fetch = nullptr;  // with what it owns: its connections belong to this loop
     co_return Result<>{};
   }
 };
@@ -243,9 +265,13 @@ CollateralCache::~CollateralCache() = default;
 Task<CollateralPtr> CollateralCache::get(CollateralKey key, Time now) {
   return net::on_loop<CollateralPtr>(state_->loop, State::get(state_, key, now));
 }
-Task<std::vector<CollateralCache::Status>> CollateralCache::status(Time now) {
-  return net::on_loop<std::vector<Status>>(state_->loop, State::list(state_, now));
+std::optional<Result<CollateralPtr>> CollateralCache::find(const CollateralKey& key, Time now) {
+  auto known = state_->known(text(key), now);
+  if (!known) return std::nullopt;
+  if (known->refresh) net::spawn(state_->loop, State::refresh(state_, key, now), "refresh of collateral");
+  return std::move(known->answer);
 }
+std::vector<CollateralCache::Status> CollateralCache::status(Time now) const { return state_->list(now); }
 Task<> CollateralCache::stop() { return net::on_loop<void>(state_->loop, State::end(state_)); }
 
 }  // namespace cairn::device

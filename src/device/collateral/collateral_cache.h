@@ -17,6 +17,8 @@
 namespace cairn::device {
 
 using CollateralPtr = std::shared_ptr<const tdx::Collateral>;
+// "tdx/90c06f000000/platform": how a platform is named in logs and status.
+[[nodiscard]] std::string text(const tdx::CollateralKey& key);
 // Gets collateral for a platform from somewhere, unverified: CollateralClient::fetch, or a test's.
 using FetchCollateral = std::function<net::Task<tdx::Collateral>(tdx::CollateralKey)>;
 
@@ -42,6 +44,10 @@ class CollateralCache {
   // at `now` under one of the roots. Errors: those of fetch; evidence_rejected where what was fetched does not verify,
   // has expired, or is older (by TCB evaluation number) than what this cache has seen.
   [[nodiscard]] net::Task<CollateralPtr> get(tdx::CollateralKey key, Time now);
+  // What get() would answer at once from memory: kept collateral (refreshed behind it where that is due), or the
+  // failure of a fetch of a moment ago. nullopt where get() would read the disk or fetch. Never waits; `key` may be of
+  // a quote that nothing proves yet.
+  [[nodiscard]] std::optional<Result<CollateralPtr>> find(const tdx::CollateralKey& key, Time now);
 
   struct Status {
     enum class State { ready, refresh_due, refresh_failed } state;
@@ -50,7 +56,7 @@ class CollateralCache {
     std::uint32_t tcb_eval_num = 0;
     std::string last_error;  // of the newest fetch, if it failed
   };
-  [[nodiscard]] net::Task<std::vector<Status>> status(Time now);
+  [[nodiscard]] std::vector<Status> status(Time now) const;
   // Ends fetches under way; get() then fails with `cancelled`.
   [[nodiscard]] net::Task<> stop();
 

@@ -33,7 +33,7 @@ net::Response Api::handle(const Call& call) {
     return {200, {{"Content-Type", "application/x-pem-file"}}, service_->authority().ca().pem()};
   }
   if (alone && name == "jwks") return get ? jwks(call.now) : method_not_allowed();
-  if (alone && name == "status") return get ? status() : method_not_allowed();
+  if (alone && name == "status") return get ? status(call.now) : method_not_allowed();
   if (name == "policy" || (alone && name == "policies")) {
     if (auto admin = admin_->check(call.head, call.now); !admin) return admin_refused(admin.error());
     if (alone && post && name == "policy") return set_policy(call);
@@ -46,7 +46,7 @@ net::Response Api::handle(const Call& call) {
 net::Response Api::attestation(const Call& call) {
   const auto request = parse_attestation_request(call.body);
   if (!request) return problem(request.error());
-  auto token = service_->evaluate(*request, call.now);
+  auto token = service_->evaluate(*request, call.now, call.pending);
   if (!token) return problem(token.error());
   return net::Response::text(200, std::move(token->jwt));
 }
@@ -106,11 +106,21 @@ net::Response Api::jwks(Time now) {
   return net::Response::json(200, compact_json({{"keys", std::move(keys)}}));
 }
 
-net::Response Api::status() {
+net::Response Api::status(Time now) {
   Json dependencies = Json::array();
   for (const auto& tee : service_->tees())
     dependencies.push_back(
         {{"kind", "verifier"}, {"name", tee}, {"status", "ok"}, {"message", ""}, {"details", nullptr}});
+  Json collateral = collateral_->status(now);
+  std::string trouble;
+  for (const auto& platform : collateral["platforms"])
+    if (const auto& error = platform["last_error"].get_ref<const std::string&>(); !error.empty())
+      trouble = platform["platform"].get<std::string>() + ": " + error;
+  dependencies.push_back({{"kind", "collateral"},
+                          {"name", "tdx"},
+                          {"status", trouble.empty() ? "ok" : "error"},
+                          {"message", trouble},
+                          {"details", std::move(collateral)}});
   return net::Response::json(
       200, compact_json({{"service", "attestation-service"}, {"status", "ok"}, {"dependencies", dependencies}}));
 }

@@ -3,13 +3,15 @@
 #pragma once
 
 #include "trustee/api.h"
+#include "trustee/as/collateral_store.h"
 #include "trustee/as/service.h"
 
 namespace cairn::trustee::as {
 
 class Api {
  public:
-  Api(AttestationService& service, const Admin& admin) : service_(&service), admin_(&admin) {}
+  Api(AttestationService& service, const Admin& admin, const CollateralStore& collateral)
+      : service_(&service), admin_(&admin), collateral_(&collateral) {}
   // `call.path` starts at the service: "/attestation".
   [[nodiscard]] net::Response handle(const Call& call);
 
@@ -20,10 +22,11 @@ class Api {
   [[nodiscard]] net::Response set_policy(const Call& call);
   [[nodiscard]] net::Response list_policies();
   [[nodiscard]] net::Response jwks(Time now);
-  [[nodiscard]] net::Response status();
+  [[nodiscard]] net::Response status(Time now);
 
   AttestationService* service_;
   const Admin* admin_;
+  const CollateralStore* collateral_;
 };
 
 }  // namespace cairn::trustee::as

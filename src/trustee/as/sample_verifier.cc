@@ -9,7 +9,7 @@ namespace {
 class Sample : public TeeVerifier {
  public:
   [[nodiscard]] std::string_view tee() const override { return "sample"; }
-  [[nodiscard]] Outcome<Json> verify(const Json& evidence, const Binding& binding, Time) const override {
+  [[nodiscard]] Outcome<Json> verify(const Json& evidence, const Binding& binding, Time, Pending*) const override {
     auto claims = bound(evidence, binding);
     if (!claims) return claims;
     (*claims)["launch_digest"] = "abcde";
@@ -50,7 +50,7 @@ class SampleDevice final : public Sample {
  public:
   [[nodiscard]] std::string_view tee() const override { return "sampledevice"; }
   [[nodiscard]] DeviceClass device() const override { return DeviceClass::gpu; }
-  [[nodiscard]] Outcome<Json> verify(const Json& evidence, const Binding& binding, Time) const override {
+  [[nodiscard]] Outcome<Json> verify(const Json& evidence, const Binding& binding, Time, Pending*) const override {
     auto claims = bound(evidence, binding);
     if (claims) (*claims)["simulated"] = true;
     return claims;

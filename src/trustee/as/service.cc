@@ -54,7 +54,7 @@ Outcome<> AttestationService::check_challenge_token(const Json& runtime_claims, 
   return {};
 }
 
-Outcome<Appraised> AttestationService::appraise(const Evidence& evidence, Time now) {
+Outcome<Appraised> AttestationService::appraise(const Evidence& evidence, Time now, Pending* pending) {
   const TeeVerifier* verifier = nullptr;
   for (const auto& candidate : verifiers_)
     if (candidate->tee() == evidence.tee) verifier = candidate.get();
@@ -62,7 +62,7 @@ Outcome<Appraised> AttestationService::appraise(const Evidence& evidence, Time n
     return reject(Code::unsupported_tee, "tee",
                   "evidence of TEE \"" + printable(evidence.tee, 32) + "\" is not accepted here", "tee");
   if (auto fresh = check_challenge_token(evidence.runtime.claims, now); !fresh) return std::unexpected(fresh.error());
-  auto claims = verifier->verify(evidence.evidence, {evidence.runtime.expected, evidence.init.expected}, now);
+  auto claims = verifier->verify(evidence.evidence, {evidence.runtime.expected, evidence.init.expected}, now, pending);
   if (!claims) return std::unexpected(claims.error());
   return Appraised{evidence.tee, verifier->device(), *std::move(claims), evidence.runtime.claims, evidence.init.claims};
 }
@@ -92,13 +92,19 @@ Outcome<IssuedToken> AttestationService::issue(const std::vector<Appraised>& app
   return IssuedToken{*std::move(jwt), *std::move(claims)};
 }
 
-Outcome<IssuedToken> AttestationService::evaluate(const AttestationRequest& request, Time now) {
+Outcome<IssuedToken> AttestationService::evaluate(const AttestationRequest& request, Time now, Pending* pending) {
   std::vector<Appraised> appraised;
+  std::optional<Rejection> refused;
   for (const auto& evidence : request.evidences) {
-    auto one = appraise(evidence, now);
-    if (!one) return std::unexpected(one.error());
-    appraised.push_back(*std::move(one));
+    auto one = appraise(evidence, now, pending);
+    if (one)
+      appraised.push_back(*std::move(one));
+    else if (!refused)
+      refused = std::move(one.error());
+    // While something has to be fetched, the rest may add to it.
+    if (refused && (!pending || pending->empty())) break;
   }
+  if (refused) return std::unexpected(*std::move(refused));
   return issue(appraised, request, now);
 }
 

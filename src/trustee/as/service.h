@@ -39,7 +39,8 @@ class AttestationService {
       ServiceOptions options, std::vector<std::unique_ptr<TeeVerifier>> verifiers, const rvps::Store& references,
       Time now);
 
-  [[nodiscard]] Outcome<IssuedToken> evaluate(const AttestationRequest& request, Time now);
+  // Refuses when it added to `pending`: what it needs first. Called again, it has no memory of that.
+  [[nodiscard]] Outcome<IssuedToken> evaluate(const AttestationRequest& request, Time now, Pending* pending = nullptr);
   // {"nonce":…,"extra-params":{"jwt":…}}: a nonce that this service will know again for five minutes. §4.2.
   [[nodiscard]] Result<Json> challenge(Time now);
 
@@ -50,7 +51,7 @@ class AttestationService {
  private:
   AttestationService(ServiceOptions options, const rvps::Store& references)
       : options_(std::move(options)), data_(references) {}
-  [[nodiscard]] Outcome<Appraised> appraise(const Evidence& evidence, Time now);
+  [[nodiscard]] Outcome<Appraised> appraise(const Evidence& evidence, Time now, Pending* pending);
   [[nodiscard]] Outcome<> check_challenge_token(const Json& runtime_claims, Time now);
   [[nodiscard]] Outcome<IssuedToken> issue(const std::vector<Appraised>& appraised, const AttestationRequest& request,
                                            Time now);

@@ -3,10 +3,12 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace cairn;
-  static const auto verifier = trustee::as::tdx_verifier(
-      {.roots = {tdx::intel_root()}, .collateral = [](ByteView) -> Result<std::shared_ptr<const tdx::Collateral>> {
-         return std::make_shared<const tdx::Collateral>();
-       }});
-  if (const auto evidence = parse_json(as_text({data, size}))) (void)verifier->verify(*evidence, {}, {1'800'000'000});
+  static const auto verifier =
+      trustee::as::tdx_verifier({.roots = {tdx::intel_root()},
+                                 .collateral = [](ByteView, Time, trustee::Pending*) -> Result<device::CollateralPtr> {
+                                   return std::make_shared<const tdx::Collateral>();
+                                 }});
+  if (const auto evidence = parse_json(as_text({data, size})))
+    (void)verifier->verify(*evidence, {}, {1'800'000'000}, nullptr);
   return 0;
 }

@@ -5,7 +5,6 @@
 #include <mutex>
 
 #include "base/encoding.h"
-#include "base/file.h"
 #include "crypto/x509.h"
 #include "evidence/eventlog/claims.h"
 #include "evidence/eventlog/limits.h"
@@ -150,6 +149,28 @@ std::unexpected<Rejection> quote_rejected(const tdx::Verdict& verdict) {
   }
 }
 
+std::unexpected<Rejection> untrusted() {
+  return reject(Code::verification_failed, "tdx.Untrusted",
+                "the quote's certificates lead to a root that is not trusted here (a simulator's, or another maker's)",
+                "quote");
+}
+
+// The quote cannot be judged: its own fault, its platform's, or the collateral service's.
+std::unexpected<Rejection> no_collateral(const Error& error) {
+  switch (error.code) {
+    case ErrorCode::evidence_rejected: return reject(Code::verification_failed, error.where, error.message, "quote");
+    case ErrorCode::unsupported: return reject(Code::invalid_quote, "tdx.UnsupportedCertData", error.message, "quote");
+    case ErrorCode::not_found:
+      return reject(Code::verification_failed, "tdx.UnknownPlatform",
+                    "the collateral service does not know this platform: " + error.message, "quote");
+    case ErrorCode::malformed:
+    case ErrorCode::too_large:
+    case ErrorCode::crypto_failed:
+      return reject(Code::unavailable, "collateral", "the collateral service's answer is of no use: " + error.text());
+    default: return reject(Code::unavailable, "collateral", error.text());
+  }
+}
+
 Json attribute_names(std::uint64_t attributes) {
   const auto bit = [&](std::uint64_t mask) { return (attributes & mask) != 0; };
   return {{"debug", bit(tdx::td_attribute::kDebug)},
@@ -177,12 +198,13 @@ class Tdx final : public TeeVerifier {
   explicit Tdx(TdxOptions options) : options_(std::move(options)) {}
   [[nodiscard]] std::string_view tee() const override { return "tdx"; }
 
-  [[nodiscard]] Outcome<Json> verify(const Json& evidence, const Binding& binding, Time now) const override {
+  [[nodiscard]] Outcome<Json> verify(const Json& evidence, const Binding& binding, Time now,
+                                     Pending* pending) const override {
     if (!evidence.is_object()) return reject(Code::invalid_format, "tdx", "TDX evidence is a JSON object", "evidence");
     const auto quote = base64_member(evidence, "quote");
     if (!quote) return std::unexpected(quote.error());
     if (quote->empty()) return reject(Code::invalid_format, "tdx", "the evidence holds no quote", "quote");
-    const auto verdict = judge(*quote, now);
+    const auto verdict = judge(*quote, now, pending);
     if (!verdict) return std::unexpected(verdict.error());
     const auto& td = *verdict->quote->td();
     if (auto bound = check_binding(td, binding); !bound) return std::unexpected(bound.error());
@@ -192,14 +214,14 @@ class Tdx final : public TeeVerifier {
   }
 
  private:
-  [[nodiscard]] Outcome<tdx::Verdict> judge(ByteView quote, Time now) const {
+  [[nodiscard]] Outcome<tdx::Verdict> judge(ByteView quote, Time now, Pending* pending) const {
     const auto parsed = tdx::parse_quote(quote);
     if (!parsed)
       return reject(Code::invalid_quote, "tdx.Format", "the quote does not parse: " + parsed.error().text(), "quote");
     if (!parsed->quote.td())
       return reject(Code::invalid_quote, "tdx.Format", "the quote is an SGX enclave's, not a TD's", "quote");
-    const auto collateral = options_.collateral(quote);
-    if (!collateral) return reject(collateral.error());
+    const auto collateral = options_.collateral(quote, now, pending);
+    if (!collateral) return leads_to_root(parsed->quote) ? no_collateral(collateral.error()) : untrusted();
     const auto verifier = take_verifier();
     const auto verdict =
         verifier->verify(quote, **collateral,
@@ -208,11 +230,7 @@ class Tdx final : public TeeVerifier {
                           .min_tcb_eval_num = options_.min_tcb_eval_num});
     give_back(verifier);
     if (!verdict.authentic()) {
-      if (!leads_to_root(parsed->quote))
-        return reject(
-            Code::verification_failed, "tdx.Untrusted",
-            "the quote's certificates lead to a root that is not trusted here (a simulator's, or another maker's)",
-            "quote");
+      if (!leads_to_root(parsed->quote)) return untrusted();
       return quote_rejected(verdict);
     }
     if (verdict.tcb->status == tdx::TcbStatus::revoked)
@@ -266,63 +284,7 @@ class Tdx final : public TeeVerifier {
   mutable std::vector<std::shared_ptr<tdx::Verifier>> stock_;
 };
 
-// One bundle file and what it held when last read.
-struct BundleFile {
-  std::filesystem::path path;
-  std::filesystem::file_time_type changed{};
-  std::shared_ptr<const tdx::Collateral> collateral;
-  std::string fmspc;  // upper-case hex, from the TCB info; not verified, only used to choose
-};
-
-std::string fmspc_of(const tdx::Collateral& collateral) {
-  const auto json = parse_json(collateral.tcb_info);
-  if (!json || !json->is_object() || !json->contains("tcbInfo")) return {};
-  const Json& info = (*json)["tcbInfo"];
-  const Json fmspc = info.is_object() ? info.value("fmspc", Json()) : Json();
-  return fmspc.is_string() ? fmspc.get<std::string>() : std::string();
-}
-
-Result<void> refresh(BundleFile& file) {
-  std::error_code error;
-  const auto changed = std::filesystem::last_write_time(file.path, error);
-  if (error) return fail(ErrorCode::unavailable, file.path, "the collateral file cannot be read: " + error.message());
-  if (file.collateral && changed == file.changed) return {};
-  CAIRN_TRY(const std::string text, read_text(file.path, tdx::kMaxBundle));
-  CAIRN_TRY(tdx::Collateral collateral, tdx::parse_collateral(text));
-  file.fmspc = fmspc_of(collateral);
-  file.collateral = std::make_shared<const tdx::Collateral>(std::move(collateral));
-  file.changed = changed;
-  return {};
-}
-
-struct BundleFiles {
-  std::mutex mutex;
-  std::vector<BundleFile> files;
-
-  Result<std::shared_ptr<const tdx::Collateral>> find(ByteView quote) {
-    const auto key = tdx::collateral_key(quote);
-    const std::scoped_lock lock(mutex);
-    std::shared_ptr<const tdx::Collateral> any;
-    for (auto& file : files) {
-      if (auto read = refresh(file); !read) {
-        spdlog::error("TDX collateral: {}", read.error().text());
-        if (!file.collateral) continue;  // what was read before still carries its own dates
-      }
-      if (key && net::equal_ignoring_case(file.fmspc, hex(key->fmspc))) return file.collateral;
-      if (!any) any = file.collateral;
-    }
-    if (any) return any;
-    return fail(ErrorCode::unavailable, "no collateral is at hand to judge TDX quotes with: set verifier.tdx.bundles");
-  }
-};
-
 }  // namespace
-
-FindCollateral collateral_files(std::vector<std::filesystem::path> files) {
-  auto state = std::make_shared<BundleFiles>();
-  for (auto& path : files) state->files.push_back({std::move(path), {}, nullptr, {}});
-  return [state](ByteView quote) { return state->find(quote); };
-}
 
 std::unique_ptr<TeeVerifier> tdx_verifier(TdxOptions options) { return std::make_unique<Tdx>(std::move(options)); }
 

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "trustee/as/rejection.h"
+#include "trustee/pending.h"
 
 namespace cairn::trustee::as {
 
@@ -26,8 +27,9 @@ class TeeVerifier {
   [[nodiscard]] virtual std::string_view tee() const = 0;
   [[nodiscard]] virtual DeviceClass device() const { return DeviceClass::cpu; }
   // The tee's claims as one object: members "report_data" and "init_data" (lower-case hex, or as the TEE has them) are
-  // lifted out by the token brokers, the rest is what policies see below the tee's name.
-  [[nodiscard]] virtual Outcome<Json> verify(const Json& evidence, const Binding& binding, Time now) const = 0;
+  // lifted out by the token brokers, the rest is what policies see below the tee's name. `pending` may be null.
+  [[nodiscard]] virtual Outcome<Json> verify(const Json& evidence, const Binding& binding, Time now,
+                                             Pending* pending) const = 0;
 };
 
 }  // namespace cairn::trustee::as

@@ -71,10 +71,11 @@ net::Response Gateway::route(const Call& call, const std::string& client_ip) {
   if (root == "livez" && path.empty()) return get ? net::Response::text(200, "ok") : net::Response::empty(405);
   if (root != "api") return not_found();
   const auto service = take_segment(path);
-  const Call inner{call.head, path, call.body, call.now};
+  const Call inner{call.head, path, call.body, call.now, call.pending};
   if (service == "rvps") return parts_.rvps(inner);
   if (call.path.ends_with('/')) return redirect(call);
-  if (service == "kbs" && take_segment(path) == "v0") return kbs({call.head, path, call.body, call.now}, client_ip);
+  if (service == "kbs" && take_segment(path) == "v0")
+    return kbs({call.head, path, call.body, call.now, call.pending}, client_ip);
   if (service == "attestation-service" || service == "as") return attestation_service(inner, client_ip);
   if (service == "health" && inner.path.empty() && get) return json(200, {{"status", "ok"}});
   if (service == "services-health" && inner.path.empty() && get) return health(call.now);
@@ -101,6 +102,7 @@ net::Response Gateway::kbs(const Call& call, const std::string& client_ip) {
   std::string_view argument = call.path;
   const auto operation = take_segment(argument);
   auto response = parts_.kbs(call);
+  if (call.waits()) return response;  // not the answer yet
   const auto session = call.head.cookie("kbs-session-id").value_or("");
   if (operation == "attest" && call.head.method == "POST")
     audit_->record(AttestationRecord{client_ip, session, claims_of(token_in(response)), "kbs", response.status,
@@ -119,6 +121,7 @@ net::Response Gateway::kbs(const Call& call, const std::string& client_ip) {
 net::Response Gateway::attestation_service(const Call& call, const std::string& client_ip) {
   std::string_view path = call.path;
   auto response = parts_.as(call);
+  if (call.waits()) return response;
   if (take_segment(path) == "attestation" && call.head.method == "POST")
     audit_->record(AttestationRecord{client_ip, "",
                                      response.status == 200 ? claims_of(response.body) : response.body.substr(0, 1024),

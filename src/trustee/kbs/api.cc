@@ -105,8 +105,9 @@ net::Response Api::attest_session(const Call& call, const Session& session) {
   const int status = failure_status(session.protocol);
   const auto request = parse_attest(call.body, session);
   if (!request) return error(status, request.error());
-  const auto issued = attestation_->evaluate(*request, call.now);
+  const auto issued = attestation_->evaluate(*request, call.now, call.pending);
   if (!issued) {
+    if (call.waits()) return net::Response::empty(503);
     spdlog::info("attestation of {} refused: {} {}: {}", session.tee, as::code_name(issued.error().code),
                  issued.error().reason, issued.error().detail);
     return error(status, issued.error());
