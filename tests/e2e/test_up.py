@@ -41,6 +41,8 @@ def test_answers_a_prompt(up):
     assert result["tee"] == {"type": "tdx", "simulated": True}
     assert result["verdict"]["status"] == "affirming"
     assert result["verdict"]["policy_ids"] == ["default"]
+    assert set(result["verdict"]["trust_vector"]) >= {"hardware", "configuration", "executables"}
+    assert all(tier in range(2, 32) for tier in result["verdict"]["trust_vector"].values())
     assert [len(r) for r in result["verdict"]["rtmr"]] == [96] * 4 and len(result["verdict"]["mrtd"]) == 96
     assert result["model"]["sha256_plain"] == result["model"]["sha256_mounted"] == plain_sha256(up)
     assert result["key"] == {"id": "kbs:///default/aliyun/model-decryption-key", "released": True}

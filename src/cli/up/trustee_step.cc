@@ -64,7 +64,7 @@ void take_verdict(Session& s, const token::Verified& v) {
   for (const auto& sub : v.submodules) {
     if (sub.status != "affirming") o.verdict_status = sub.status;
     for (const auto& id : sub.policy_ids) o.policy_ids.push_back(id);
-    if (!sub.trust_vector.empty()) o.trust_vector = sub.trust_vector;
+    if (o.trust_vector.empty()) o.trust_vector = sub.trust_vector;  // the machine's own, before its devices'
   }
   o.simulated = v.simulated;
   o.mrtd = text_at(v.evidence, "tdx.quote.body.mr_td", "/tdx/quote/body/mr_td");
@@ -111,18 +111,19 @@ Result<void> appraise(Session& s) {
   s.screen->begin("Attestation");
   const Json runtime_data = {{"nonce", base64(crypto::random_bytes(kNonceBytes))}};
   CAIRN_TRY(const auto evidence, fresh_evidence(s, runtime_data));
-  const Json request = {{"tee", "tdx"},
-                        {"evidence", base64url(as_bytes(evidence))},
-                        {"runtime_data", {{"structured", runtime_data}}},
-                        {"init_data", nullptr},
-                        {"runtime_data_hash_algorithm", "sha384"},
-                        {"init_data_hash_algorithm", nullptr},
-                        {"policy_ids", {"default"}}};
+  // The new form: it is answered with an EAR, which says how far each part of the machine is believed.
+  const Json one = {{"tee", "tdx"},
+                    {"evidence", base64url(as_bytes(evidence))},
+                    {"runtime_data", {{"structured", runtime_data}}},
+                    {"runtime_data_hash_algorithm", "sha384"}};
+  const Json request = {{"verification_requests", Json::array({one})}, {"policy_ids", {"default"}}};
   CAIRN_TRY(const auto response, http("POST", s.trustee_url() + "/attestation-service/attestation", request.dump(),
                                       {{"Content-Type", "application/json"}}, 60'000));
   if (response.status != 200) return s.refuse("attestation_refused", sentence_of(response));
   const auto verified = checked(s, response.body, runtime_data);
-  if (!verified) return s.refuse("token_rejected", verified.error().message);
+  if (!verified)
+    return s.refuse(verified.error().where == "status" ? "attestation_refused" : "token_rejected",
+                    verified.error().message);
   take_verdict(s, *verified);
   s.timings.attest = monotonic_ms() - started;
   s.screen->done(s.outcome.verdict_status + (s.outcome.simulated ? ", under the simulator's root" : ""));

@@ -3,8 +3,9 @@
 #include <algorithm>
 
 #include "base/encoding.h"
-#include "base/file.h"
 #include "base/json.h"
+#include "evidence/eventlog/aael.h"
+#include "evidence/eventlog/eventlog.h"
 
 namespace cairn::cli {
 namespace {
@@ -34,6 +35,59 @@ std::optional<std::string> text_member(const Json& object, const char* key) {
   return found->get<std::string>();
 }
 
+// dstack: {"quote", "event_log": text of a JSON array, "report_data": hex, …}.
+Result<void> take_dstack(const Json& json, Evidence& out) {
+  const auto log = json.find("event_log");
+  if (log == json.end() || log->is_null()) return {};
+  if (!log->is_string() && !log->is_array())
+    return fail(ErrorCode::malformed, "$.event_log", "neither text nor a list");
+  out.dstack_log = log->is_string() ? log->get<std::string>() : compact_json(*log);
+  if (const auto data = text_member(json, "report_data")) {
+    auto bytes = from_hex(*data);
+    if (!bytes || bytes->size() > 64) return fail(ErrorCode::malformed, "$.report_data", "not at most 64 bytes of hex");
+    bytes->resize(64);
+    out.report_data = *std::move(bytes);
+  }
+  return {};
+}
+
+Result<Evidence> parse_json_evidence(const Json& json);
+
+// The text of a JSON object of TEE and evidence, or "". Each is bound to the session, not to the quote.
+Result<void> take_devices(const std::string& text, Evidence& out) {
+  if (text.empty()) return {};
+  const auto devices = parse_json(text, {.bytes = kMaxEvidence, .depth = 64});
+  if (!devices || !devices->is_object())
+    return fail(ErrorCode::malformed, "$.additional_evidence", "not the text of a JSON object");
+  for (const auto& [tee, value] : devices->items()) out.devices.push_back(tee);
+  return {};
+}
+
+// Protocol 0.4.0: {"primary_evidence", "additional_evidence"}, in an attest body with the "runtime-data" it is bound
+// to.
+Result<Evidence> parse_composite(const Json& composite, const Json& runtime_data) {
+  const Json primary = composite.value("primary_evidence", Json());
+  CAIRN_TRY(Evidence out, parse_json_evidence(primary));
+  const std::string additional = text_member(composite, "additional_evidence").value_or("");
+  CAIRN_CHECK(take_devices(additional, out));
+  if (!runtime_data.is_object()) return out;
+  out.runtime_data = runtime_data;
+  out.runtime_data["additional-evidence"] = additional;
+  return out;
+}
+
+// The messages that carry evidence to a key broker, both protocols; nullopt where `json` is none of them.
+std::optional<Result<Evidence>> parse_envelope(const Json& json) {
+  if (!json.is_object()) return std::nullopt;
+  if (json.contains("primary_evidence")) return parse_composite(json, json.value("runtime-data", Json()));
+  const auto inner = json.find("tee-evidence");
+  if (inner == json.end()) return std::nullopt;
+  if (inner->is_object()) return parse_composite(*inner, json.value("runtime-data", Json()));
+  if (!inner->is_string()) return fail(ErrorCode::malformed, "$.tee-evidence", "neither text nor an object");
+  return parse_json(inner->get_ref<const std::string&>(), {.bytes = kMaxEvidence, .depth = 64})
+      .and_then(parse_json_evidence);
+}
+
 Result<Evidence> parse_json_evidence(const Json& json) {
   if (!json.is_object()) return fail(ErrorCode::malformed, "$", "evidence is a JSON object");
   const auto quote = text_member(json, "quote");
@@ -52,6 +106,7 @@ Result<Evidence> parse_json_evidence(const Json& json) {
     out.cc_eventlog = *std::move(b);
   }
   out.aa_eventlog = text_member(json, "aa_eventlog").value_or("");
+  CAIRN_CHECK(take_dstack(json, out));
   out.gpu = json.value("gpu_evidence", Json());
   if (const auto c = json.find("collateral"); c != json.end()) {
     CAIRN_TRY(out.collateral, tdx::parse_collateral(compact_json(*c)));
@@ -71,20 +126,19 @@ Result<Evidence> parse_evidence(ByteView bytes) {
   const std::size_t first = text.find_first_not_of(" \t\r\n");
   if (first != std::string_view::npos && text[first] == '{') {
     CAIRN_TRY(const Json json, parse_json(text, {.bytes = kMaxEvidence, .depth = 64}));
+    if (auto carried = parse_envelope(json)) return *std::move(carried);
     return parse_json_evidence(json);
   }
-  if (std::ranges::count(text, '.') == 2 && text.starts_with("eyJ"))
-    return fail(ErrorCode::unsupported, "a token: its issuer's key judges it, not this verb");
   if (auto quote = decode_quote(text)) {
     out.quote = *std::move(quote);
     return out;
   }
-  return fail(ErrorCode::malformed, "neither a quote (binary, hex, base64) nor evidence JSON");
-}
-
-Result<Evidence> read_evidence(const std::filesystem::path& path) {
-  CAIRN_TRY(const Bytes bytes, read_file(path, kMaxEvidence));
-  return parse_evidence(bytes);
+  if (bytes.size() == 1024 && bytes[0] == 0x81)
+    return fail(ErrorCode::unsupported, "a TDREPORT: only the machine that made it can check it; ask for a quote");
+  if (eventlog::parse_ccel(bytes) || eventlog::parse_text_log(text))
+    return fail(ErrorCode::unsupported,
+                "an event log alone proves nothing; give the evidence that holds it and the quote");
+  return fail(ErrorCode::malformed, "neither a quote (binary, hex, base64), nor evidence JSON, nor a token");
 }
 
 }  // namespace cairn::cli

@@ -1,9 +1,10 @@
-// What `cairn verify` can read: quotes (binary, hex, base64) and evidence JSON of attestation agents.
+// What `cairn verify` can read: quotes (binary, hex, base64), evidence JSON of attestation agents alone or inside the
+// messages that carry it, report bundles, and dstack's answers. Tokens are token.h's.
 #pragma once
 
-#include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/json.h"
@@ -17,12 +18,15 @@ struct Evidence {
   Bytes quote;
   Bytes cc_eventlog;                          // CCEL area; empty: none
   std::string aa_eventlog;                    // text log of profile A; empty: none
+  std::string dstack_log;                     // dstack's JSON log; empty: none
+  std::optional<Bytes> report_data;           // what the file says the quote answers
+  Json runtime_data;                          // what it says the quote is bound to; null: nothing
+  std::vector<std::string> devices;           // TEEs of further evidence
   Json gpu;                                   // GPU evidence beside the quote; null: none
   std::optional<tdx::Collateral> collateral;  // of a report bundle
 };
 
 // malformed or unsupported, with what the file seems to be.
 [[nodiscard]] Result<Evidence> parse_evidence(ByteView bytes);
-[[nodiscard]] Result<Evidence> read_evidence(const std::filesystem::path& path);
 
 }  // namespace cairn::cli

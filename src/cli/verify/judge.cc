@@ -1,7 +1,10 @@
 #include "cli/verify/judge.h"
 
 #include "base/encoding.h"
+#include "base/log.h"
+#include "cli/verify/binding.h"
 #include "evidence/eventlog/aael.h"
+#include "evidence/eventlog/dstack.h"
 #include "evidence/eventlog/eventlog.h"
 
 namespace cairn::cli {
@@ -9,15 +12,19 @@ namespace {
 
 using tdx::Finding;
 
-// Registers of the CCEL from `0` up to `count` against the quote.
-Result<void> check_ccel(ByteView bytes, const tdx::TdReport& td, std::size_t count) {
-  CAIRN_TRY(const eventlog::Log log, eventlog::parse_ccel(bytes));
-  CAIRN_TRY(const eventlog::Rtmrs rtmrs, eventlog::replay_rtmrs(log));
+// The first `count` registers against the quote.
+Result<void> same_registers(const eventlog::Rtmrs& rtmrs, const tdx::TdReport& td, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i)
     if (rtmrs[i] != td.rtmr[i])
       return fail(ErrorCode::evidence_rejected, "RTMR" + std::to_string(i),
                   "the log replays to " + hex(rtmrs[i]) + ", the quote has " + hex(td.rtmr[i]));
   return {};
+}
+
+Result<void> check_ccel(ByteView bytes, const tdx::TdReport& td, std::size_t count) {
+  CAIRN_TRY(const eventlog::Log log, eventlog::parse_ccel(bytes));
+  CAIRN_TRY(const eventlog::Rtmrs rtmrs, eventlog::replay_rtmrs(log));
+  return same_registers(rtmrs, td, count);
 }
 
 Result<void> check_text_log(std::string_view text, const tdx::TdReport& td) {
@@ -38,6 +45,25 @@ void judge_devices(const Evidence& evidence, Time at, GpuSetup& setup, Judgement
     out.gpu = *std::move(judged);
   else
     out.findings.push_back({"gpu_evidence", judged.error().text()});
+}
+
+Result<void> check_dstack_log(std::string_view json, const tdx::TdReport& td) {
+  CAIRN_TRY(const auto events, eventlog::parse_dstack_log(json));
+  return same_registers(eventlog::replay_dstack_log(events), td, 4);
+}
+
+// What the file says that the quote answers.
+void check_bindings(const Evidence& evidence, ByteView report_data, Judgement& out) {
+  if (evidence.report_data && !equal(*evidence.report_data, report_data))
+    out.findings.push_back({"report_data", "the quote does not answer the report data that stands beside it"});
+  if (!evidence.runtime_data.is_null()) {
+    if (const auto hash = bound_by(evidence.runtime_data, report_data))
+      out.bindings.push_back("runtime data by " + std::string(crypto::hash_name(*hash)));
+    else
+      out.findings.push_back({"runtime_data", "the report data is not the hash of the runtime data beside the quote"});
+  }
+  for (const std::string& tee : evidence.devices)
+    out.findings.push_back({"additional_evidence", "evidence of \"" + printable(tee, 32) + "\" is not judged here"});
 }
 
 Result<void> take_values(const Json& value, std::string_view name, std::vector<tdx::Register>& out) {
@@ -69,6 +95,8 @@ std::vector<Finding> check_event_logs(const Evidence& evidence, const tdx::TdRep
     take("cc_eventlog", text ? "CCEL to RTMR0-2" : "CCEL to RTMR0-3",
          check_ccel(evidence.cc_eventlog, td, text ? 3 : 4));
   if (text) take("aa_eventlog", "AAEL to RTMR3", check_text_log(evidence.aa_eventlog, td));
+  if (!evidence.dstack_log.empty())
+    take("event_log", "dstack log to RTMR0-3", check_dstack_log(evidence.dstack_log, td));
   return out;
 }
 
@@ -78,7 +106,8 @@ Judgement judge(const Evidence& evidence, const tdx::Collateral& collateral, tdx
   out.verdict = verifier.verify(evidence.quote, evidence.collateral.value_or(collateral), options);
   out.findings = tdx::appraise(out.verdict, policy, options.time);
   if (!out.verdict.authentic()) return out;
-  const bool logs = !evidence.cc_eventlog.empty() || !evidence.aa_eventlog.empty();
+  check_bindings(evidence, out.verdict.quote->report_data().view(), out);
+  const bool logs = !evidence.cc_eventlog.empty() || !evidence.aa_eventlog.empty() || !evidence.dstack_log.empty();
   if (const tdx::TdReport* td = out.verdict.quote->td()) {
     for (Finding& f : check_event_logs(evidence, *td, out.logs)) out.findings.push_back(std::move(f));
   } else if (logs) {

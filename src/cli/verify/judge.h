@@ -15,6 +15,7 @@ struct Judgement {
   tdx::Verdict verdict;
   std::vector<tdx::Finding> findings;  // of the policy, the event logs and what else the evidence carries
   std::vector<std::string> logs;       // which logs were replayed to the quote's registers
+  std::vector<std::string> bindings;   // what beside the quote its report data is proven to answer
   std::optional<GpuJudgement> gpu;     // of the devices beside an authentic quote
   [[nodiscard]] bool affirming() const { return verdict.authentic() && findings.empty() && (!gpu || gpu->affirming()); }
 };

@@ -11,12 +11,6 @@
 namespace cairn::cli {
 namespace {
 
-std::string joined(const std::vector<std::string>& list) {
-  std::string out;
-  for (const std::string& s : list) out += (out.empty() ? "" : ", ") + s;
-  return out.empty() ? "none" : out;
-}
-
 void row(std::ostream& out, std::string_view label, const std::string& text) {
   out << "  " << std::left << std::setw(14) << label << text << '\n';
 }
@@ -64,6 +58,12 @@ void print_quote(std::ostream& out, const tdx::Quote& q) {
 
 }  // namespace
 
+std::string joined(const std::vector<std::string>& list) {
+  std::string out;
+  for (const std::string& s : list) out += (out.empty() ? "" : ", ") + s;
+  return out.empty() ? "none" : out;
+}
+
 void print(std::ostream& out, const std::string& file, const Judgement& j, Time at) {
   const tdx::Verdict& v = j.verdict;
   out << file << ": " << headline(j) << '\n';
@@ -79,6 +79,7 @@ void print(std::ostream& out, const std::string& file, const Judgement& j, Time 
   if (v.quote && v.quote->td() != nullptr && v.quote->td()->td15 && v.current) row(out, "TCB now", level(*v.current));
   if (v.quote) print_quote(out, *v.quote);
   for (const std::string& log : j.logs) row(out, "event log", log + " replays");
+  for (const std::string& bound : j.bindings) row(out, "bound to", bound);
   if (v.authentic()) {
     out << "  + every certificate, revocation list, collateral and quote signature was verified\n";
   } else {
@@ -96,6 +97,7 @@ Json to_json(const std::string& file, const Judgement& j, Time at, bool identiti
   out["affirming"] = j.affirming();
   out["checked_at"] = rfc3339(at);
   out["event_logs"] = j.logs;
+  out["bound_to"] = j.bindings;
   out["findings"] = Json::array();
   if (j.verdict.authentic())
     for (const tdx::Finding& f : j.findings) out["findings"].push_back({{"rule", f.rule}, {"message", f.message}});

@@ -14,6 +14,7 @@ namespace cairn::cli {
 // the quote says, and what was refused.
 void print(std::ostream& out, const std::string& file, const Judgement& judgement, Time at);
 [[nodiscard]] Json to_json(const std::string& file, const Judgement& judgement, Time at, bool identities);
+[[nodiscard]] std::string joined(const std::vector<std::string>& list);  // "a, b"; "none" of nothing
 void print(std::ostream& out, const std::vector<CaseResult>& cases);
 [[nodiscard]] Json to_json(const std::vector<CaseResult>& cases);
 

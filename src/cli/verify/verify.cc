@@ -9,6 +9,7 @@
 #include "base/encoding.h"
 #include "base/file.h"
 #include "cli/verify/report.h"
+#include "cli/verify/token.h"
 
 namespace cairn::cli {
 namespace {
@@ -22,6 +23,7 @@ struct Setup {
   tdx::Options options;
   tdx::Policy policy;
   tdx::Collateral collateral;
+  token::Trust tokens;
   bool has_collateral = false;
   GpuSetup gpu;
 };
@@ -82,11 +84,13 @@ Result<Setup> set_up(const VerifyOptions& o) {
             .options = {},
             .policy = {},
             .collateral = {},
+            .tokens = {},
             .gpu = std::move(gpu)};
   CAIRN_TRY(out.options.time, verification_time(o.at));
   out.options.expiry = o.flag_expired ? tdx::Expiry::flag : tdx::Expiry::strict;
   out.options.grace_seconds = o.grace_seconds;
   CAIRN_TRY(out.policy, read_policy(o));
+  CAIRN_TRY(out.tokens, read_token_trust(o.token_roots));
   if (!o.collateral.empty()) {
     CAIRN_TRY(const std::string text, read_text(o.collateral, tdx::kMaxBundle));
     auto collateral = tdx::parse_collateral(text);
@@ -97,24 +101,44 @@ Result<Setup> set_up(const VerifyOptions& o) {
   return out;
 }
 
-Result<Judgement> judge_file(const std::filesystem::path& file, const FetchOptions& fetch, Setup& setup) {
-  CAIRN_TRY(Evidence evidence, read_evidence(file));
+Result<Judgement> judge_evidence(Evidence evidence, const FetchOptions& fetch, Setup& setup) {
   if (!setup.has_collateral && !evidence.collateral) {
     auto fetched = fetch_collateral(evidence.quote, setup.roots, fetch, setup.options.time);
     if (!fetched)
-      return fail(std::move(fetched.error()).in("no collateral to judge it by (--collateral gives a bundle): "));
+      return fail(std::move(fetched.error()).in("no collateral to judge it by (--collateral gives a bundle)"));
     evidence.collateral = *std::move(fetched);
   }
   return judge(evidence, setup.collateral, setup.verifier, setup.options, setup.policy, setup.gpu);
 }
 
-// A file of GPU evidence alone; nullopt where it is something else.
-Result<std::optional<GpuJudgement>> judge_gpu_file(const std::filesystem::path& file, Setup& setup) {
+// What became of one file.
+enum class Outcome { affirming, refused };
+
+template <class J>
+Outcome report(const J& judgement, const Json& json, const std::string& file, Time at, std::ostream* out, Json& all) {
+  if (out)
+    print(*out, file, judgement, at);
+  else
+    all.push_back(json);
+  return judgement.affirming() ? Outcome::affirming : Outcome::refused;
+}
+
+// Verdicts go to `out`, or, where that is null, to `all`.
+Result<Outcome> judge_file(const std::filesystem::path& file, const VerifyOptions& o, Setup& setup, std::ostream* out,
+                           Json& all) {
+  const Time at = setup.options.time;
   CAIRN_TRY(const Bytes bytes, read_file(file, kMaxEvidence));
-  const auto evidence = find_gpu_evidence(bytes);
-  if (!evidence) return std::nullopt;
-  CAIRN_TRY(GpuJudgement out, judge_gpu(*evidence, setup.gpu, setup.gpu.nonce, setup.options.time));
-  return out;
+  if (const auto token = find_token(bytes)) {
+    const TokenJudgement j = judge_token(*token, setup.tokens, setup.policy, at);
+    return report(j, to_json(file.string(), j, at), file.string(), at, out, all);
+  }
+  if (const auto devices = find_gpu_evidence(bytes)) {
+    CAIRN_TRY(const GpuJudgement j, judge_gpu(*devices, setup.gpu, setup.gpu.nonce, at));
+    return report(j, to_json(file.string(), j, at), file.string(), at, out, all);
+  }
+  CAIRN_TRY(Evidence evidence, parse_evidence(bytes));
+  CAIRN_TRY(const Judgement j, judge_evidence(std::move(evidence), o.fetch, setup));
+  return report(j, to_json(file.string(), j, at, o.identities), file.string(), at, out, all);
 }
 
 int run_case_file(const VerifyOptions& o, std::ostream& out, std::ostream& err) {
@@ -142,26 +166,11 @@ int run_verify(const VerifyOptions& o, std::ostream& out, std::ostream& err) {
   bool unreadable = false, refused = false;
   Json all = Json::array();
   for (const std::filesystem::path& file : o.files) {
-    const auto gpu = judge_gpu_file(file, *setup);
-    if (gpu && *gpu) {
-      refused |= !(*gpu)->affirming();
-      if (o.json)
-        all.push_back(to_json(file.string(), **gpu, setup->options.time));
-      else
-        print(out, file.string(), **gpu, setup->options.time);
-      continue;
-    }
-    const Result<Judgement> j = !gpu ? fail(gpu.error()) : judge_file(file, o.fetch, *setup);
-    if (!j) {
-      err << file.string() << ": " << j.error().text() << '\n';
-      (j.error().code == ErrorCode::evidence_rejected ? refused : unreadable) = true;
-      continue;
-    }
-    refused |= !j->affirming();
-    if (o.json)
-      all.push_back(to_json(file.string(), *j, setup->options.time, o.identities));
-    else
-      print(out, file.string(), *j, setup->options.time);
+    const Result<Outcome> done = judge_file(file, o, *setup, o.json ? nullptr : &out, all);
+    if (!done) err << file.string() << ": " << done.error().text() << '\n';
+    const bool rejected = done ? *done == Outcome::refused : done.error().code == ErrorCode::evidence_rejected;
+    refused |= rejected;
+    unreadable |= !done && !rejected;
   }
   if (o.json) out << all.dump(1) << '\n';
   return refused ? kNotAffirming : unreadable ? kUnreadable : kAffirming;
@@ -169,14 +178,18 @@ int run_verify(const VerifyOptions& o, std::ostream& out, std::ostream& err) {
 
 void add_verify(CLI::App& app, int& exit_code) {
   CLI::App* verb =
-      app.add_subcommand("verify", "Judge a quote or attestation evidence; exit 0 affirming, 2 not affirming");
+      app.add_subcommand("verify", "Judge a quote, attestation evidence or a token; exit 0 affirming, 2 not affirming");
   auto o = std::make_shared<VerifyOptions>();
-  auto* files =
-      verb->add_option("FILE", o->files, "Quote (binary, hex, base64) or evidence JSON")->check(CLI::ExistingFile);
+  auto* files = verb->add_option("FILE", o->files, "Quote (binary, hex, base64), evidence JSON, or token")
+                    ->check(CLI::ExistingFile);
   auto* cases = verb->add_option("--cases", o->cases, "Run a case file of vectors instead")->excludes(files);
   verb->add_option("--collateral", o->collateral, "Collateral bundle to judge by");
-  verb->add_option("--root", o->roots,
-                   "Trust this root certificate too (FILE or NAME=FILE); its evidence is simulated");
+  verb->add_option("--root", o->roots, "Trust this root certificate too (FILE or NAME=FILE); its evidence is simulated")
+      ->allow_extra_args(false);
+  verb->add_option("--token-root", o->token_roots,
+                   "Authority certificate (PEM) or key set (JWKS) of the tokens' issuer; may be repeated")
+      ->check(CLI::ExistingFile)
+      ->allow_extra_args(false);
   verb->add_option("--at", o->at, "Time of the verdict, RFC 3339 (default: now)");
   verb->add_option("--policy", o->policy, "Policy JSON (default: the strict policy of the product)");
   verb->add_option("--reference-values", o->reference_values, "Expected mrtd and rtmr0 to rtmr3, JSON");
@@ -199,7 +212,8 @@ void add_verify(CLI::App& app, int& exit_code) {
                  "Finish the verdict on expired collateral and leave it to the policy");
   verb->add_flag("--identities", o->identities, "Show what identifies the machine instead of its digest");
   verb->add_option("--pccs", o->fetch.services,
-                   "Collateral service (PCS or PCCS address) to ask where no bundle is given");
+                   "Collateral service (PCS or PCCS address) to ask where no bundle is given")
+      ->allow_extra_args(false);
   verb->add_option("--qcnl", o->fetch.qcnl,
                    "qcnl configuration file (default: QCNL_CONF_PATH, /etc/sgx_default_qcnl.conf)");
   verb->add_flag("--early", o->fetch.early, "Ask for the newest TCB data set (update=early)");

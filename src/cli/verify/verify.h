@@ -1,4 +1,4 @@
-// `cairn verify`: judges quotes and evidence on files, or a whole case file of vectors. docs/verify.md.
+// `cairn verify`: judges quotes, evidence and tokens in files, or a whole case file of vectors. docs/verify.md.
 #pragma once
 
 #include <cstdint>
@@ -28,12 +28,13 @@ struct VerifyOptions {
   std::filesystem::path collateral;  // a bundle; else the evidence's own, else it is fetched
   FetchOptions fetch;
   GpuOptions gpu;
-  std::vector<std::string> roots;          // FILE or NAME=FILE, trusted beside Intel's and marked as simulated
-  std::string at;                          // RFC 3339; empty: now
-  std::filesystem::path policy;            // JSON, evidence/tdx/policy.h
-  std::filesystem::path reference_values;  // JSON {"mrtd":[hex], "rtmr0":[hex], ...}
-  std::string report_data;                 // hex, zero-padded to 64 bytes
-  bool flag_expired = false;               // expired collateral is a finding of the policy, not a failure
+  std::vector<std::string> roots;                  // FILE or NAME=FILE, trusted beside Intel's and marked as simulated
+  std::vector<std::filesystem::path> token_roots;  // certificates or key sets of token issuers
+  std::string at;                                  // RFC 3339; empty: now
+  std::filesystem::path policy;                    // JSON, evidence/tdx/policy.h
+  std::filesystem::path reference_values;          // JSON {"mrtd":[hex], "rtmr0":[hex], ...}
+  std::string report_data;                         // hex, zero-padded to 64 bytes
+  bool flag_expired = false;                       // expired collateral is a finding of the policy, not a failure
   std::int64_t grace_seconds = 0;
   bool identities = false;  // show PPID and platform instance id instead of their digests
   bool json = false;

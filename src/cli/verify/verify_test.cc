@@ -171,6 +171,55 @@ TEST_F(Verify, AgentEvidenceIsJudgedWithItsEventLog) {
   EXPECT_THAT(out.str(), HasSubstr("cc_eventlog"));
 }
 
+// What dstack guests answer: quote, log and the report data asked for.
+TEST_F(Verify, DstackEvidenceIsJudgedWithItsLog) {
+  const fs::path file = kData / "real/eventlog/dstack-quote-report.json";
+  const Json real = parse_json(read_text(file).value()).value();
+  std::string id;  // of the case with the same quote
+  const Json document = parse_json(read_text(kData / "cases-real.json").value()).value();
+  for (const Json& c : document.at("cases"))
+    if (c.at("quote").get<std::string>().contains("v4-dstack-quote-report")) id = c.at("id").get<std::string>();
+  ASSERT_FALSE(id.empty());
+  VerifyOptions o = options(id);
+  o.files = {file};
+  o.policy = write("policy.json", R"({"accepted_statuses":["UpToDate","OutOfDate","SWHardeningNeeded"]})");
+  (void)run(o);
+  EXPECT_THAT(out.str(), HasSubstr("dstack log to RTMR0-3 replays")) << out.str() << err.str();
+  Json changed = real;
+  changed["report_data"] = "00";
+  o.files = {write("changed.json", changed.dump())};
+  EXPECT_EQ(run(o), kNotAffirming);
+  EXPECT_THAT(out.str(), HasSubstr("report_data: the quote does not answer"));
+  changed = real;
+  std::string log = changed.at("event_log").get<std::string>();
+  const std::size_t digest = log.find("\"digest\":\"") + 10;
+  log[digest] = log[digest] == '0' ? '1' : '0';
+  changed["event_log"] = log;
+  o.files = {write("changed.json", changed.dump())};
+  EXPECT_EQ(run(o), kNotAffirming);
+  EXPECT_THAT(out.str(), HasSubstr("event_log: RTMR0"));
+}
+
+// The messages of both key broker protocols around evidence.
+TEST_F(Verify, EvidenceInsideMessages) {
+  const Json evidence =
+      parse_json(read_text(kData.parent_path() / "guest/evidence/tdx-p2-cos113.json").value()).value();
+  VerifyOptions o = options("t05");
+  o.files = {write("p1.json", Json{{"tee-pubkey", Json::object()}, {"tee-evidence", evidence.dump()}}.dump())};
+  EXPECT_EQ(run(o), kAffirming) << out.str() << err.str();
+  Json composite = {{"primary_evidence", evidence}, {"additional_evidence", ""}};
+  o.files = {write("p2.json", composite.dump())};
+  EXPECT_EQ(run(o), kAffirming) << out.str() << err.str();
+  // Its report data is zero: not the hash of any runtime data.
+  o.files = {write("p2.json", Json{{"runtime-data", {{"nonce", "x"}}}, {"tee-evidence", composite}}.dump())};
+  EXPECT_EQ(run(o), kNotAffirming);
+  EXPECT_THAT(out.str(), HasSubstr("runtime_data"));
+  composite["additional_evidence"] = R"({"sampledevice":{"svn":"2"}})";
+  o.files = {write("p2.json", composite.dump())};
+  EXPECT_EQ(run(o), kNotAffirming);
+  EXPECT_THAT(out.str(), HasSubstr("sampledevice"));
+}
+
 TEST_F(Verify, ReferenceValuesAreMeasuredAgainst) {
   VerifyOptions o = options("t01");
   o.json = true;
@@ -228,7 +277,12 @@ TEST(Input, SaysWhatItCannotRead) {
   EXPECT_EQ(code("{"), ErrorCode::malformed);
   EXPECT_EQ(code("{}"), ErrorCode::unsupported);
   EXPECT_EQ(code(R"({"svn":"1","report_data":""})"), ErrorCode::unsupported);
-  EXPECT_EQ(code("eyJhbGciOiJFUzM4NCJ9.e30.AAAA"), ErrorCode::unsupported);
+  EXPECT_EQ(code("INIT sha384/" + std::string(96, '0') + "\na b c"), ErrorCode::unsupported);
+  EXPECT_EQ(code(R"({"tee-evidence":"{"})"), ErrorCode::malformed);
+  EXPECT_EQ(code(R"({"tee-evidence":7})"), ErrorCode::malformed);
+  EXPECT_EQ(code(R"({"primary_evidence":{"quote":"AAAA"},"additional_evidence":""})"), ErrorCode::malformed);
+  EXPECT_EQ(code(R"({"primary_evidence":{"svn":"1"},"additional_evidence":""})"), ErrorCode::unsupported);
+  EXPECT_EQ(code(std::string("\x81") + std::string(1023, '\0')), ErrorCode::unsupported);
   EXPECT_EQ(code(R"({"quote":"AAAA"})"), ErrorCode::malformed);
 }
 

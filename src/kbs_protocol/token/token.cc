@@ -8,7 +8,7 @@ namespace {
 using crypto::Jwk;
 using crypto::Jws;
 
-constexpr std::size_t kMaxSubmodules = 32, kMaxPolicies = 64;
+constexpr std::size_t kMaxSubmodules = 32, kMaxPolicies = 64, kMaxReasons = 32;
 
 const Json& null_json() {
   static const Json null;
@@ -70,7 +70,8 @@ Result<void> read_simple(Verified& out) {
   const Json& reports = at(out.claims, "evaluation-reports");
   if (!reports.is_array() || reports.size() > kMaxPolicies)
     return fail(ErrorCode::malformed, "evaluation-reports", "not a list of policies");
-  Submodule module{.name = out.tee, .status = "affirming", .policy_ids = {}, .trust_vector = Json::object()};
+  Submodule module{
+      .name = out.tee, .status = "affirming", .policy_ids = {}, .trust_vector = Json::object(), .reasons = {}};
   for (const auto& report : reports) {
     CAIRN_TRY(std::string id, text(report, "policy-id"));
     module.policy_ids.push_back(std::move(id));
@@ -93,8 +94,22 @@ std::string tee_of(const Json& annotated) {
   return {};
 }
 
+std::vector<std::string> reasons_of(const Json& module) {
+  std::vector<std::string> out;
+  const Json& reasons = at(module, "cairn.reasons");
+  if (!reasons.is_array()) return out;
+  for (const auto& reason : reasons)
+    if (const Json& detail = at(reason, "detail"); detail.is_string() && out.size() < kMaxReasons)
+      out.push_back(detail.get<std::string>());
+  return out;
+}
+
 Result<Submodule> read_submodule(const std::string& name, const Json& module) {
-  Submodule out{.name = name, .status = {}, .policy_ids = {}, .trust_vector = at(module, "ear.trustworthiness-vector")};
+  Submodule out{.name = name,
+                .status = {},
+                .policy_ids = {},
+                .trust_vector = at(module, "ear.trustworthiness-vector"),
+                .reasons = reasons_of(module)};
   CAIRN_TRY(out.status, text(module, "ear.status"));
   static constexpr std::string_view known[] = {"affirming", "warning", "contraindicated", "none"};
   if (std::ranges::find(known, out.status) == std::end(known))
@@ -179,7 +194,8 @@ Result<Verified> verify(std::string_view jwt, const Trust& trust, Time now, std:
 Result<void> satisfies(const Verified& token, const Demands& demands) {
   for (const auto& module : token.submodules)
     if (module.status != "affirming")
-      return rejected("status", "the verdict on " + module.name + " is \"" + module.status + "\", not affirming");
+      return rejected("status", "the verdict on " + module.name + " is \"" + module.status + "\", not affirming" +
+                                    (module.reasons.empty() ? "" : ": " + module.reasons.front()));
   CAIRN_CHECK(check_policies(token, demands.policy_ids));
   if (demands.runtime_data) {
     const bool same = demands.runtime_data_subset ? contains(token.runtime_data, *demands.runtime_data)

@@ -29,7 +29,8 @@ struct Submodule {
   std::string name;
   std::string status;  // "affirming", "warning", "contraindicated", "none"; Simple: "affirming"
   std::vector<std::string> policy_ids;
-  Json trust_vector;  // EAR: object of integers; Simple: {}
+  Json trust_vector;                 // EAR: object of integers; Simple: {}
+  std::vector<std::string> reasons;  // EAR: why it is not affirming, a sentence each, where the issuer says
 };
 
 // A token whose signature, signer and times were checked.
@@ -59,7 +60,8 @@ struct Demands {
   bool runtime_data_subset = false;    // ... to at least these members, at every level
   bool allow_simulated = false;
 };
-// EAR: every submodule is affirming. evidence_rejected with `where` "status", "policy", "runtime_data" or "simulated".
+// EAR: every submodule is affirming. The message gives the issuer's first reason. evidence_rejected with `where`
+// "status", "policy", "runtime_data" or "simulated".
 [[nodiscard]] Result<void> satisfies(const Verified& token, const Demands& demands);
 
 }  // namespace cairn::token
