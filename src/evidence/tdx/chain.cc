@@ -136,7 +136,8 @@ std::optional<pki::P256Key> AuthorityKeys::find(const pki::Point& point) {
   if (entry == entries_.end()) {
     Result<pki::P256Key> key = pki::P256Key::from_point(point);
     if (!key) return std::nullopt;
-    if (entries_.size() == kMaxAuthorityKeys) entries_.pop_back();
+    if (capacity_ == 0) return *std::move(key);
+    if (entries_.size() == capacity_) entries_.pop_back();
     entry = entries_.insert(entries_.end(), Entry{.key = *std::move(key)});
   }
   if (++entry->uses == kUsesBeforeTable) entry->key.prepare();

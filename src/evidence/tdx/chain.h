@@ -22,6 +22,7 @@ struct RootKey {
 // Remembers arithmetic, not answers: every signature is verified every time.
 class AuthorityKeys {
  public:
+  explicit AuthorityKeys(std::size_t capacity = 0) : capacity_(capacity) {}
   // A key that is a trust root's or was certified under one; none if it is not on the curve.
   [[nodiscard]] std::optional<pki::P256Key> find(const pki::Point& point);
 
@@ -30,6 +31,7 @@ class AuthorityKeys {
     pki::P256Key key;
     std::uint32_t uses = 0;
   };
+  std::size_t capacity_;        // 0: every key is made anew
   std::vector<Entry> entries_;  // most recently used first
 };
 

@@ -13,7 +13,6 @@ inline constexpr std::size_t kMaxModules = 64;
 inline constexpr std::size_t kMaxAdvisories = 256;  // of one level
 inline constexpr std::size_t kMaxAdvisoryLength = 64;
 
-inline constexpr std::size_t kMaxAuthorityKeys = 16;     // 150 KiB each once prepared
 inline constexpr std::uint32_t kUsesBeforeTable = 1024;  // of an authority's key; its table costs 600 uses
 
 }  // namespace cairn::tdx
