@@ -99,6 +99,72 @@ TEST(Json, RefusesWhatIsAmbiguous) {
   EXPECT_TRUE(parse_json("[1,2,3]", {.bytes = 7}));
 }
 
+TEST(Json, ReadsEveryKindOfValue) {
+  const Json json =
+      *parse_json(" { \"a\\u00e9\\ud83d\\ude00\" : [ true , false,null, -1, 18446744073709551615, 1.5e3, {}, [] ] } ");
+  const Json& list = json.at("a\xC3\xA9\xF0\x9F\x98\x80");
+  EXPECT_EQ(list, Json::parse("[true,false,null,-1,18446744073709551615,1500.0,{},[]]"));
+  EXPECT_TRUE(list[4].is_number_unsigned() && list[3].is_number_integer() && list[5].is_number_float());
+  EXPECT_TRUE(parse_json("18446744073709551616")->is_number_float());
+  EXPECT_EQ(*parse_json("1e-400"), 0.0);
+  const std::string nul("\"\0\"", 3);
+  for (const std::string& bad : {std::string("01"),
+                                 std::string("-"),
+                                 std::string("1."),
+                                 std::string("1e"),
+                                 std::string("+1"),
+                                 std::string("1e999"),
+                                 std::string("\"\\ud800\""),
+                                 std::string("\"\\udc00\""),
+                                 std::string("\"\\ud800\\u0041\""),
+                                 std::string("\"\\u12g4\""),
+                                 std::string("\"\\u12\""),
+                                 std::string("\"\\x\""),
+                                 std::string("\""),
+                                 std::string("\"\\"),
+                                 std::string("\"\n\""),
+                                 nul,
+                                 std::string("{\"a\"}"),
+                                 std::string("{\"a\":}"),
+                                 std::string("{\"a\":1,}"),
+                                 std::string("{,}"),
+                                 std::string("[,]"),
+                                 std::string("{1:2}"),
+                                 std::string("[1 2]"),
+                                 std::string("[}"),
+                                 std::string("{]"),
+                                 std::string("["),
+                                 std::string("tru"),
+                                 std::string("\xC3")})
+    EXPECT_FALSE(parse_json(bad)) << bad;
+  EXPECT_EQ(parse_json("[1,x]").error().where, "byte 3");
+}
+
+// The library's own parser as the judge: every change of a byte must be taken or refused alike, with the same value.
+TEST(Json, AgreesWithTheLibrary) {
+  const std::string document =
+      R"({"a":[1,-2,3.5e-2,"x\u00e9\"\\",true,null],"b":{"c":{},"d":[]},"é":"\ud83d\ude00 end","n":0})";
+  const std::string bytes = "\"\\{}[],:01-+.eEutn \x01\x80\xC3\xFFx";
+  int accepted = 0;
+  for (std::size_t at = 0; at <= document.size(); ++at)
+    for (const char byte : bytes)
+      for (const int how : {0, 1, 2}) {  // replaced, inserted, the rest cut off
+        std::string text = document.substr(0, at) + byte;
+        if (how < 2 && at < document.size()) text += document.substr(at + (how == 0 ? 1 : 0));
+        const auto ours = parse_json(text);
+        const Json theirs = Json::parse(text, nullptr, false);
+        if (ours) {
+          ++accepted;
+          ASSERT_FALSE(theirs.is_discarded()) << text;
+          ASSERT_EQ(*ours, theirs) << text;
+        } else {
+          ASSERT_TRUE(theirs.is_discarded() || ours.error().message.contains("duplicate"))
+              << text << ours.error().text();
+        }
+      }
+  EXPECT_GT(accepted, 100);
+}
+
 TEST(Json, CanonicalText) {
   // RFC 8785 §3.2.2 and appendix B.
   EXPECT_EQ(*canonical_json(*parse_json(R"({"b":1,"a":"test","c":{"d":"e"}})")), R"({"a":"test","b":1,"c":{"d":"e"}})");

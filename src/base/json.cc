@@ -2,8 +2,10 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include <array>
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <set>
 #include <sstream>
@@ -14,72 +16,210 @@
 namespace cairn {
 namespace {
 
-// Builds the value while counting depth and watching for duplicate members.
-class StrictHandler : public nlohmann::json_sax<Json> {
+// Bytes that stand for themselves inside a string; those past ASCII are checked once the string is whole.
+constexpr auto kPlain = [] {
+  std::array<bool, 256> out{};
+  for (std::size_t c = 0x20; c < out.size(); ++c) out[c] = c != '"' && c != '\\';
+  return out;
+}();
+
+// One text to one value, without recursion. Evidence is JSON in JSON with strings of 100 KiB: those are scanned by
+// runs, not byte by byte through a general lexer.
+class Parser {
  public:
-  explicit StrictHandler(std::size_t depth) : depth_(depth) {}
+  Parser(std::string_view text, std::size_t depth) : text_(text), depth_(depth) {}
 
-  bool null() override { return put(nullptr); }
-  bool boolean(bool v) override { return put(v); }
-  bool number_integer(number_integer_t v) override { return put(v); }
-  bool number_unsigned(number_unsigned_t v) override { return put(v); }
-  bool number_float(number_float_t v, const string_t&) override { return put(v); }
-  bool string(string_t& v) override { return put(std::move(v)); }
-  bool binary(binary_t&) override { return false; }
-  bool start_object(std::size_t) override { return open(Json::object()); }
-  bool end_object() override { return close(); }
-  bool start_array(std::size_t) override { return open(Json::array()); }
-  bool end_array() override { return close(); }
-  bool key(string_t& v) override {
-    if (stack_.back()->contains(v)) return stop("duplicate member \"" + v.substr(0, 64) + "\"");
-    key_ = std::move(v);
-    return true;
+  Result<Json> run() {
+    Json root;
+    std::vector<Json*> open;  // containers entered; each is the newest value of the one before it, so none moves
+    for (Json* slot = &root; slot != nullptr;) {
+      skip_space();
+      if (peek() == '{' || peek() == '[') {
+        if (open.size() >= depth_) return stop("nested deeper than " + std::to_string(depth_));
+        *slot = take() == '{' ? Json::object() : Json::array();
+        skip_space();
+        open.push_back(slot);
+        if (peek() != closing(*slot)) {
+          CAIRN_TRY(slot, next_slot(*slot));
+          continue;
+        }
+      } else {
+        CAIRN_CHECK(scalar(*slot));
+      }
+      CAIRN_TRY(slot, after_value(open));
+    }
+    if (at_ != text_.size()) return stop();
+    return root;
   }
-  bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception&) override {
-    where_ = "byte " + std::to_string(position);
-    return stop("not JSON");
-  }
-
-  Json root;
-  [[nodiscard]] const std::string& why() const { return why_; }
-  [[nodiscard]] const std::string& where() const { return where_; }
 
  private:
-  template <class V>
-  Json* place(V&& v) {
-    if (stack_.empty()) {
-      root = Json(std::forward<V>(v));
-      return &root;
-    }
-    Json& top = *stack_.back();
-    if (top.is_array()) {
-      top.push_back(Json(std::forward<V>(v)));
-      return &top.back();
-    }
-    return &(top[key_] = Json(std::forward<V>(v)));
+  [[nodiscard]] char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
+  char take() { return text_[at_++]; }
+  static char closing(const Json& container) { return container.is_object() ? '}' : ']'; }
+  [[nodiscard]] std::unexpected<Error> stop(std::string why = "not JSON") const {
+    return fail(ErrorCode::malformed, "byte " + std::to_string(at_), std::move(why));
   }
-  template <class V>
-  bool put(V&& v) {
-    place(std::forward<V>(v));
-    return true;
-  }
-  bool open(Json&& container) {
-    if (stack_.size() >= depth_) return stop("nested deeper than " + std::to_string(depth_));
-    stack_.push_back(place(std::move(container)));
-    return true;
-  }
-  bool close() {
-    stack_.pop_back();
-    return true;
-  }
-  bool stop(std::string why) {
-    if (why_.empty()) why_ = std::move(why);
-    return false;
+  void skip_space() {
+    while (at_ < text_.size() && (peek() == ' ' || peek() == '\n' || peek() == '\r' || peek() == '\t')) ++at_;
   }
 
+  // Closes what ends here. Where the next value goes; null when the outermost one is complete.
+  Result<Json*> after_value(std::vector<Json*>& open) {
+    for (skip_space(); !open.empty(); skip_space()) {
+      Json& top = *open.back();
+      if (peek() == ',' && !top.empty()) {
+        ++at_;
+        return next_slot(top);
+      }
+      if (peek() != closing(top)) return stop();
+      ++at_;
+      open.pop_back();
+    }
+    return nullptr;
+  }
+
+  Result<Json*> next_slot(Json& container) {
+    if (container.is_array()) return &container.emplace_back(nullptr);
+    skip_space();
+    if (peek() != '"') return stop();
+    CAIRN_TRY(std::string key, string());
+    skip_space();
+    if (peek() != ':') return stop();
+    ++at_;
+    const auto [member, fresh] = container.get_ref<Json::object_t&>().emplace(std::move(key), nullptr);
+    if (!fresh) return stop("duplicate member \"" + member->first.substr(0, 64) + "\"");
+    return &member->second;
+  }
+
+  Result<void> scalar(Json& out) {
+    switch (peek()) {
+      case '"': {
+        CAIRN_TRY(out, string());
+        return {};
+      }
+      case 't': return literal("true", true, out);
+      case 'f': return literal("false", false, out);
+      case 'n': return literal("null", nullptr, out);
+      default: return number(out);
+    }
+  }
+  template <class T>
+  Result<void> literal(std::string_view word, T value, Json& out) {
+    if (!text_.substr(at_).starts_with(word)) return stop();
+    at_ += word.size();
+    out = value;
+    return {};
+  }
+
+  Result<std::string> string() {
+    std::string out;
+    unsigned char seen = 0;
+    const std::size_t start = ++at_;
+    while (true) {
+      const std::size_t run = at_;
+      while (at_ < text_.size() && kPlain[static_cast<unsigned char>(text_[at_])])
+        seen |= static_cast<unsigned char>(text_[at_++]);
+      out.append(text_, run, at_ - run);
+      if (peek() == '"') break;
+      if (peek() != '\\') return stop();
+      ++at_;
+      CAIRN_CHECK(escape(out));
+    }
+    if (seen >= 0x80 && !is_utf8(text_.substr(start, at_ - start))) return stop("not UTF-8");
+    ++at_;
+    return out;
+  }
+
+  Result<std::uint32_t> code_unit() {
+    std::uint32_t out = 0;
+    const std::string_view digits = text_.substr(at_, 4);
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), out, 16);
+    if (error != std::errc() || end != digits.data() + 4) return stop();
+    at_ += 4;
+    return out;
+  }
+  Result<void> escape(std::string& out) {
+    constexpr std::string_view names = "\"\\/bfnrt", values = "\"\\/\b\f\n\r\t";
+    if (at_ == text_.size()) return stop();
+    const char name = take();
+    if (const auto known = names.find(name); known != names.npos) {
+      out.push_back(values[known]);
+      return {};
+    }
+    if (name != 'u') return stop();
+    CAIRN_TRY(std::uint32_t point, code_unit());
+    if (point >= 0xD800 && point <= 0xDBFF) {
+      if (!text_.substr(at_).starts_with("\\u")) return stop("half of a surrogate pair");
+      at_ += 2;
+      CAIRN_TRY(const std::uint32_t low, code_unit());
+      if (low < 0xDC00 || low > 0xDFFF) return stop("half of a surrogate pair");
+      point = 0x10000 + ((point - 0xD800) << 10) + (low - 0xDC00);
+    } else if (point >= 0xDC00 && point <= 0xDFFF) {
+      return stop("half of a surrogate pair");
+    }
+    append_utf8(out, point);
+    return {};
+  }
+  static void append_utf8(std::string& out, std::uint32_t point) {
+    const auto tail = [&](unsigned shift) { out.push_back(static_cast<char>(0x80 | ((point >> shift) & 0x3F))); };
+    if (point < 0x80) {
+      out.push_back(static_cast<char>(point));
+    } else if (point < 0x800) {
+      out.push_back(static_cast<char>(0xC0 | (point >> 6)));
+      tail(0);
+    } else if (point < 0x10000) {
+      out.push_back(static_cast<char>(0xE0 | (point >> 12)));
+      tail(6), tail(0);
+    } else {
+      out.push_back(static_cast<char>(0xF0 | (point >> 18)));
+      tail(12), tail(6), tail(0);
+    }
+  }
+
+  bool digits() {
+    const std::size_t start = at_;
+    while (peek() >= '0' && peek() <= '9') ++at_;
+    return at_ > start;
+  }
+  // Integers that fit 64 bits stay integers; others and fractions are doubles, and must be finite.
+  Result<void> number(Json& out) {
+    const std::size_t start = at_;
+    const bool negative = peek() == '-';
+    if (negative) ++at_;
+    if (peek() == '0')
+      ++at_;
+    else if (!digits())
+      return stop();
+    bool integer = true;
+    if (peek() == '.') {
+      integer = false;
+      ++at_;
+      if (!digits()) return stop();
+    }
+    if (peek() == 'e' || peek() == 'E') {
+      integer = false;
+      ++at_;
+      if (peek() == '+' || peek() == '-') ++at_;
+      if (!digits()) return stop();
+    }
+    const std::string text(text_.substr(start, at_ - start));
+    const char *first = text.data(), *last = first + text.size();
+    std::int64_t with_sign = 0;
+    std::uint64_t without = 0;
+    if (integer && negative && std::from_chars(first, last, with_sign).ec == std::errc())
+      out = with_sign;
+    else if (integer && !negative && std::from_chars(first, last, without).ec == std::errc())
+      out = without;
+    else if (const double value = std::strtod(first, nullptr); std::isfinite(value))
+      out = value;
+    else
+      return stop("a number too large");
+    return {};
+  }
+
+  std::string_view text_;
   std::size_t depth_;
-  std::vector<Json*> stack_;
-  std::string key_, why_, where_;
+  std::size_t at_ = 0;
 };
 
 void write_string(std::string& out, std::string_view text) {
@@ -308,10 +448,7 @@ Result<Json> parse_json(std::string_view text, JsonLimits limits) {
     return fail(ErrorCode::too_large,
                 "JSON text of " + std::to_string(text.size()) + " bytes, limit " + std::to_string(limits.bytes));
   if (text.starts_with("\xEF\xBB\xBF")) return fail(ErrorCode::malformed, "byte 0", "byte-order mark before JSON");
-  StrictHandler handler(limits.depth);
-  if (!Json::sax_parse(text, &handler, Json::input_format_t::json, true))
-    return fail(ErrorCode::malformed, handler.where(), handler.why().empty() ? "not JSON" : handler.why());
-  return std::move(handler.root);
+  return Parser(text, limits.depth).run();
 }
 
 Result<std::string> canonical_json(const Json& value) {
