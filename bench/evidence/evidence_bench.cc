@@ -1,8 +1,8 @@
 // Full verification of a real TDX quote, with parsing, on one core: nothing cached, then one more cache each. The
 // caches are warm, but time and revocation are judged anew on every quote. fresh_verifier makes a verifier per quote.
 //
-// "nothing_cached" is the cold figure: every signature is checked with a key made from its bytes. "key_tables_only" adds
-// the tables of the authorities' keys alone.
+// "nothing_cached" is the cold figure: every signature is checked with a key made from its bytes. "key_tables_only"
+// adds the tables of the authorities' keys alone.
 //
 //   tools/build release evidence_bench && build/release/bench/evidence/evidence_bench
 #include <benchmark/benchmark.h>

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 using ::testing::Contains;
 using ::testing::HasSubstr;
 
-const fs::path kData = fs::path(CAIRN_SHARED_DATA);
+const fs::path kShared = fs::path(CAIRN_SHARED_DATA);
 
 TEST(Binding, FindsTheHash) {
   const Json data = {{"b", 1}, {"a", "x"}};
@@ -43,8 +43,8 @@ struct Real {
 class ServiceToken : public ::testing::TestWithParam<Real> {
  protected:
   void SetUp() override {
-    if (!fs::exists(kData / "trustee/token")) GTEST_SKIP() << "shared data not present";
-    folder = kData / "trustee/token";
+    if (!fs::exists(kShared / "trustee/token")) GTEST_SKIP() << "shared data not present";
+    folder = kShared / "trustee/token";
     jwt = read_text(folder / (std::string(GetParam().name) + ".jwt"), 1U << 20).value();
     trust = read_token_trust({folder / (std::string(GetParam().name) + ".as-ca.pem")}).value();
   }
@@ -175,7 +175,7 @@ TEST(Nras, TheNonceIsTheFirstHalfOfTheReportData) {
 }
 
 TEST(Nras, RealBundleNeedsItsKeys) {
-  const fs::path file = kData / "nvidia/attestation-sdk/eat/hopperClaimsv3_detached_eat.json";
+  const fs::path file = kShared / "nvidia/attestation-sdk/eat/hopperClaimsv3_detached_eat.json";
   if (!fs::exists(file)) GTEST_SKIP() << "shared data not present";
   const auto token = find_token(read_file(file).value());
   ASSERT_TRUE(token);

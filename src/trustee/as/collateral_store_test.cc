@@ -17,7 +17,7 @@ namespace {
 using net::Exchange;
 using net::Response;
 using net::Task;
-using tdx::testing::kNow;
+const Time kWorldNow = tdx::testing::kNow;
 using tdx::testing::Made;
 using tdx::testing::World;
 using ::testing::HasSubstr;
@@ -86,15 +86,15 @@ class Store : public ::testing::Test {
 TEST_F(Store, FetchesOnceAndServesFromMemory) {
   run([&](CollateralStore& store, net::Runtime&) -> Task<> {
     Pending first, second;
-    EXPECT_EQ(store.find(made.quote, kNow, &first).error().code, ErrorCode::unavailable);
-    EXPECT_EQ(store.find(made.quote, kNow, &second).error().code, ErrorCode::unavailable);
+    EXPECT_EQ(store.find(made.quote, kWorldNow, &first).error().code, ErrorCode::unavailable);
+    EXPECT_EQ(store.find(made.quote, kWorldNow, &second).error().code, ErrorCode::unavailable);
     EXPECT_EQ(requests, 0) << "nothing is fetched before it is awaited";
     CAIRN_CO_CHECK(co_await net::both(first.wait(), second.wait()));
     EXPECT_EQ(requests, 4);
-    CAIRN_CO_TRY(const auto found, store.find(made.quote, kNow, nullptr));
+    CAIRN_CO_TRY(const auto found, store.find(made.quote, kWorldNow, nullptr));
     EXPECT_EQ(*found, made.collateral);
     EXPECT_EQ(requests, 4);
-    const Json status = store.status(kNow);
+    const Json status = store.status(kWorldNow);
     EXPECT_EQ(status.at("platforms").at(0).at("platform"), "tdx/c0aa01000000/platform");
     EXPECT_EQ(status.at("platforms").at(0).at("state"), "ready");
     co_return Result<>{};
@@ -107,14 +107,14 @@ TEST_F(Store, RevocationCountsFromTheRefreshThatBringsIt) {
     const auto judge = [&](const CollateralPtr& with, Time now) {
       return std::string(verifier.verify(made.quote, *with, {.time = now}).outcome());
     };
-    CAIRN_CO_TRY(auto found, co_await get(store, kNow));
-    EXPECT_EQ(judge(found, kNow), "UpToDate");
-    EXPECT_EQ(judge(found, kNow), "UpToDate") << "from the verifier's caches";
+    CAIRN_CO_TRY(auto found, co_await get(store, kWorldNow));
+    EXPECT_EQ(judge(found, kWorldNow), "UpToDate");
+    EXPECT_EQ(judge(found, kWorldNow), "UpToDate") << "from the verifier's caches";
     World revoking;
     revoking.pck_crl.number = 11;
-    revoking.pck_crl.revoked.push_back({.serial = {3}, .at = kNow});
+    revoking.pck_crl.revoked.push_back({.serial = {3}, .at = kWorldNow});
     served = revoking.make().collateral;
-    const Time later = kNow.plus(61);
+    const Time later = kWorldNow.plus(61);
     CAIRN_CO_TRY(found, co_await get(store, later));  // served once more while it is refreshed
     EXPECT_EQ(requests, 4);
     for (int i = 0; i < 100 && requests < 8; ++i) CAIRN_CO_CHECK(co_await net::sleep_for(net::Milliseconds(10)));
@@ -128,7 +128,7 @@ TEST_F(Store, RevocationCountsFromTheRefreshThatBringsIt) {
 
 TEST_F(Store, NothingIsServedPastItsExpiry) {
   run([&](CollateralStore& store, net::Runtime&) -> Task<> {
-    EXPECT_TRUE(co_await get(store, kNow));
+    EXPECT_TRUE(co_await get(store, kWorldNow));
     away = true;
     EXPECT_TRUE(co_await get(store, from_civil(2026, 7, 1, 0, 0, 0))) << "the last second of nextUpdate";
     const auto gone = co_await get(store, from_civil(2026, 7, 1, 0, 0, 1));
@@ -141,12 +141,12 @@ TEST_F(Store, NothingIsServedPastItsExpiry) {
 TEST_F(Store, FailuresAreRememberedForAMomentAndShown) {
   away = true;
   run([&](CollateralStore& store, net::Runtime&) -> Task<> {
-    EXPECT_FALSE(co_await get(store, kNow));
+    EXPECT_FALSE(co_await get(store, kWorldNow));
     const int asked = requests;
-    EXPECT_FALSE(co_await get(store, kNow.plus(1)));
+    EXPECT_FALSE(co_await get(store, kWorldNow.plus(1)));
     EXPECT_EQ(requests, asked);
     away = false;
-    EXPECT_TRUE(co_await get(store, kNow.plus(device::kFailureMemory)));
+    EXPECT_TRUE(co_await get(store, kWorldNow.plus(device::kFailureMemory)));
     co_return Result<>{};
   });
 }
@@ -156,7 +156,7 @@ TEST_F(Store, PlatformsThatNoRootCertifiesAreNotAskedFor) {
     World other;
     other.pck_issuer = &World::keys().other;
     Pending pending;
-    const auto refused = store.find(other.make().quote, kNow, &pending);
+    const auto refused = store.find(other.make().quote, kWorldNow, &pending);
     EXPECT_EQ(refused.error().code, ErrorCode::evidence_rejected);
     EXPECT_TRUE(pending.empty());
     EXPECT_EQ(requests, 0);
@@ -168,7 +168,7 @@ TEST_F(Store, AServiceNeedsALoop) {
   EXPECT_EQ(CollateralStore::open(options("http://127.0.0.1:1"), std::nullopt).error().code,
             ErrorCode::invalid_argument);
   const auto none = CollateralStore::open({}, std::nullopt).value();
-  EXPECT_THAT(none->find(made.quote, kNow, nullptr).error().message, HasSubstr("verifier.tdx.pccs_url"));
+  EXPECT_THAT(none->find(made.quote, kWorldNow, nullptr).error().message, HasSubstr("verifier.tdx.pccs_url"));
 }
 
 // The verifier's words for each way to be without collateral.
@@ -180,7 +180,7 @@ TEST(TdxVerifier, SaysWhyThereIsNoCollateral) {
         tdx_verifier({.roots = made.roots, .collateral = [&](ByteView, Time, Pending*) -> Result<CollateralPtr> {
                         return std::unexpected(error);
                       }});
-    return verifier->verify(evidence, {}, kNow, nullptr).error();
+    return verifier->verify(evidence, {}, kWorldNow, nullptr).error();
   };
   EXPECT_EQ(refusal({ErrorCode::unavailable, "", "down"}).code, Code::unavailable);
   EXPECT_EQ(refusal({ErrorCode::timed_out, "", "slow"}).reason, "collateral");
