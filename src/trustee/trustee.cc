@@ -16,6 +16,7 @@ namespace cairn::trustee {
 namespace {
 
 constexpr std::string_view kQcnl = "/etc/sgx_default_qcnl.conf";
+constexpr std::size_t kMaxQcnl = 64U << 10, kMaxCertificates = 1U << 20;  // bytes of the files
 
 Result<Fd> lock_folder(const std::filesystem::path& folder) {
   const auto file = folder / ".lock";
@@ -52,7 +53,7 @@ Result<Service> collateral_service(const Config& config) {
   if (qcnl.empty() || (config.qcnl.empty() && !std::filesystem::exists(qcnl))) {
     if (config.pccs_urls.empty()) return out;
   } else {
-    CAIRN_TRY(const std::string text, read_text(qcnl, 64U << 10));
+    CAIRN_TRY(const std::string text, read_text(qcnl, kMaxQcnl));
     auto parsed = device::parse_qcnl(text);
     if (!parsed) return fail(std::move(parsed.error()).in(qcnl.string()));
     source = device::CollateralSource::from(*parsed);
@@ -63,7 +64,7 @@ Result<Service> collateral_service(const Config& config) {
   if (!config.pccs_urls.empty()) source.urls = config.pccs_urls;
   if (config.tcb_update) source.update = *config.tcb_update;
   if (!config.pccs_ca.empty()) {
-    CAIRN_TRY(source.extra_roots_pem, read_text(config.pccs_ca, 1U << 20));
+    CAIRN_TRY(source.extra_roots_pem, read_text(config.pccs_ca, kMaxCertificates));
   }
   if (config.pccs_insecure) source.check_certificate = false;
   if (!source.check_certificate)

@@ -20,6 +20,7 @@ using token::Verified;
 constexpr std::string_view kNras = "https://nras.attestation.nvidia.com";
 constexpr std::size_t kMaxDevices = 64;
 constexpr std::size_t kMaxBundle = 4U << 20;
+constexpr std::size_t kMaxTrust = 1U << 20;  // a file of certificates or keys
 
 bool looks_like_jwt(std::string_view text) {
   return text.starts_with("eyJ") && std::ranges::count(text, '.') == 2 && text.find_first_of(" \t\r\n") == text.npos;
@@ -297,7 +298,7 @@ std::optional<TokenText> find_token(ByteView bytes) {
 Result<Trust> read_token_trust(const std::vector<std::filesystem::path>& files) {
   Trust out;
   for (const auto& file : files) {
-    CAIRN_TRY(const std::string text, read_text(file, 1U << 20));
+    CAIRN_TRY(const std::string text, read_text(file, kMaxTrust));
     if (text.contains("-----BEGIN")) {
       auto some = crypto::Certificate::from_pem(text);
       if (!some) return fail(std::move(some.error()).in(file.string()));
