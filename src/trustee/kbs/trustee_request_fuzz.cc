@@ -19,7 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto request = trustee::kbs::parse_attest(text, session);
     if (!request) continue;
     for (const auto& evidence : request->evidences)
-      (void)verifier->verify(evidence.evidence, {evidence.runtime.expected, evidence.init.expected}, {});
+      (void)verifier->verify(evidence.evidence, {evidence.runtime.expected, evidence.init.expected}, {}, nullptr);
   }
   return 0;
 }
