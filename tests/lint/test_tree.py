@@ -8,7 +8,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-#Left to right; an area includes itself and areas to its left.Services stand on one step and never include each other.
+# Left to right; an area includes itself and areas to its left. Services stand on one step and never include each other.
 ORDER = {"base": 0, "crypto": 1, "net": 2, "policy": 2, "evidence": 2, "gocryptfs": 2, "device": 3, "kbs_protocol": 3,
          "trustee": 4, "guest": 4, "cachefs": 4, "tng": 4, "webhook": 4, "chat": 4, "cli": 5}
 PURE = {"evidence", "policy", "gocryptfs"}
