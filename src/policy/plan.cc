@@ -103,6 +103,7 @@ class Planner {
     std::vector<Value> path;
   };
   [[nodiscard]] std::optional<Place> place(const Term* t) const;
+  [[nodiscard]] std::optional<Place> container(const Term* t) const;
   [[nodiscard]] std::int32_t read(const Place& at);
   [[nodiscard]] std::optional<Operand> settled_operand(const Term* t);
   void guards(const Rule* r, std::vector<Guard>& out);
@@ -522,6 +523,14 @@ std::optional<Planner::Place> Planner::place(const Term* t) const {
   return std::nullopt;  // rules have a say there
 }
 
+// The place of what a reference looks through with its last part, a variable.
+std::optional<Planner::Place> Planner::container(const Term* t) const {
+  if (t->kind != TermKind::ref || t->items.back()->kind != TermKind::var || t->items.size() < 2) return std::nullopt;
+  Term prefix = *t;
+  prefix.items.pop_back();
+  return place(&prefix);
+}
+
 std::int32_t Planner::read(const Place& at) {
   std::string key = at.data ? "d" : "i";
   const auto step = [&](auto&& make) {
@@ -601,6 +610,15 @@ void Planner::guards(const Rule* r, std::vector<Guard>& out) {
             if (!at->data) out.push_back({.argument = -1, .path = at->path, .value = *v});
             if (b->kind != TermKind::var) settled_.insert(e);
           }
+          break;
+        } else if (const auto in = v != nullptr && b->kind == TermKind::scalar ? container(a) : std::nullopt) {
+          const auto reg = read(*in);  // a[_] == 1: the collection has to hold it
+          const auto start = sub_block([&] {
+            const auto each = fresh();
+            emit(Op::scan, each, reg, fresh());
+            emit(Op::equal, 0, each, constant(*v));
+          });
+          emit(Op::exists, 0, static_cast<std::int32_t>(start));
           break;
         }
       }

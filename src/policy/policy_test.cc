@@ -314,6 +314,8 @@ TEST(Language, GuardsComeFirst) {
   EXPECT_EQ(x(conflict + "x if { f(1); input.a == 2 }", {{"a", 1}}), "undefined");
   EXPECT_EQ(x(conflict + "x if { f(1); startswith(input.a, \"b\") }", {{"a", "c"}}), "undefined");
   EXPECT_EQ(x(conflict + "x := input.a if f(1)"), "undefined");
+  EXPECT_EQ(x(conflict + "x if { f(1); input.a[_] == 3 }", {{"a", {1, 2}}}), "undefined");
+  EXPECT_EQ(x("x if { input.a[i] == 2; i == 1 }", {{"a", {1, 2}}}), "true");
   EXPECT_EQ(x(conflict + "x if { f(1); input.a }", {{"a", 1}}).substr(0, 6), "error:");
   EXPECT_EQ(x("x := [input.a, b] if { input.a == 1; b := input.a with input.a as 2 }", {{"a", 1}}), "[1,2]");
   EXPECT_EQ(x("x if { y := input; y.a == 1; y.b.c == 2 }", {{"a", 1}, {"b", {{"c", 2}}}}), "true");
