@@ -8,6 +8,7 @@ namespace {
 
 constexpr std::uint64_t poll_every = 4096;
 constexpr std::size_t stack_values = 4096;
+constexpr std::uint64_t worth_keeping = 48;  // instructions of a call
 
 // Room for operands, usually without allocating.
 class Few {
@@ -487,6 +488,7 @@ Value Machine::call_builtin(const Builtin& b, std::span<const Value> args, const
 Value Machine::call_host(const Builtin& b, std::span<const Value> args) {
   const auto it = options_.host.find(b.name);
   if (it == options_.host.end()) stop(ErrorCode::invalid_argument, "the host does not supply " + b.name);
+  tick(worth_keeping);
   std::vector<Json> json;
   for (const Value& v : args) json.push_back(to_json(v));
   auto result = it->second(json);
@@ -539,8 +541,9 @@ const Value* Memos::find(std::uint64_t hash, std::int32_t set, std::uint32_t mas
   return nullptr;
 }
 
-void Memos::add(const Memo& memo) {
-  all_.push_back(memo);
+void Memos::add(std::uint64_t hash, std::int32_t set, std::uint32_t mask, std::uint32_t count, const Value* keys,
+                const Value& result) {
+  all_.emplace_back(hash, set, mask, count, keys, result);
   const bool grow = all_.size() * 2 > slots_.size();
   if (grow) slots_.assign(std::max<std::size_t>(64, slots_.size() * 2), 0);
   for (std::size_t i = grow ? 0 : all_.size() - 1; i < all_.size(); ++i) {
@@ -563,10 +566,13 @@ Value Machine::function_plain(const RuleSet& set, std::span<const Value> args) {
   const std::uint64_t h = quick_hash(args, static_cast<std::uint64_t>(set.id) + 1);
   if (const Value* known = context_->memos.find(h, set.id, 0, args)) return *known;
   Context* const in = context_;
+  const std::uint64_t before = instructions_;
   const Value v = decide(set, args);
+  // What takes a few instructions is sooner done again than kept; but prints, traces and the host see one call.
+  if (instructions_ - before < worth_keeping && !traced_ && !options_.print) return v;
   auto* keys = static_cast<Value*>(arena().allocate(args.size() * sizeof(Value)));
   std::uninitialized_copy(args.begin(), args.end(), keys);
-  in->memos.add({h, set.id, 0, static_cast<std::uint32_t>(args.size()), keys, v});
+  in->memos.add(h, set.id, 0, static_cast<std::uint32_t>(args.size()), keys, v);
   return v;
 }
 
@@ -717,7 +723,7 @@ Value Machine::partial(const PartialPlan& plan, std::span<const Value> keys) {
   } else {
     auto* copy = static_cast<Value*>(arena().allocate(keys.size() * sizeof(Value)));
     std::uninitialized_copy(keys.begin(), keys.end(), copy);
-    in->memos.add({h, plan.set, plan.mask, static_cast<std::uint32_t>(keys.size()), copy, v});
+    in->memos.add(h, plan.set, plan.mask, static_cast<std::uint32_t>(keys.size()), copy, v);
   }
   return v;
 }

@@ -38,7 +38,8 @@ class Memos {
   };
   [[nodiscard]] const Value* find(std::uint64_t hash, std::int32_t set, std::uint32_t mask,
                                   std::span<const Value> keys) const;
-  void add(const Memo& memo);
+  void add(std::uint64_t hash, std::int32_t set, std::uint32_t mask, std::uint32_t count, const Value* keys,
+           const Value& result);
   void clear();  // keeps some memory
 
  private:

@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::size_t first_chunk = 16U << 10;
 constexpr std::size_t largest_chunk = 1U << 20;
-constexpr std::size_t indexed_from = 12;  // smaller collections are searched by bisection
+constexpr std::size_t indexed_from = 12;  // smaller collections are searched one by one or by bisection
 
 std::uint64_t mix(std::uint64_t h) {
   h ^= h >> 33;
@@ -204,13 +204,24 @@ int compare(const Value& a, const Value& b) {
   }
 }
 
+namespace {
+
+// Of two strings; their hashes tell most apart.
+bool same_text(const Value& a, const Value& b) {
+  const auto* x = static_cast<const StringNode*>(a.address());
+  const auto* y = static_cast<const StringNode*>(b.address());
+  return x->hash == y->hash && x->text() == y->text();
+}
+
+}  // namespace
+
 bool equal(const Value& a, const Value& b) {
   if (a.kind() != b.kind()) return false;
   if (a.same(b)) return true;
   switch (a.kind()) {
     case Kind::boolean: return a.boolean() == b.boolean();
     case Kind::number: return !(a.is_small() && b.is_small()) && compare_numbers(a, b) == 0;
-    case Kind::string: return a.text() == b.text();
+    case Kind::string: return same_text(a, b);
     case Kind::array:
     case Kind::object:
     case Kind::set: {
@@ -258,6 +269,11 @@ std::size_t position(const Value& c, const Value& key) {
     const auto* index = index_of(node, c.kind());
     for (std::size_t at = hash(key) & (node->slots - 1); index[at] != 0; at = (at + 1) & (node->slots - 1))
       if (equal(items[(index[at] - 1) * stride], key)) return index[at] - 1;
+    return c.size();
+  }
+  if (key.is(Kind::string)) {
+    for (std::size_t i = 0; i < c.size(); ++i)
+      if (const Value& k = items[i * stride]; k.is(Kind::string) && (k.same(key) || same_text(k, key))) return i;
     return c.size();
   }
   std::size_t low = 0;
