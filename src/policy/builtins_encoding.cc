@@ -133,7 +133,8 @@ bool plain_yaml(std::string_view s) {
   const auto letter = [](char ch) {
     return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || ch == '_' || ch == '/';
   };
-  if (!letter(s[0])) return false;
+  const bool dotted = s[0] >= '0' && s[0] <= '9' && std::ranges::count(s, '.') > 1;  // neither a number nor a time
+  if (!letter(s[0]) && !dotted) return false;
   return std::ranges::all_of(s,
                              [&](char ch) { return letter(ch) || (ch >= '0' && ch <= '9') || ch == '.' || ch == '-'; });
 }

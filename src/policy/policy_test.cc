@@ -271,6 +271,7 @@ TEST(Builtins, Families) {
   EXPECT_EQ(x("x := time.parse_rfc3339_ns(\"2023-11-14T22:13:20Z\") == time.now_ns()"), "true");
   EXPECT_EQ(x("x := net.cidr_contains(\"10.0.0.0/8\", \"10.1.2.3\")"), "true");
   EXPECT_EQ(x("x := semver.compare(\"1.2.3-rc1\", \"1.2.3\")"), "-1");
+  EXPECT_EQ(x("x := [yaml.marshal(s) | some s in [\"1.10.0-rc.1\", \"1.1\"]]"), R"(["1.10.0-rc.1\n","\"1.1\"\n"])");
   EXPECT_EQ(x("x := crypto.sha256(\"\")"), R"("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")");
   EXPECT_EQ(x("x := crypto.hmac.sha256(\"data\", \"key\")"),
             R"("5031fe3d989c6d1537a013fa6e739da23463fdaec3b70137d828e36ace221bd0")");
