@@ -97,8 +97,23 @@ void parse_tdx(Fields f, Config& out) {
   f.done();
 }
 
+void parse_nvidia(Fields f, Config& out) {
+  f.objects("extra_roots", [&](Fields& root) {
+    const auto of = root.required<std::string>("of");
+    if (of != "device" && of != "rim") root.problem("of", "is neither \"device\" nor \"rim\"");
+    (of == "rim" ? out.gpu_rim_roots : out.gpu_device_roots).emplace_back(root.required<std::string>("path"));
+    if (!root.required<bool>("simulated"))
+      root.problem("simulated", "must be true: only NVIDIA's roots, which are built in, stand for genuine devices");
+    root.done();
+  });
+  out.gpu_bundles = paths(f, "bundles");
+  out.gpu_policy = f.value_or<std::string>("policy", "");
+  f.done();
+}
+
 void parse_verifier(Fields f, Config& out) {
   parse_tdx(f.object("tdx"), out);
+  parse_nvidia(f.object("nvidia"), out);
   Fields sample = f.object("sample");
   out.sample = sample.value_or("enabled", false);
   sample.done();

@@ -44,6 +44,10 @@ struct Config {
   std::uint32_t min_tcb_eval_num = 0;
   bool sample = false;
 
+  std::vector<std::filesystem::path> gpu_device_roots, gpu_rim_roots;  // [[verifier.nvidia.extra_roots]]
+  std::vector<std::filesystem::path> gpu_bundles;
+  std::filesystem::path gpu_policy;  // JSON, evidence/nvidia/verify.h; "": the strict defaults
+
   gateway::AuditOptions audit;
 };
 

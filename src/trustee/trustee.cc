@@ -9,6 +9,7 @@
 
 #include "base/encoding.h"
 #include "crypto/hash.h"
+#include "evidence/nvidia/limits.h"
 #include "trustee/as/sample_verifier.h"
 #include "trustee/as/tdx_verifier.h"
 
@@ -35,6 +36,31 @@ Result<std::vector<crypto::Certificate>> certificates(const std::vector<std::fil
     out.insert(out.end(), some.begin(), some.end());
   }
   return out;
+}
+
+Result<void> add_gpu_roots(const std::vector<std::filesystem::path>& files, std::vector<nvidia::TrustRoot>& out) {
+  for (const auto& file : files) {
+    CAIRN_TRY(const Bytes certificate, read_file(file, nvidia::kMaxChainPem));
+    CAIRN_TRY(auto root, nvidia::trust_root(file.stem().string(), certificate));
+    spdlog::warn("SIMULATED GPUs are accepted: root {} (verdicts say \"simulated\": true)", file.string());
+    out.push_back(std::move(root));
+  }
+  return {};
+}
+
+Result<std::shared_ptr<const as::GpuJudge>> gpu_judge(const Config& config) {
+  as::GpuOptions options{.roots = nvidia::nvidia_roots(), .policy = {}, .bundles = config.gpu_bundles};
+  CAIRN_CHECK(add_gpu_roots(config.gpu_device_roots, options.roots.device));
+  CAIRN_CHECK(add_gpu_roots(config.gpu_rim_roots, options.roots.rim));
+  if (!config.gpu_policy.empty()) {
+    CAIRN_TRY(const std::string text, read_text(config.gpu_policy));
+    CAIRN_TRY(const Json json, parse_json(text));
+    auto policy = nvidia::parse_policy(json);
+    if (!policy) return fail(std::move(policy.error()).in(config.gpu_policy.string()));
+    options.policy = *std::move(policy);
+  }
+  options.policy.allow_simulated |= !config.gpu_device_roots.empty() || !config.gpu_rim_roots.empty();
+  return std::make_shared<const as::GpuJudge>(std::move(options));
 }
 
 // The service that collateral is fetched from, if any, and for how long what it said is kept (seconds; 0: as long as
@@ -90,9 +116,11 @@ Result<std::vector<tdx::TrustRoot>> trust_roots(const Config& config) {
 }
 
 std::unique_ptr<as::TeeVerifier> tdx(const Config& config, std::vector<tdx::TrustRoot> roots,
-                                     std::shared_ptr<as::CollateralStore> store) {
+                                     std::shared_ptr<as::CollateralStore> store,
+                                     std::shared_ptr<const as::GpuJudge> gpu) {
   as::TdxOptions options;
   options.roots = std::move(roots);
+  options.gpu = std::move(gpu);
   if (config.accept_expired_collateral) spdlog::warn("EXPIRED collateral is accepted and becomes a claim");
   options.collateral = [store = std::move(store)](ByteView quote, Time now, Pending* pending) {
     return store->find(quote, now, pending);
@@ -142,7 +170,9 @@ Result<void> Trustee::open_service(const Config& config, Time now, std::optional
     spdlog::warn("no collateral is configured (verifier.tdx.pccs_url or bundles): TDX quotes cannot be judged");
   CAIRN_TRY(collateral_, as::CollateralStore::open(std::move(collateral), std::move(loop)));
   std::vector<std::unique_ptr<as::TeeVerifier>> verifiers;
-  verifiers.push_back(tdx(config, roots, collateral_));
+  CAIRN_TRY(auto gpu, gpu_judge(config));
+  verifiers.push_back(tdx(config, roots, collateral_, gpu));
+  verifiers.push_back(as::nvidia_verifier(std::move(gpu)));
   if (config.sample) {
     spdlog::warn("the SAMPLE TEE is accepted: anyone can write its evidence");
     verifiers.push_back(as::sample_verifier());

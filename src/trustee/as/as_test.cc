@@ -45,7 +45,9 @@ Json good_values() {
 
 class DefaultPolicy : public testing::Test {
  protected:
-  std::vector<Reason> reasons(const Json& claims, const Json& values) {
+  std::vector<Reason> reasons(const Json& claims, const Json& values, const std::string& tee = "tdx") {
+    Appraised appraised = tdx(claims);
+    appraised.tee = tee;
     auto store = rvps::Store::open(folder.path / "v").value();
     std::vector<rvps::ReferenceValue> all;
     for (const auto& [name, value] : values.items()) all.push_back({name, kNow.plus(10), value});
@@ -54,8 +56,8 @@ class DefaultPolicy : public testing::Test {
     const auto view = data.view(kNow).value();
     const LoadedPolicy policy{compile_policy("default", std::string(default_attestation_policy())).value(), "default",
                               "00"};
-    const auto simple = evaluate(policy, Rules::allow, flatten({tdx(claims)}), *view, kNow);
-    const auto ear = evaluate(policy, Rules::trust_vector, annotated_evidence(tdx(claims)), *view, kNow);
+    const auto simple = evaluate(policy, Rules::allow, flatten({appraised}), *view, kNow);
+    const auto ear = evaluate(policy, Rules::trust_vector, annotated_evidence(appraised), *view, kNow);
     EXPECT_TRUE(simple) << simple.error().detail;
     EXPECT_TRUE(ear) << ear.error().detail;
     if (!simple || !ear) return {{"error", "", ""}};
@@ -116,6 +118,19 @@ TEST_F(DefaultPolicy, EachDeviationIsNamed) {
   claims["measure"]["events"].push_back(
       json(R"({"kind":"config","name":"c","key":"measurement.config.c","content":"sha384:cc"})"));
   EXPECT_EQ(first(claims, good_values()), "measurement_not_registered");
+}
+
+TEST_F(DefaultPolicy, GpusAreBelievedWhenAllAreVerified) {
+  Json claims = json(R"({"verified":true,"gpu_count":2,"gpu_verified_count":2})");
+  EXPECT_TRUE(reasons(claims, Json::object(), "nvidia").empty());
+  claims["verified"] = false;
+  claims["gpu_verified_count"] = 1;
+  const auto refused = reasons(claims, Json::object(), "nvidia");
+  ASSERT_EQ(refused.size(), 1U);
+  EXPECT_EQ(refused[0].code, "gpu_unverified");
+  EXPECT_EQ(refused[0].detail, "1 of 2 GPUs are verified");
+  claims.erase("verified");
+  EXPECT_EQ(reasons(claims, Json::object(), "nvidia").size(), 1U);
 }
 
 TEST_F(DefaultPolicy, RegisteredExceptionsHold) {

@@ -81,6 +81,7 @@ reasons contains {"code": "unknown_evidence", "claim": "hardware", "detail": "th
 	not present("tdx")
 	not present("sample")
 	not present("sampledevice")
+	not present("nvidia")
 }
 
 # --- TDX: platform ---
@@ -106,9 +107,18 @@ reasons contains {"code": "collateral_expired", "claim": "hardware", "detail": "
 	not registered("tdx.collateral_expiration_status", claim("tdx", "collateral_expiration_status"))
 }
 
-reasons contains {"code": "gpu_unverified", "claim": "hardware", "detail": "the evidence brings GPU reports, which were not verified"} if {
+reasons contains {"code": "gpu_unverified", "claim": "hardware", "detail": detail} if {
 	present("tdx")
 	claim("tdx", "gpu_evidence_unverified") == true
+	detail := sprintf("%v of %v GPUs beside the quote are verified", [claim("tdx", "gpu.gpu_verified_count"), claim("tdx", "gpu.gpu_count")])
+}
+
+# --- NVIDIA GPUs and switches as evidence of their own ---
+
+reasons contains {"code": "gpu_unverified", "claim": "hardware", "detail": detail} if {
+	present("nvidia")
+	claim("nvidia", "verified") != true
+	detail := sprintf("%v of %v GPUs are verified", [claim("nvidia", "gpu_verified_count"), claim("nvidia", "gpu_count")])
 }
 
 reasons contains {"code": "debug", "claim": "configuration", "detail": "the TD can be debugged by its host"} if {

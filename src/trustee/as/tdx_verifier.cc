@@ -210,7 +210,13 @@ class Tdx final : public TeeVerifier {
     if (auto bound = check_binding(td, binding); !bound) return std::unexpected(bound.error());
     const auto logs = read_logs(evidence, td);
     if (!logs) return std::unexpected(logs.error());
-    return claims(*verdict, td, *logs, evidence);
+    Json out = claims(*verdict, td, *logs);
+    const auto gpu = evidence.find("gpu_evidence");
+    if (gpu == evidence.end() || gpu->is_null()) return out;
+    const auto judged = options_.gpu->judge(*gpu, td.report_data, now);
+    if (!judged) return std::unexpected(judged.error());
+    add_gpu_claims(*judged, out);
+    return out;
   }
 
  private:
@@ -251,7 +257,7 @@ class Tdx final : public TeeVerifier {
     return std::ranges::any_of(options_.roots, [&](const auto& root) { return equal(root.point, encoded); });
   }
 
-  static Json claims(const tdx::Verdict& verdict, const tdx::TdReport& td, const Logs& logs, const Json& evidence) {
+  static Json claims(const tdx::Verdict& verdict, const tdx::TdReport& td, const Logs& logs) {
     Json out = logs.claims;
     out.update(tdx::supplemental_claims(verdict));
     out["quote"] = tdx::quote_claims(*verdict.quote);
@@ -260,9 +266,6 @@ class Tdx final : public TeeVerifier {
     out["root"] = verdict.root_name;
     out["report_data"] = hex(td.report_data.view());
     out["init_data"] = hex(td.mr_config_id.view());
-    // Without a verifier for GPU reports their evidence proves nothing: say so rather than pass claims on.
-    const auto gpu = evidence.find("gpu_evidence");
-    if (gpu != evidence.end() && !gpu->is_null()) out["gpu_evidence_unverified"] = true;
     return out;
   }
 

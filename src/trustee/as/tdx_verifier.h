@@ -7,6 +7,7 @@
 
 #include "evidence/tdx/trust_root.h"
 #include "trustee/as/collateral_store.h"
+#include "trustee/as/gpu_judge.h"
 #include "trustee/as/verifier.h"
 
 namespace cairn::trustee::as {
@@ -16,6 +17,7 @@ struct TdxOptions {
   FindCollateral collateral;
   bool accept_expired_collateral = false;  // expiry becomes the claim collateral_expired instead of a failure
   std::uint32_t min_tcb_eval_num = 0;
+  std::shared_ptr<const GpuJudge> gpu;  // of GPU evidence beside quotes; required
 };
 [[nodiscard]] std::unique_ptr<TeeVerifier> tdx_verifier(TdxOptions options);
 
