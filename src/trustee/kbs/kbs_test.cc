@@ -118,9 +118,16 @@ TEST(ResourcePolicy, DefaultNeedsAnAffirmingVerdict) {
 TEST(ResourcePolicy, DefaultOnSimpleTokens) {
   const Folder folder;
   auto policy = ResourcePolicy::open(folder.path / "p.rego").value();
-  const auto reports = [](const char* id) { return Json{{"evaluation-reports", Json::array({{{"policy-id", id}}})}}; };
+  const auto reports = [](const char* id) {
+    return Json{{"tee", "tdx"}, {"evaluation-reports", Json::array({{{"policy-id", id}}})}};
+  };
   EXPECT_TRUE(decide(*policy, reports("default")).allow);
   EXPECT_FALSE(decide(*policy, reports("lax")).allow);
+  Json device = reports("default");
+  device["tee"] = "nvidia";
+  EXPECT_FALSE(decide(*policy, device).allow) << "a GPU beside no TEE";
+  device.erase("tee");
+  EXPECT_FALSE(decide(*policy, device).allow);
   Json both = reports("default");
   both["submods"] = {{"cpu0", {{"ear.status", "none"}}}};
   EXPECT_FALSE(decide(*policy, both).allow) << "an EAR with a report added";

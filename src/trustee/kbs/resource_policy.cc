@@ -51,6 +51,15 @@ objections contains "policy: the evidence was not appraised under policy \"defau
 	not appraised
 }
 
+# A device beside no TEE proves nothing about who would hold the resource.
+objections contains "no_verdict: the token has no verdict on a cpu" if {
+	not input.submods
+	input["evaluation-reports"]
+	not of_a_cpu
+}
+
+of_a_cpu if input.tee in {"tdx", "sample"}
+
 appraised if {
 	some report in input["evaluation-reports"]
 	report["policy-id"] == "default"
