@@ -54,8 +54,9 @@ Result<tdx::Collateral> fetch_collateral(ByteView quote, const std::vector<tdx::
   CAIRN_TRY(const tdx::CollateralKey key, tdx::collateral_key(quote, roots));
   CAIRN_TRY(CollateralSource from, source(o));
   const std::string name = lines(from.urls) + (from.update == device::TcbUpdate::early ? "early" : "standard");
-  CAIRN_TRY(const std::unique_ptr<CollateralClient> client, CollateralClient::make(std::move(from)));
   return net::run_to_end<tdx::Collateral>([&](net::Runtime& runtime) -> net::Task<tdx::Collateral> {
+    // Its connections live on this loop and must not outlive it.
+    CAIRN_CO_TRY(const std::unique_ptr<CollateralClient> client, CollateralClient::make(std::move(from)));
     device::CollateralCacheOptions options{.fetch = {}, .source = name, .folder = collateral_folder(), .roots = roots};
     if (!o.offline) options.fetch = [&](tdx::CollateralKey k) { return client->fetch(k); };
     device::CollateralCache cache(runtime.loop(0), std::move(options));
