@@ -226,7 +226,8 @@ struct CollateralCache::State {
       flight->second->waiting.push_back(landed);
       CAIRN_CO_CHECK(co_await landed->wait());
     }
-    if ((got = self->known(name, now))) co_return std::move(got->answer);
+    got = self->known(name, now);
+    if (got) co_return std::move(got->answer);
     co_return fail(ErrorCode::cancelled, "the fetch was stopped");
   }
 
