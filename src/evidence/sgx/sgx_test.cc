@@ -52,34 +52,13 @@ Bytes replaced(std::string_view from, std::string_view to) {
 }
 
 TEST(PckExtension, NumbersFlagsAndKindsAreInRange) {
-  EXPECT_TRUE(
-      parse_pck_extension(replaced("0201"
-                                   "0202"
-                                   "00fa",
-                                   "0201"
-                                   "0202"
-                                   "00ff")));
-  EXPECT_FALSE(
-      parse_pck_extension(replaced("0201"
-                                   "0202"
-                                   "00fa",
-                                   "0201"
-                                   "0202"
-                                   "0100")));  // 256
-  EXPECT_FALSE(
-      parse_pck_extension(replaced("0201"
-                                   "0202"
-                                   "00fa",
-                                   "0201"
-                                   "0202"
-                                   "fffa")));  // negative
-  EXPECT_FALSE(
-      parse_pck_extension(replaced("0201"
-                                   "0202"
-                                   "00fa",
-                                   "0201"
-                                   "0202"
-                                   "0012")));                       // leading zero
+  EXPECT_TRUE(parse_pck_extension(replaced("0201020200fa", "0201020200ff")));
+  EXPECT_FALSE(parse_pck_extension(replaced("0201020200fa",
+                                            "020102020100")));  // 256
+  EXPECT_FALSE(parse_pck_extension(replaced("0201020200fa",
+                                            "02010202fffa")));  // negative
+  EXPECT_FALSE(parse_pck_extension(replaced("0201020200fa",
+                                            "020102020012")));      // leading zero
   EXPECT_FALSE(parse_pck_extension(replaced("0a0102", "0a0103")));  // SGX type
   EXPECT_FALSE(parse_pck_extension(replaced("0101ff", "010101")));  // BOOLEAN
   // Entry 5 (SGX type) under the OID of entry 4 stands twice; under an unknown OID it is missing.
