@@ -268,7 +268,8 @@ class VolumeWriter {
       spdlog::warn("cannot give a new entry its owner: {}", std::strerror(errno));
     mode_t mode = made.st_mode & 07777;
     if (S_ISDIR(made.st_mode) && (parent.st_mode & S_ISGID) != 0) mode |= S_ISGID;
-    if ((mode & (S_ISUID | S_ISGID)) != 0) (void)::fchmodat(folder.fd.get(), name.name.c_str(), mode, 0);
+    if ((mode & (S_ISUID | S_ISGID)) != 0 && ::fchmodat(folder.fd.get(), name.name.c_str(), mode, 0) != 0)
+      spdlog::warn("cannot give a new entry its mode: {}", std::strerror(errno));
   }
 
   const gocryptfs::Volume& volume_;
