@@ -354,7 +354,7 @@ std::string ask(const fs::path& socket, const std::string& path) {
   std::ranges::copy(socket.string(), address.sun_path);
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return "no answer";
   const std::string request = "GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-  (void)::write(fd.get(), request.data(), request.size());
+  if (::write(fd.get(), request.data(), request.size()) != std::ssize(request)) return "no answer";
   std::string out(1U << 20, '\0');
   std::size_t size = 0;
   for (ssize_t n = 0; (n = ::read(fd.get(), out.data() + size, out.size() - size)) > 0;)
