@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "cli/verify/binding.h"
 #include "cli/verify/report.h"
+#include "evidence/nvidia/nras.h"
 
 namespace cairn::cli {
 namespace {
@@ -17,8 +18,6 @@ using tdx::Finding;
 using token::Trust;
 using token::Verified;
 
-constexpr std::string_view kNras = "https://nras.attestation.nvidia.com";
-constexpr std::size_t kMaxDevices = 64;
 constexpr std::size_t kMaxBundle = 4U << 20;
 constexpr std::size_t kMaxTrust = 1U << 20;  // a file of certificates or keys
 
@@ -30,11 +29,6 @@ std::string_view trimmed(std::string_view text) {
   const auto first = text.find_first_not_of(" \t\r\n");
   if (first == text.npos) return {};
   return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
-}
-
-bool looks_like_bundle(const Json& json) {
-  return json.is_array() && json.size() == 2 && json[0].is_array() && json[0].size() == 2 && json[0][0] == "JWT" &&
-         json[0][1].is_string() && json[1].is_object();
 }
 
 // Text of a claim for a reader; what is no text as JSON.
@@ -160,10 +154,6 @@ std::string signer_of(const std::string& jwt) {
   return "key " + shown(jws->header.value("kid", Json("?")));
 }
 
-std::unexpected<Error> refused(std::string where, std::string message) {
-  return fail(ErrorCode::evidence_rejected, std::move(where), std::move(message));
-}
-
 // Who says so: a name, or an EAR's developer and build.
 std::string issuer_of(const Verified& token) {
   const auto text = [](const Json& object, const char* member) {
@@ -203,36 +193,6 @@ Result<void> judge_service_token(const std::string& jwt, const Trust& trust, con
   return {};
 }
 
-// One JWT of NVIDIA's service: key from its set, signature, issuer, times.
-Result<Json> nras_claims(const Json& jwt, const Trust& trust, Time at) {
-  if (!jwt.is_string()) return fail(ErrorCode::malformed, "token", "not a text");
-  CAIRN_TRY(const auto jws, crypto::parse_jws(jwt.get_ref<const std::string&>()));
-  const Json kid = jws.header.value("kid", Json());
-  const auto key =
-      std::ranges::find_if(trust.keys, [&](const auto& one) { return !one.kid.empty() && kid == one.kid; });
-  if (key == trust.keys.end()) return refused("signer", "key " + shown(kid) + " is in no trusted key set");
-  CAIRN_CHECK(crypto::verify_jws(jws, key->key, crypto::JwsAlg::es384));
-  CAIRN_TRY(Json claims, jws.claims());
-  if (claims.value("iss", Json()) != kNras) return refused("iss", "the issuer is not " + std::string(kNras));
-  CAIRN_CHECK(crypto::check_times(claims, at, {.check_iat = true}));
-  return claims;
-}
-
-// ["DIGEST", ["SHA-256", hex]] of this compact token.
-bool digest_matches(const Json& entry, const std::string& jwt) {
-  if (!entry.is_array() || entry.size() != 2 || entry[0] != "DIGEST" || !entry[1].is_array() || entry[1].size() != 2)
-    return false;
-  const auto value = hex_claim(entry[1][1]);
-  return (entry[1][0] == "SHA-256" || entry[1][0] == "SHA256") && value &&
-         equal(*value, crypto::sha256(as_bytes(jwt)).view());
-}
-
-std::string lower(std::string text) {
-  std::ranges::transform(text, text.begin(),
-                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 32) : c; });
-  return text;
-}
-
 void appraise_device(const std::string& name, const Json& claims, TokenJudgement& out) {
   std::string facts;
   for (const char* member : {"hwmodel", "ueid", "x-nvidia-gpu-driver-version", "x-nvidia-gpu-vbios-version", "measres"})
@@ -248,34 +208,16 @@ void appraise_device(const std::string& name, const Json& claims, TokenJudgement
 Result<void> judge_nras(const Json& bundle, const Trust& trust, const tdx::Policy& policy, Time at,
                         TokenJudgement& out) {
   out.form = "NRAS token";
-  const Json& devices = bundle[1];
-  if (devices.empty() || devices.size() > kMaxDevices)
-    return fail(ErrorCode::malformed, "token",
-                "tokens of 1 to " + std::to_string(kMaxDevices) + " devices are expected");
-  CAIRN_TRY(out.claims, nras_claims(bundle[0][1], trust, at));
-  const Json& overall = out.claims;
+  CAIRN_TRY(const nvidia::NrasAnswer answer, nvidia::verify_nras(bundle, trust.keys, nvidia::kNrasIssuer, at));
+  out.claims = answer.overall;
   out.signer = signer_of(bundle[0][1].get<std::string>());
-  out.issuer = kNras;
-  out.expires = {static_cast<std::int64_t>(overall.at("exp").get<double>())};
-  if (const Json iat = overall.value("iat", Json()); iat.is_number())
-    out.issued = {static_cast<std::int64_t>(iat.get<double>())};
-  const Json submods = overall.value("submods", Json()), nonce = overall.value("eat_nonce", Json());
-  if (!nonce.is_string()) return refused("eat_nonce", "the token answers no nonce");
-  if (!submods.is_object() || submods.size() != devices.size())
-    return refused("submods", "the devices are not those that the token names");
-  for (const auto& [name, jwt] : devices.items()) {
-    if (!submods.contains(name) || !jwt.is_string() ||
-        !digest_matches(submods[name], jwt.get_ref<const std::string&>()))
-      return refused("submods", "the token of " + printable(name, 32) + " is not the one that the whole names");
-    CAIRN_TRY(const Json claims, nras_claims(jwt, trust, at));
-    if (claims.value("eat_nonce", Json()) != nonce)
-      return refused("eat_nonce", printable(name, 32) + " answers another nonce");
-    appraise_device(printable(name, 32), claims, out);
-  }
-  out.facts.emplace_back("nonce", shown(nonce));
-  if (overall.value("x-nvidia-overall-att-result", Json()) != true)
-    out.findings.push_back({"overall", "the service's overall result is not positive"});
-  if (policy.report_data && lower(nonce.get<std::string>()) != hex(policy.report_data->view().first(32)))
+  out.issuer = nvidia::kNrasIssuer;
+  out.issued = answer.issued;
+  out.expires = answer.expires;
+  for (const auto& [label, claims] : answer.devices) appraise_device(printable(label, 32), claims, out);
+  out.facts.emplace_back("nonce", answer.nonce);
+  if (!answer.positive) out.findings.push_back({"overall", "the service's overall result is not positive"});
+  if (policy.report_data && answer.nonce != hex(policy.report_data->view().first(32)))
     out.findings.push_back({"report_data", "the devices answer another nonce than expected"});
   return {};
 }
@@ -288,7 +230,7 @@ std::optional<TokenText> find_token(ByteView bytes) {
   if (text.empty() || (text.front() != '[' && text.front() != '{')) return std::nullopt;
   const auto json = parse_json(text, {.bytes = kMaxBundle, .depth = 16});
   if (!json) return std::nullopt;
-  if (looks_like_bundle(*json)) return TokenText{{}, *json};
+  if (nvidia::looks_like_nras(*json)) return TokenText{{}, *json};
   const Json token = json->is_object() && json->size() == 1 ? json->value("token", Json()) : Json();
   if (token.is_string() && looks_like_jwt(token.get_ref<const std::string&>()))
     return TokenText{token.get<std::string>(), nullptr};

@@ -1,5 +1,5 @@
-// The pitfalls of nvidia-gpu §8, each by its number. 21, 30, 34 are the collector's and the agent's (device/nvml_test,
-// guest/aa/gpu_test), 22 and 23 are of tokens (cli/verify/token_test); the rest is here.
+// The pitfalls of nvidia-gpu §8, each by its number. 21, 30 and 34 are the collector's (device/nvml_test), 22 and 23
+// are of tokens (nras_test); the rest is here.
 #include <gtest/gtest.h>
 
 #include <filesystem>

@@ -111,6 +111,14 @@ void add_switch(const Authentic& a, Json& out) {
   out["oemid"] = a.firmware.oem_id.empty() ? Json() : Json(a.firmware.oem_id);
 }
 
+// What the remote service claims, but for what is known here.
+void add_remote(const Json& claims, Json& out) {
+  for (const auto& [name, value] : claims.items())
+    if (name.starts_with("x-nvidia-") || name == "measres" || name == "secboot" || name == "dbgstat" || name == "oemid")
+      out[name] = value;
+  out["x-cairn-verifier"] = "NRAS";
+}
+
 }  // namespace
 
 std::vector<std::string> errors(const std::vector<Finding>& findings) {
@@ -130,12 +138,14 @@ Json device_claims(const DeviceVerdict& device) {
   if (!device.authentic) return out;
   const Authentic& a = *device.authentic;
   const bool is_switch = a.facts.kind == Kind::nvswitch;
+  if (!a.remote.is_null()) add_remote(a.remote, out);
   out["eat_nonce"] = hex(a.nonce);
   out["hwmodel"] = a.identity.hwmodel;
   out["ueid"] = a.identity.ueid;
   out["fwid"] = hex(a.identity.fwid);
   out["simulated"] = a.simulated;
   if (a.simulated) out["x-cairn-test-roots"] = true;
+  if (!a.remote.is_null()) return out;
   if (is_switch) {
     add_switch(a, out);
   } else {

@@ -55,6 +55,8 @@ constexpr Row kRows[] = {
     {Failure::certificate_revoked, "CertificateRevoked", "a certificate is revoked", 204},
     {Failure::measurement, "Measurement", "a measurement differs from every golden value", 403},
     {Failure::security_version, "SecurityVersion", "a security version is below its minimum", 402},
+    {Failure::remote_token, "RemoteToken", "the remote service gave no token of this device", 701},
+    {Failure::remote_refused, "RemoteRefused", "the remote service did not find the device sound", 700},
     {Failure::no_device, "NoDevice", "the evidence has no device", 503},
     {Failure::device_count, "DeviceCount", "another number of devices than expected", 503},
     {Failure::duplicate_device, "DuplicateDevice", "the same device is there twice", 503},

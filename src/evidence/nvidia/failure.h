@@ -56,6 +56,8 @@ enum class Failure : std::uint8_t {
   certificate_revoked,  // CertificateRevoked
   measurement,          // Measurement: differs from every golden value
   security_version,     // SecurityVersion: an opaque record below its minimum
+  remote_token,         // RemoteToken: the remote service said nothing of the device, or something of another
+  remote_refused,       // RemoteRefused: the remote service did not find the device sound
   // the set
   no_device,          // NoDevice
   device_count,       // DeviceCount

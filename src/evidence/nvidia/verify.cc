@@ -18,6 +18,7 @@ namespace {
 using tdx::Lru;
 using Authentic = DeviceVerdict::Authentic;
 constexpr std::string_view kFirstDriverWithFwid = "550";
+constexpr std::size_t kMaxRemoteError = 512;  // bytes of a remote service's words that a finding repeats
 
 struct DeviceChain {
   Chain chain;
@@ -47,6 +48,43 @@ Digest<32> answer_key(std::string_view id, ByteView response) {
 // Where NVIDIA says which certificates' revocation is asked: the CAs of a device below the root (its own key's
 // certificate is made by the device and nobody's to answer for), and all of a RIM below the root.
 std::size_t first_asked(ChainKind kind) { return kind == ChainKind::device ? 1 : 0; }
+
+// Every device by `judge`, then the set.
+template <class Judge>
+Verdict judge_all(const Evidence& evidence, const Policy& policy, Judge judge) {
+  Verdict out;
+  for (std::size_t i = 0; i < evidence.devices.size(); ++i) {
+    DeviceVerdict& d = out.devices.emplace_back(judge(i));
+    const bool is_switch = d.authentic ? d.authentic->facts.kind == Kind::nvswitch : evidence.devices[i].arch == "LS10";
+    std::size_t& count = is_switch ? out.switches : out.gpus;
+    d.label = (is_switch ? "SWITCH-" : "GPU-") + std::to_string(count++);
+    if (d.verified()) ++(is_switch ? out.verified_switches : out.verified_gpus);
+    out.simulated |= d.authentic && d.authentic->simulated;
+  }
+  check_set(policy, out);
+  return out;
+}
+
+// Whether a remote service's certificate object says that the chain is sound.
+bool chain_is_good(const Json& chain, bool require_ocsp) {
+  if (!chain.is_object() || chain.value("x-nvidia-cert-status", Json()) != "valid") return false;
+  const Json ocsp = chain.value("x-nvidia-cert-ocsp-status", Json());
+  return ocsp == "good" || (!require_ocsp && ocsp != "revoked");
+}
+
+// The first claim of a remote service's token that is not as a sound device's; "" where all are.
+std::string unsound_claim(const Json& claims, const std::string& prefix, bool require_ocsp) {
+  for (const char* name : {"attestation-report-nonce-match", "attestation-report-signature-verified"})
+    if (claims.value(prefix + name, Json()) != true) return prefix + name;
+  for (const auto& [name, value] : claims.items()) {
+    if (!name.starts_with("x-nvidia-")) continue;
+    if (value.is_boolean() && value != true) return name;
+    if (name.ends_with("-cert-chain") && !chain_is_good(value, require_ocsp)) return name;
+  }
+  if (claims.value("secboot", Json()) != true) return "secboot";
+  if (claims.value("dbgstat", Json()) != "disabled") return "dbgstat";
+  return {};
+}
 
 }  // namespace
 
@@ -149,6 +187,7 @@ struct Verifier::Impl {
     if (!id) return fault(Failure::ocsp_format, where, id.error());
     const auto found = run.collateral.ocsp.find(hex(*id));
     if (found == run.collateral.ocsp.end()) return fault(Failure::ocsp_absent, where, "no answer was given");
+    facts.answers.push_back(found->first);
     CAIRN_TRY(const auto a, answer(found->first, found->second.response, certificate, issuer));
     return judge_answer(*a, found->second, where, run, facts);
   }
@@ -337,6 +376,58 @@ struct Verifier::Impl {
       findings.push_back({Failure::multi_tenant, "", "feature flag 1"});
   }
 
+  // That a token is of this device and this report.
+  static Checked<> check_remote_identity(const RemoteResult& said, const Authentic& device, const Run& run) {
+    const bool is_switch = device.facts.kind == Kind::nvswitch;
+    const auto text = [&](const std::string& name) {
+      const Json value = said.claims.value(name, Json());
+      return value.is_string() ? upper(value.get<std::string>()) : std::string();
+    };
+    if (said.expires <= run.options.time) return fault(Failure::remote_token, "", "it has expired");
+    if (text("eat_nonce") != upper(hex(device.nonce)))
+      return fault(Failure::remote_token, "", "it is of another nonce");
+    if (text("ueid") != device.identity.ueid) return fault(Failure::remote_token, "", "it is of another device");
+    const std::string firmware = is_switch ? "x-nvidia-switch-bios-version" : "x-nvidia-gpu-vbios-version";
+    if (text(firmware) != upper(device.facts.firmware_version) ||
+        (!is_switch && text("x-nvidia-gpu-driver-version") != upper(device.facts.driver_version)))
+      return fault(Failure::remote_token, "", "it is of other versions than the report");
+    return {};
+  }
+  static Checked<> check_remote(const RemoteResult& said, const Authentic& device, const Run& run) {
+    if (const auto error = said.claims.find("x-nvidia-error-details"); error != said.claims.end()) {
+      const std::string words = compact_json(*error);
+      return fault(Failure::remote_refused, "",
+                   words.size() <= kMaxRemoteError ? words : "for reasons too long to repeat");
+    }
+    CAIRN_CHECK(check_remote_identity(said, device, run));
+    if (said.claims.value("measres", Json()) != "success")
+      return fault(Failure::remote_refused, "measres", "the measurements are not the golden ones");
+    const std::string claim =
+        unsound_claim(said.claims, device.facts.kind == Kind::nvswitch ? "x-nvidia-switch-" : "x-nvidia-gpu-",
+                      run.policy.require_ocsp);
+    if (!claim.empty()) return fault(Failure::remote_refused, claim, "the claim is not that of a sound device");
+    if (!said.positive) return fault(Failure::remote_refused, "x-nvidia-overall-att-result", "it is not true");
+    return {};
+  }
+
+  DeviceVerdict judge_remotely(const Device& device, const RemoteResult* said, const Run& run) {
+    DeviceVerdict out;
+    std::shared_ptr<const DeviceChain> chain;
+    Checked<Authentic> authentic = authenticate(device, run, chain);
+    if (!authentic) {
+      out.findings.push_back(std::move(authentic.error()));
+      return out;
+    }
+    out.authentic = *std::move(authentic);
+    out.authentic->remote = said ? said->claims : Json::object();
+    const Checked<> sound =
+        said ? check_remote(*said, *out.authentic, run) : fault(Failure::remote_token, "", "it was not asked");
+    out.authentic->compared = sound.has_value();
+    if (!sound) out.findings.push_back(sound.error());
+    appraise(run.policy, *out.authentic, out.findings);
+    return out;
+  }
+
   DeviceVerdict judge(const Device& device, const Run& run) {
     DeviceVerdict out;
     std::shared_ptr<const DeviceChain> chain;
@@ -353,6 +444,13 @@ struct Verifier::Impl {
   }
 };
 
+void add_wanted(const Chain& chain, ChainKind kind, Wanted& out) {
+  for (std::size_t i = first_asked(kind); i + 1 < chain.certificates.size(); ++i) {
+    const auto &certificate = chain.certificates[i], &issuer = chain.certificates[i + 1];
+    if (const auto id = ocsp_certificate_id(certificate, issuer)) out.ocsp.try_emplace(hex(*id), certificate, issuer);
+  }
+}
+
 Verifier::Verifier(TrustRoots roots) : Verifier(std::move(roots), CacheSizes()) {}
 Verifier::Verifier(TrustRoots roots, CacheSizes sizes) : impl_(std::make_unique<Impl>(std::move(roots), sizes)) {}
 Verifier::Verifier(Verifier&&) noexcept = default;
@@ -361,32 +459,26 @@ Verifier::~Verifier() = default;
 
 Verdict Verifier::verify(const Evidence& evidence, const Collateral& collateral, const Options& options,
                          const Policy& policy) {
-  Verdict out;
   const Impl::Run run{collateral, options, policy};
-  for (const Device& device : evidence.devices) {
-    DeviceVerdict& d = out.devices.emplace_back(impl_->judge(device, run));
-    const bool is_switch = d.authentic ? d.authentic->facts.kind == Kind::nvswitch : device.arch == "LS10";
-    std::size_t& count = is_switch ? out.switches : out.gpus;
-    d.label = (is_switch ? "SWITCH-" : "GPU-") + std::to_string(count++);
-    if (d.verified()) ++(is_switch ? out.verified_switches : out.verified_gpus);
-    out.simulated |= d.authentic && d.authentic->simulated;
-  }
-  check_set(policy, out);
-  return out;
+  return judge_all(evidence, policy, [&](std::size_t i) { return impl_->judge(evidence.devices[i], run); });
+}
+
+Verdict Verifier::verify_remote(const Evidence& evidence, const Remote& remote, const Options& options,
+                                const Policy& policy) {
+  const Collateral none;
+  const Impl::Run run{none, options, policy};
+  return judge_all(evidence, policy, [&](std::size_t i) {
+    const auto said = remote.find(i);
+    return impl_->judge_remotely(evidence.devices[i], said == remote.end() ? nullptr : &said->second, run);
+  });
 }
 
 Wanted Verifier::wanted(const Evidence& evidence, const Collateral& have) {
   Wanted out;
-  const auto ask = [&](const Chain& chain, ChainKind kind) {
-    for (std::size_t i = first_asked(kind); i + 1 < chain.certificates.size(); ++i) {
-      const auto &certificate = chain.certificates[i], &issuer = chain.certificates[i + 1];
-      if (const auto id = ocsp_certificate_id(certificate, issuer)) out.ocsp.try_emplace(hex(*id), certificate, issuer);
-    }
-  };
   for (const Device& device : evidence.devices) {
     const auto judged = impl_->signed_report(device);
     if (!judged) continue;
-    ask(judged->chain->chain, ChainKind::device);
+    add_wanted(judged->chain->chain, ChainKind::device, out);
     const Facts& facts = judged->facts;
     for (const std::string& id :
          {driver_rim_id(facts, judged->chain->identity.arch == Architecture::hopper), firmware_rim_id(facts)}) {
@@ -394,7 +486,7 @@ Wanted Verifier::wanted(const Evidence& evidence, const Collateral& have) {
       out.rims.insert(id);
       const auto document = have.rims.find(id);
       if (document == have.rims.end()) continue;
-      if (const auto rim = impl_->rim(document->second)) ask((*rim)->chain, ChainKind::rim);
+      if (const auto rim = impl_->rim(document->second)) add_wanted((*rim)->chain, ChainKind::rim, out);
     }
   }
   return out;

@@ -53,6 +53,7 @@ struct ChainFacts {
   std::optional<int> revocation_reason;
   std::optional<bool> nonce_matches;  // absent for kept answers
   bool answers_fresh = false;         // all answers were given and within their time
+  std::vector<std::string> answers;   // ids of those that were given
 };
 // One reference manifest.
 struct RimFacts {
@@ -80,10 +81,11 @@ struct DeviceVerdict {
     ChainFacts chain;
     RimFacts driver, firmware;  // driver: of GPUs
     bool no_conflict = true;
-    bool compared = false;  // with every manifest the device needs
+    bool compared = false;  // with every manifest the device needs, here or by the remote service
     std::size_t matched = 0;
     std::vector<Mismatch> mismatches;
     std::vector<SvnMismatch> svn_mismatches;
+    Json remote;  // claims of the remote service that judged instead; null: judged here
 
     [[nodiscard]] bool measurements_hold() const { return compared && mismatches.empty() && svn_mismatches.empty(); }
   };
@@ -103,6 +105,14 @@ struct Verdict {
   [[nodiscard]] Result<void> result() const;
 };
 
+// What a remote attestation service said of devices, by their position in the evidence: nras.h.
+struct RemoteResult {
+  Json claims;            // of the device's token
+  bool positive = false;  // the service's result for all devices of the request
+  Time expires{};         // of the tokens
+};
+using Remote = std::map<std::size_t, RemoteResult>;
+
 // Documents one piece of evidence needs, learnt from reports whose signatures hold under the roots.
 struct Wanted {
   std::set<std::string> rims;
@@ -110,7 +120,10 @@ struct Wanted {
     crypto::Certificate certificate, issuer;
   };
   std::map<std::string, Ocsp> ocsp;  // by hex of ocsp_certificate_id
+  [[nodiscard]] bool empty() const { return rims.empty() && ocsp.empty(); }
 };
+// Adds the revocation answers that a chain is judged with.
+void add_wanted(const Chain& chain, ChainKind kind, Wanted& out);
 
 // Judges evidence against trust roots. Keeps bounded caches keyed by content: device chains, RIMs and OCSP answers. An
 // entry holds only what bytes and roots prove for all time; dates and revocation are judged at every use.
@@ -128,6 +141,10 @@ class Verifier {
 
   [[nodiscard]] Verdict verify(const Evidence& evidence, const Collateral& collateral, const Options& options,
                                const Policy& policy);
+  // The same with a remote service's word on measurements and revocation: steps 1 to 6, the set and the policy are
+  // judged here. Of the policy require_ocsp counts; exceptions, enrolled values and grace are not the service's.
+  [[nodiscard]] Verdict verify_remote(const Evidence& evidence, const Remote& remote, const Options& options,
+                                      const Policy& policy);
   // What a fetcher must get. RIM chains' OCSP answers are wanted once `have` holds the RIMs.
   [[nodiscard]] Wanted wanted(const Evidence& evidence, const Collateral& have);
 
