@@ -60,6 +60,7 @@ struct CollateralCache::State {
   std::map<std::string, Entry> entries;
   std::list<std::string> order;  // most recently used first
   std::map<std::string, Failed> failures;
+  CollateralCounts counted;
 
   State(net::Executor l, CollateralCacheOptions o)
       : loop(std::move(l)),
@@ -138,6 +139,10 @@ struct CollateralCache::State {
   // Fetches, keeps or notes the failure, and wakes who waits.
   static Task<> fly(std::shared_ptr<State> self, CollateralKey key, Time now) {
     const std::string name = text(key);
+    {
+      const std::scoped_lock lock(self->mutex);
+      ++self->counted.fetches;
+    }
     Result<tdx::Collateral> got = co_await self->options.fetch(key);
     Result<Entry> entry = self->fetched(key, std::move(got), now);
     if (entry) {
@@ -155,6 +160,7 @@ struct CollateralCache::State {
   void note_failure(const std::string& name, Error error, Time now) {
     spdlog::warn("collateral of {} cannot be fetched: {}", name, error.text());
     const std::scoped_lock lock(mutex);
+    ++counted.failures;
     if (const auto known = entries.find(name); known != entries.end()) {
       known->second.next_try = now.plus(kRefreshRetry);
       known->second.last_error = error.text();
@@ -192,6 +198,7 @@ struct CollateralCache::State {
   std::optional<Known> known(const std::string& name, Time now) {
     const std::scoped_lock lock(mutex);
     if (const auto e = entries.find(name); e != entries.end() && e->second.expires >= now) {
+      ++counted.hits;
       order.splice(order.begin(), order, std::ranges::find(order, name));
       const bool due = refresh_due(e->second, now);
       if (due) e->second.next_try = now.plus(kRefreshRetry);
@@ -273,6 +280,13 @@ std::optional<Result<CollateralPtr>> CollateralCache::find(const CollateralKey& 
   return std::move(known->answer);
 }
 std::vector<CollateralCache::Status> CollateralCache::status(Time now) const { return state_->list(now); }
+CollateralCounts CollateralCache::counts(Time now) const {
+  const std::scoped_lock lock(state_->mutex);
+  CollateralCounts out = state_->counted;
+  out.held = state_->entries.size();
+  for (const auto& [name, e] : state_->entries) out.oldest = std::max(out.oldest, now.seconds - e.fetched.seconds);
+  return out;
+}
 Task<> CollateralCache::stop() { return net::on_loop<void>(state_->loop, State::end(state_)); }
 
 }  // namespace cairn::device

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "device/collateral/counts.h"
 #include "device/collateral/limits.h"
 #include "evidence/tdx/verify.h"
 #include "net/task.h"
@@ -57,6 +58,7 @@ class CollateralCache {
     std::string last_error;  // of the newest fetch, if it failed
   };
   [[nodiscard]] std::vector<Status> status(Time now) const;
+  [[nodiscard]] CollateralCounts counts(Time now) const;
   // Ends fetches under way; get() then fails with `cancelled`.
   [[nodiscard]] net::Task<> stop();
 

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "crypto/hash.h"
 #include "crypto/random.h"
+#include "device/collateral/limits.h"
 #include "evidence/nvidia/limits.h"
 #include "net/retry.h"
 
@@ -12,7 +13,6 @@ namespace {
 
 using net::Task;
 
-constexpr std::int64_t kAbsentSeconds = 600;  // a RIM the service does not have is not asked for sooner
 constexpr std::size_t kMaxAbsent = 256;
 constexpr std::size_t kMaxAnswer = 2 * nvidia::kMaxRim;  // base64 and JSON around it
 
@@ -66,6 +66,7 @@ GpuClient::GpuClient(GpuSource source, net::ClientOptions options)
 
 Result<std::unique_ptr<GpuClient>> GpuClient::make(GpuSource source) {
   for (std::string* url : {&source.rim_url, &source.ocsp_url}) {
+    if (url->empty()) continue;
     CAIRN_CHECK(net::Url::parse(*url).transform([](const net::Url&) {}));
     if (!url->ends_with('/')) *url += '/';
   }
@@ -96,13 +97,14 @@ Task<net::Response> GpuClient::send(net::ClientRequest request) {
   });
 }
 
-Task<Bytes> GpuClient::rim(std::string id, const nvidia::TrustRoots& roots, Time now, bool fresh) {
+Task<GpuClient::Rim> GpuClient::rim(std::string id, const nvidia::TrustRoots& roots, Time now, bool fresh) {
   const auto kept = read_kept(source_.folder, id);
   const bool young = kept && kept->fetched <= now && now < kept->fetched.plus(source_.rim_seconds);
-  if (!fresh && young && nvidia::verify_rim(kept->document, roots.rim)) co_return kept->document;
+  if (!fresh && young && nvidia::verify_rim(kept->document, roots.rim)) co_return Rim{kept->document, kept->fetched};
   const auto missing = absent_.find(id);
-  if (!fresh && missing != absent_.end() && now < missing->second.plus(kAbsentSeconds))
+  if (!fresh && missing != absent_.end() && now < missing->second.plus(kGpuAbsent))
     co_return fail(ErrorCode::not_found, id, "the RIM service did not have it a moment ago");
+  if (source_.rim_url.empty()) co_return fail(ErrorCode::not_found, id, "no RIM service is asked");
   net::ClientRequest request;
   request.url = source_.rim_url + id;
   request.headers.set("Accept", "application/json");
@@ -115,16 +117,17 @@ Task<Bytes> GpuClient::rim(std::string id, const nvidia::TrustRoots& roots, Time
   if (!answer) co_return fail(answer.error());
   CAIRN_CO_TRY(Bytes document, rim_of(answer->body, id));
   if (nvidia::verify_rim(document, roots.rim)) keep(source_.folder, id, document, now);
-  co_return document;
+  co_return Rim{std::move(document), now};
 }
 
-Task<nvidia::OcspDocument> GpuClient::answer(std::string id, const nvidia::Wanted::Ocsp& about, Time now, bool fresh) {
+Task<nvidia::OcspDocument> GpuClient::answer(std::string id, nvidia::Wanted::Ocsp about, Time now, bool fresh) {
   const auto kept = read_kept(source_.folder, id);
   if (!fresh && kept) {
     const auto known = nvidia::read_ocsp(kept->document, about.certificate, about.issuer);
     if (known && now < known->expires() && nvidia::check_fresh(*known, now))
       co_return nvidia::OcspDocument{kept->document, {}};
   }
+  if (source_.ocsp_url.empty()) co_return fail(ErrorCode::not_found, id, "no OCSP responder is asked");
   nvidia::OcspDocument out;
   out.nonce = crypto::random_bytes(32);
   CAIRN_CO_TRY(const Bytes question, nvidia::ocsp_request(about.certificate, about.issuer, out.nonce));
@@ -143,21 +146,27 @@ Task<nvidia::OcspDocument> GpuClient::answer(std::string id, const nvidia::Wante
 }
 
 Task<nvidia::Collateral> GpuClient::fetch(const nvidia::Evidence& evidence, nvidia::Verifier& verifier,
-                                          const nvidia::TrustRoots& roots, Time now, bool fresh) {
-  nvidia::Collateral out;
+                                          const nvidia::TrustRoots& roots, Time now, nvidia::Collateral have,
+                                          bool fresh) {
+  nvidia::Collateral out = std::move(have);
   const nvidia::Wanted manifests = verifier.wanted(evidence, out);
   for (const std::string& id : manifests.rims) {
-    Result<Bytes> document = co_await rim(id, roots, now, fresh);
-    if (document)
-      out.rims.emplace(id, *std::move(document));
-    else if (document.error().code != ErrorCode::not_found)
-      co_return fail(std::move(document).error());
+    if (out.rims.contains(id)) continue;
+    Result<Rim> got = co_await rim(id, roots, now, fresh);
+    if (got)
+      out.rims.emplace(id, std::move(got->document));
+    else if (got.error().code != ErrorCode::not_found)
+      co_return fail(std::move(got).error());
   }
   // With the RIMs at hand their signers' certificates are known too.
   const nvidia::Wanted wanted = verifier.wanted(evidence, out);
   for (const auto& [id, about] : wanted.ocsp) {
-    CAIRN_CO_TRY(nvidia::OcspDocument document, co_await answer(id, about, now, fresh));
-    out.ocsp.emplace(id, std::move(document));
+    if (out.ocsp.contains(id)) continue;
+    Result<nvidia::OcspDocument> document = co_await answer(id, about, now, fresh);
+    if (document)
+      out.ocsp.emplace(id, *std::move(document));
+    else if (document.error().code != ErrorCode::not_found)
+      co_return fail(std::move(document).error());
   }
   co_return out;
 }

@@ -12,9 +12,13 @@
 
 namespace cairn::device {
 
+inline constexpr std::string_view kNvidiaRims = "https://rim.attestation.nvidia.com/v1/rim/";
+inline constexpr std::string_view kNvidiaOcsp = "https://ocsp.ndis.nvidia.com/";
+
 struct GpuSource {
-  std::string rim_url = "https://rim.attestation.nvidia.com/v1/rim/";  // the id is appended
-  std::string ocsp_url = "https://ocsp.ndis.nvidia.com/";
+  // Addresses; "": such documents are not fetched, only taken from the folder.
+  std::string rim_url = std::string(kNvidiaRims);  // the id is appended
+  std::string ocsp_url = std::string(kNvidiaOcsp);
   std::string authorization = {};        // value of that header for the RIM service; "": none
   std::string extra_roots_pem = {};      // for services with a certificate of their own
   std::filesystem::path folder = {};     // kept documents; "": none; made with mode 0700
@@ -28,17 +32,24 @@ class GpuClient {
  public:
   [[nodiscard]] static Result<std::unique_ptr<GpuClient>> make(GpuSource source);
 
-  // Every document that the authentic devices of `evidence` need. A RIM that the service does not have is left out, and
-  // the verdict says so. RIMs and answers are verified before they are kept. `fresh`: nothing kept is used, as after a
-  // mismatch, when the maker may have issued a RIM anew. Errors: unavailable, timed_out; malformed answers.
+  // Every document that the authentic devices of `evidence` need, those of `have` included, which are not asked for. A
+  // document that the service does not have is left out, and the verdict says so. RIMs and answers are verified before
+  // they are kept. `fresh`: nothing kept is used, as after a mismatch, when the maker may have issued a RIM anew.
+  // Errors: unavailable, timed_out; malformed answers.
   [[nodiscard]] net::Task<nvidia::Collateral> fetch(const nvidia::Evidence& evidence, nvidia::Verifier& verifier,
-                                                    const nvidia::TrustRoots& roots, Time now, bool fresh = false);
+                                                    const nvidia::TrustRoots& roots, Time now,
+                                                    nvidia::Collateral have = {}, bool fresh = false);
+  // One document; not_found where the service does not have it, or there is none to ask.
+  struct Rim {
+    Bytes document;
+    Time fetched{};  // from the service
+  };
+  [[nodiscard]] net::Task<Rim> rim(std::string id, const nvidia::TrustRoots& roots, Time now, bool fresh);
+  [[nodiscard]] net::Task<nvidia::OcspDocument> answer(std::string id, nvidia::Wanted::Ocsp about, Time now,
+                                                       bool fresh);
 
  private:
   GpuClient(GpuSource source, net::ClientOptions options);
-  [[nodiscard]] net::Task<Bytes> rim(std::string id, const nvidia::TrustRoots& roots, Time now, bool fresh);
-  [[nodiscard]] net::Task<nvidia::OcspDocument> answer(std::string id, const nvidia::Wanted::Ocsp& about, Time now,
-                                                       bool fresh);
   [[nodiscard]] net::Task<net::Response> send(net::ClientRequest request);
 
   GpuSource source_;

@@ -4,39 +4,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "base/encoding.h"
 #include "base/file.h"
-#include "device/simulator/gpu/gpu_simulator.h"
-#include "net/http_server.h"
+#include "device/collateral/test_gpu_service.h"
 
 namespace cairn::device {
 namespace {
-
-constexpr Time kGpuNow{1795305600};  // 2026-11-22
-
-struct GpuService {
-  GpuSimulator simulator = GpuSimulator::make({}, kGpuNow).value();
-  Time now = kGpuNow;
-  int fail_first = 0;
-  bool wrong_id = false, without_rims = false;
-  std::size_t rims_asked = 0, ocsp_asked = 0;
-
-  net::Response answer(const net::RequestHead& head, const std::string& body) {
-    if (fail_first-- > 0) return net::Response::text(503, "busy");
-    if (head.method == "POST") {
-      ++ocsp_asked;
-      net::Response out = net::Response::text(200, "");
-      out.body = std::string(as_text(simulator.answer_ocsp(as_bytes(body), now).value()));
-      return out;
-    }
-    ++rims_asked;
-    const std::string id(head.path().substr(std::string_view("/v1/rim/").size()));
-    const auto rims = simulator.rims().value();
-    if (without_rims || !rims.contains(id)) return net::Response::text(404, R"({"message":"RIM_NOT_FOUND"})");
-    const Json json{{"id", wrong_id ? "NV_OTHER" : id}, {"rim", base64(rims.at(id))}, {"rim_format", "xml"}};
-    return net::Response::text(200, compact_json(json));
-  }
-};
 
 class GpuFetch : public ::testing::Test {
  protected:
@@ -47,24 +19,22 @@ class GpuFetch : public ::testing::Test {
   void TearDown() override { std::filesystem::remove_all(folder); }
 
   // Fetches with a client of its own, as a new process does.
-  Result<nvidia::Collateral> fetch(Time now, bool fresh = false) {
+  Result<nvidia::Collateral> fetch(Time now, bool fresh = false, nvidia::Collateral have = {}) {
     service.now = now;
     return net::run_to_end<nvidia::Collateral>([&](net::Runtime& runtime) -> net::Task<nvidia::Collateral> {
-      net::HttpServer server(runtime, net::responder([&](net::Exchange& e) -> net::Task<net::Response> {
-                               CAIRN_CO_TRY(const std::string body, co_await e.body());
-                               co_return service.answer(e.request(), body);
-                             }));
+      net::HttpServer server(runtime, service.handler());
       CAIRN_CO_TRY(const net::Endpoint at, server.listen(net::Endpoint::tcp("127.0.0.1", 0)));
       GpuSource source;
-      source.rim_url = "http://" + at.text() + "/v1/rim";
-      source.ocsp_url = "http://" + at.text();
+      if (!offline) source.rim_url = "http://" + at.text() + "/v1/rim";
+      if (!offline) source.ocsp_url = "http://" + at.text();
+      if (offline) source.rim_url = source.ocsp_url = "";
       source.folder = folder / "kept";
       source.first_retry = net::Milliseconds(1);
       source.attempts = 3;
       CAIRN_CO_TRY(const auto client, GpuClient::make(std::move(source)));
       nvidia::Verifier verifier(service.simulator.roots());
       Result<nvidia::Collateral> out =
-          co_await client->fetch(evidence(), verifier, service.simulator.roots(), now, fresh);
+          co_await client->fetch(evidence(), verifier, service.simulator.roots(), now, have, fresh);
       CAIRN_CO_CHECK(co_await server.stop(net::Milliseconds(200)));
       co_return out;
     });
@@ -77,6 +47,7 @@ class GpuFetch : public ::testing::Test {
         .verify(evidence(), collateral, {.time = now, .nonce = nvidia::Nonce{}}, policy);
   }
   GpuService service;
+  bool offline = false;
   std::filesystem::path folder;
 };
 
@@ -139,6 +110,33 @@ TEST_F(GpuFetch, ARimThatNobodyHasIsLeftToTheVerdict) {
   ASSERT_TRUE(fetched) << fetched.error().text();
   EXPECT_TRUE(fetched->rims.empty());
   EXPECT_EQ(judge(*fetched, kGpuNow).devices.at(0).findings.at(0).failure, nvidia::Failure::rim_absent);
+}
+
+TEST_F(GpuFetch, WithoutServicesOnlyWhatIsKeptIsThere) {
+  offline = true;
+  const auto nothing = fetch(kGpuNow);
+  ASSERT_TRUE(nothing) << nothing.error().text();
+  EXPECT_TRUE(nothing->rims.empty() && nothing->ocsp.empty());
+  offline = false;
+  ASSERT_TRUE(fetch(kGpuNow));
+  offline = true;
+  const auto kept = fetch(kGpuNow.plus(60));
+  ASSERT_TRUE(kept);
+  EXPECT_TRUE(judge(*kept, kGpuNow.plus(60)).affirming());
+  EXPECT_EQ(service.rims_asked, 2U);
+}
+
+TEST_F(GpuFetch, WhatIsAtHandIsNotAskedFor) {
+  const auto all = fetch(kGpuNow);
+  ASSERT_TRUE(all);
+  nvidia::Collateral some = *all;
+  some.ocsp.erase(some.ocsp.begin());
+  std::filesystem::remove_all(folder / "kept");
+  const auto completed = fetch(kGpuNow, false, some);
+  ASSERT_TRUE(completed);
+  EXPECT_EQ(service.rims_asked, 2U);
+  EXPECT_EQ(service.ocsp_asked, 7U);
+  EXPECT_TRUE(judge(*completed, kGpuNow).affirming());
 }
 
 }  // namespace
