@@ -160,12 +160,28 @@ struct Nvml::Library {
     return to_bytes(bytes);
   }
 
+  // The mode of the machine, where it protects.
+  Result<GpuSystem> protecting(bool allow_debug) {
+    CAIRN_TRY(GpuSystem out, system());
+    if (!out.confidential) return fail(ErrorCode::unsupported, "GPU", "the GPUs are not in a confidential mode");
+    if (!allow_debug && (!out.production || out.dev_tools))
+      return fail(ErrorCode::permission_denied, "GPU", "the GPUs are in a debugging mode or a simulation");
+    return out;
+  }
+
+  Result<void> set_ready(bool wanted) {
+    if (wanted) CAIRN_CHECK(protecting(false));
+    const int code = f.set_ready(wanted ? 1 : 0);
+    if (code == nvml::kInvalidArgument || code == nvml::kInvalidState)
+      return fail(
+          ErrorCode::conflict, "ready state",
+          "the driver does not change it any more (NVML " + std::to_string(code) + "): the machine must be rebooted");
+    return check(code, "ready state");
+  }
+
   Result<GpuCollection> collect(const GpuNonce& nonce, bool allow_debug) {
     GpuCollection out;
-    CAIRN_TRY(out.system, system());
-    if (!out.system.confidential) return fail(ErrorCode::unsupported, "GPU", "the GPUs are not in a confidential mode");
-    if (!allow_debug && (!out.system.production || out.system.dev_tools))
-      return fail(ErrorCode::permission_denied, "GPU", "the GPUs are in a debugging mode or a simulation");
+    CAIRN_TRY(out.system, protecting(allow_debug));
     for (unsigned i = 0; i < out.system.count; ++i) {
       CAIRN_TRY(auto one, gpu(i, nonce));
       out.gpus.push_back(std::move(one));
@@ -219,7 +235,7 @@ Result<void> Nvml::set_ready(bool wanted) {
   {
     const std::lock_guard lock(library_->mutex);
     if (library_->hung) return fail(ErrorCode::unavailable, "GPU", "the NVIDIA driver hung before");
-    CAIRN_CHECK(check(library_->f.set_ready(wanted ? 1 : 0), "ready state"));
+    CAIRN_CHECK(library_->set_ready(wanted));
   }
   CAIRN_TRY(const bool now, ready());
   if (now != wanted) return fail(ErrorCode::io_failed, "ready state", "the driver did not take the new state");

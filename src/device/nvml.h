@@ -49,7 +49,9 @@ class Nvml {
   // fails, because a hung driver call cannot be taken back.
   [[nodiscard]] Result<GpuCollection> collect(const GpuNonce& nonce, bool allow_debug = false);
 
-  // Whether CUDA work is admitted; root may change it. Set it only after a local verdict on every GPU.
+  // Whether CUDA work is admitted; root may change it. Set it only after a local verdict on every GPU; no other call
+  // does. True is refused as collect() is without `allow_debug`. conflict where the driver holds the state as final and
+  // only a reboot helps.
   [[nodiscard]] Result<bool> ready();
   [[nodiscard]] Result<void> set_ready(bool ready);
 

@@ -104,5 +104,42 @@ TEST_F(NvmlTest, ReadyStateIsReadBack) {
   EXPECT_EQ(gpu->set_ready(true).error().code, ErrorCode::permission_denied);
 }
 
+// nvidia-gpu §8, the items that are the collector's.
+TEST_F(NvmlTest, Item21_TheAttestationChainIsSentAndNotTheOther) {
+  fake("count=2");
+  const auto all = open()->collect(nonce());
+  ASSERT_TRUE(all) << all.error().text();
+  for (const auto& gpu : all->gpus) EXPECT_EQ(gpu.certificate_chain, "PEM") << "the driver's other chain says \"bad\"";
+  EXPECT_EQ(refused("chain-size=0"), ErrorCode::malformed) << "the other chain is no substitute";
+}
+
+TEST_F(NvmlTest, Item30_NothingButTheCallerMakesAGpuReady) {
+  const auto gpu = open();
+  ASSERT_TRUE(gpu->set_ready(false));
+  ASSERT_TRUE(gpu->collect(nonce()));
+  EXPECT_FALSE(gpu->ready().value()) << "collecting is no verdict";
+  for (const char* mode : {"dev-tools=1", "environment=1", "cc=0"}) {
+    fake(mode);
+    EXPECT_FALSE(gpu->set_ready(true)) << mode;
+    EXPECT_FALSE(gpu->ready().value()) << mode;
+    EXPECT_TRUE(gpu->set_ready(false)) << "taking it back is always possible";
+  }
+  fake("");
+  ASSERT_TRUE(gpu->set_ready(true));
+  fake("fail-report=15");
+  EXPECT_FALSE(gpu->collect(nonce()));
+  ASSERT_TRUE(gpu->set_ready(false));
+}
+
+TEST_F(NvmlTest, Item34_AFinalReadyStateSaysThatARebootHelps) {
+  const auto gpu = open();
+  for (const char* code : {"fail-set-ready=2", "fail-set-ready=29"}) {
+    fake(code);
+    const auto refused_state = gpu->set_ready(true);
+    EXPECT_EQ(refused_state.error().code, ErrorCode::conflict) << code;
+    EXPECT_NE(refused_state.error().message.find("rebooted"), std::string::npos);
+  }
+}
+
 }  // namespace
 }  // namespace cairn::device
