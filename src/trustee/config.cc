@@ -65,6 +65,15 @@ void parse_as(Fields f, Config& out) {
   f.done();
 }
 
+// An http(s) address; "" where absent.
+std::string address(Fields& f, std::string_view key) {
+  auto text = f.value_or<std::string>(key, "");
+  if (text.empty()) return text;
+  if (const auto url = net::Url::parse(text); !url || url->scheme == "http+unix")
+    f.problem(key, "\"" + text + "\" is not an address: " + (url ? "it is no http or https" : url.error().message));
+  return text;
+}
+
 void parse_collateral_service(Fields& f, Config& out) {
   if (const auto url = f.value_or<std::string>("pccs_url", ""); !url.empty()) out.pccs_urls.push_back(url);
   for (auto& url : f.value_or<std::vector<std::string>>("pccs_urls", {})) out.pccs_urls.push_back(std::move(url));
@@ -97,6 +106,28 @@ void parse_tdx(Fields f, Config& out) {
   f.done();
 }
 
+// Trustee's own words, which write the type in capitals, and ours.
+void parse_gpu_services(Fields& f, Config& out) {
+  const auto type = f.value_or<std::string>("type", "local");
+  out.gpu_remote = type == "remote" || type == "Remote";
+  if (!out.gpu_remote && type != "local" && type != "Local") f.problem("type", "must be \"local\" or \"remote\"");
+  out.gpu_rim_url = address(f, "rim_url");
+  out.gpu_ocsp_url = address(f, "ocsp_url");
+  out.gpu_verifier_url = address(f, "verifier_url");
+  out.gpu_rim_cache_hours = ranged(f, "rim_cache_hours", 24, 1, 24);
+  out.gpu_service_key = f.value_or<std::string>("service_key_file", "");
+  out.gpu_service_ca = f.value_or<std::string>("service_ca", "");
+  if (!out.gpu_remote && !out.gpu_verifier_url.empty()) f.problem("verifier_url", "is asked only with type \"remote\"");
+  if (!out.gpu_service_key.empty() && out.gpu_rim_url.starts_with("http:"))
+    f.problem("rim_url", "must be https: the service key is sent there");
+  if (!out.gpu_remote) return;
+  const std::pair<const char*, bool> documents[] = {{"rim_url", !out.gpu_rim_url.empty()},
+                                                    {"ocsp_url", !out.gpu_ocsp_url.empty()},
+                                                    {"bundles", !out.gpu_bundles.empty()}};
+  for (const auto& [key, given] : documents)
+    if (given) f.problem(key, "is of no use with type \"remote\", whose service has documents of its own");
+}
+
 void parse_nvidia(Fields f, Config& out) {
   f.objects("extra_roots", [&](Fields& root) {
     const auto of = root.required<std::string>("of");
@@ -108,6 +139,7 @@ void parse_nvidia(Fields f, Config& out) {
   });
   out.gpu_bundles = paths(f, "bundles");
   out.gpu_policy = f.value_or<std::string>("policy", "");
+  parse_gpu_services(f, out);
   f.done();
 }
 

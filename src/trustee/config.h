@@ -46,7 +46,13 @@ struct Config {
 
   std::vector<std::filesystem::path> gpu_device_roots, gpu_rim_roots;  // [[verifier.nvidia.extra_roots]]
   std::vector<std::filesystem::path> gpu_bundles;
-  std::filesystem::path gpu_policy;  // JSON, evidence/nvidia/verify.h; "": the strict defaults
+  std::filesystem::path gpu_policy;       // JSON, evidence/nvidia/verify.h; "": the strict defaults
+  std::string gpu_rim_url, gpu_ocsp_url;  // "": such documents come from bundles alone
+  std::int64_t gpu_rim_cache_hours = 24;
+  bool gpu_remote = false;                // judged by the service at gpu_verifier_url instead of with documents
+  std::string gpu_verifier_url;           // "": NVIDIA's
+  std::filesystem::path gpu_service_key;  // sent to the RIM and the remote service; "": none
+  std::filesystem::path gpu_service_ca;   // PEM, trusted for these services besides the system's
 
   gateway::AuditOptions audit;
 };

@@ -35,6 +35,7 @@ inline constexpr std::size_t kVerifiedTokens = 4096;  // cached by the key broke
 
 // Collateral. A request that waits longer is refused as retryable while the fetch goes on.
 inline constexpr std::chrono::seconds kCollateralWait{20};
+inline constexpr unsigned kPendingRounds = 4;  // times that a request is looked at; the last waits for nothing
 
 // Resources.
 inline constexpr std::size_t kResource = 1U << 20;    // bytes of one

@@ -9,8 +9,8 @@
 namespace cairn::trustee {
 
 // Parts answer on a worker thread and never wait there. One that misses something on the first try adds what fetches
-// it, leaves everything as it was and answers anything; the server awaits the fetches on its loop and asks once more,
-// without Pending: what is missing then is a refusal.
+// it, leaves everything as it was and answers anything; the server awaits the fetches on its loop and asks again, the
+// last time (limits::kPendingRounds) without Pending: what is missing then is a refusal.
 class Pending {
  public:
   // The task outlives the call: it owns what it uses. Its errors are the part's to remember.

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "net/http_server.h"
+#include "trustee/limits.h"
 #include "trustee/trustee.h"
 
 namespace cairn::trustee {
@@ -32,12 +33,13 @@ net::Handler handler(net::Runtime& runtime, std::size_t body_limit, Answer answe
       Call call{request->head, request->head.path(), request->body, now(), may_wait ? &request->pending : nullptr};
       return (*shared)(call, request->peer);
     };
-    CAIRN_CO_TRY(net::Response response, co_await runtime.workers().offload([=] { return answer_it(true); }));
-    if (!request->pending.empty()) {
+    for (unsigned round = 1;; ++round) {
+      const bool may_wait = round < limits::kPendingRounds;
+      CAIRN_CO_TRY(net::Response response, co_await runtime.workers().offload([=] { return answer_it(may_wait); }));
+      if (!may_wait || request->pending.empty()) co_return co_await exchange.respond(std::move(response));
       CAIRN_CO_CHECK(co_await request->pending.wait());
-      CAIRN_CO_TRY(response, co_await runtime.workers().offload([=] { return answer_it(false); }));
+      request->pending = {};
     }
-    co_return co_await exchange.respond(std::move(response));
   };
 }
 

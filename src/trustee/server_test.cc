@@ -3,9 +3,11 @@
 
 #include "cli/trustee/admin_client.h"
 #include "crypto/hash.h"
+#include "device/collateral/test_gpu_service.h"
+#include "device/collateral/test_pcs.h"
 #include "kbs_protocol/client.h"
 #include "net/http_client.h"
-#include "trustee/fixture_test.h"
+#include "trustee/machine_test.h"
 
 namespace cairn::trustee::test {
 namespace {
@@ -119,6 +121,53 @@ TEST(Server, OwnPortsAndBodyLimit) {
         const auto large,
         co_await http.send({.method = "POST", .url = url(at[0], path), .body = std::string((1 << 20) + 1, ' ')}));
     EXPECT_EQ(large.status, 413);
+    co_return Result<>{};
+  });
+}
+
+// A quote and GPUs whose documents nobody has yet: they are fetched one after the other, while one request waits.
+TEST(Server, WhatTwoServicesSayIsFetchedForOneRequest) {
+  const Folder folder;
+  const Machine machine(folder.path / "td", Profile::p1);
+  const tdx::Collateral collateral = tdx::parse_collateral(read_text(machine.td->collateral_path()).value()).value();
+  device::GpuService gpus({}, now());
+  const device::Served services(net::responder([&](net::Exchange& e) -> net::Task<net::Response> {
+    CAIRN_CO_TRY(const std::string body, co_await e.body());
+    if (e.request().path().contains("/certification/")) co_return device::answer_pcs(collateral, e.request());
+    co_return gpus.answer(e.request(), body);
+  }));
+  Config config;
+  config.data = folder.path / "data";
+  config.simulated_roots = {machine.td->root_path()};
+  config.pccs_urls = {services.url};
+  config.gpu_rim_url = services.url + "/v1/rim/";
+  config.gpu_ocsp_url = services.url;
+  EXPECT_TRUE(write_text(folder.path / "device.pem", gpus.simulator.roots().device[0].certificate.pem()));
+  EXPECT_TRUE(write_text(folder.path / "rim.pem", gpus.simulator.roots().rim[0].certificate.pem()));
+  config.gpu_device_roots = {folder.path / "device.pem"};
+  config.gpu_rim_roots = {folder.path / "rim.pem"};
+  const Bytes report_data(48, 5);
+  const auto reports = gpus.simulator.evidence(nvidia::nonce_of_report_data(report_data).value()).value();
+  Json evidence = machine.evidence(report_data);
+  evidence["gpu_evidence"]["evidence_list"] = Json::array();
+  evidence["gpu_evidence"]["evidence_list"].push_back(
+      {{"attestation_report", base64(reports.devices[0].report)},
+       {"certificate", base64(as_bytes(reports.devices[0].certificate))}});
+  Json request = {{"tee", "tdx"}, {"evidence", base64url(as_bytes(compact_json(evidence)))}};
+  const std::string body = compact_json({{"verification_requests", Json::array({request})}});
+  with_server(config, [&](const std::vector<net::Endpoint>& at) -> net::Task<> {
+    net::HttpClient http;
+    net::ClientRequest post{.method = "POST", .url = url(at[0], "/api/as/attestation"), .body = body};
+    CAIRN_CO_TRY(const net::Response token, co_await http.send(std::move(post)));
+    EXPECT_EQ(token.status, 200) << token.body;
+    const auto claims = crypto::parse_jws(token.body).and_then([](const auto& jws) { return jws.claims(); });
+    EXPECT_TRUE(claims);
+    if (!claims) co_return Result<>{};
+    const Json& seen = (*claims)["submods"]["cpu0"]["ear.veraison.annotated-evidence"]["tdx"];
+    EXPECT_EQ(seen["gpu"]["verified"], true) << seen["gpu"].dump();
+    CAIRN_CO_TRY(const net::Response metrics, co_await http.get(url(at[0], "/metrics")));
+    EXPECT_TRUE(metrics.body.contains("cairn_trustee_collateral_held{kind=\"tdx\"} 1\n")) << metrics.body;
+    EXPECT_TRUE(metrics.body.contains("cairn_trustee_collateral_held{kind=\"gpu_ocsp\"} 6\n")) << metrics.body;
     co_return Result<>{};
   });
 }

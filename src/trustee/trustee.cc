@@ -10,6 +10,7 @@
 #include "base/encoding.h"
 #include "crypto/hash.h"
 #include "evidence/nvidia/limits.h"
+#include "trustee/as/metrics.h"
 #include "trustee/as/sample_verifier.h"
 #include "trustee/as/tdx_verifier.h"
 
@@ -48,7 +49,7 @@ Result<void> add_gpu_roots(const std::vector<std::filesystem::path>& files, std:
   return {};
 }
 
-Result<std::shared_ptr<const as::GpuJudge>> gpu_judge(const Config& config) {
+Result<as::GpuOptions> gpu_options(const Config& config) {
   as::GpuOptions options{.roots = nvidia::nvidia_roots(), .policy = {}, .bundles = config.gpu_bundles};
   CAIRN_CHECK(add_gpu_roots(config.gpu_device_roots, options.roots.device));
   CAIRN_CHECK(add_gpu_roots(config.gpu_rim_roots, options.roots.rim));
@@ -60,7 +61,26 @@ Result<std::shared_ptr<const as::GpuJudge>> gpu_judge(const Config& config) {
     options.policy = *std::move(policy);
   }
   options.policy.allow_simulated |= !config.gpu_device_roots.empty() || !config.gpu_rim_roots.empty();
-  return std::make_shared<const as::GpuJudge>(std::move(options));
+  return options;
+}
+
+// What both kinds of service for GPUs are given.
+struct GpuAccess {
+  std::string authorization, roots_pem;
+};
+Result<GpuAccess> gpu_access(const Config& config) {
+  GpuAccess out;
+  if (!config.gpu_service_ca.empty()) {
+    CAIRN_TRY(out.roots_pem, read_text(config.gpu_service_ca, kMaxCertificates));
+  }
+  if (config.gpu_service_key.empty()) return out;
+  CAIRN_TRY(const Secret key, read_secret(config.gpu_service_key));
+  std::string text(as_text(key.view()));
+  while (text.ends_with('\n') || text.ends_with('\r')) text.pop_back();
+  out.authorization = "Bearer " + text;
+  if (text.empty() || !net::valid_field_value(out.authorization))
+    return fail(ErrorCode::invalid_argument, config.gpu_service_key, "is not one line of text: no service key");
+  return out;
 }
 
 // The service that collateral is fetched from, if any, and for how long what it said is kept (seconds; 0: as long as
@@ -153,6 +173,39 @@ Result<void> Trustee::open_admin(const Config& config) {
   return {};
 }
 
+// Where GPU evidence's documents come from, or who judges in their place.
+Result<void> Trustee::open_gpu(const Config& config, std::optional<net::Executor> loop) {
+  CAIRN_TRY(as::GpuOptions options, gpu_options(config));
+  const bool fetching = !config.gpu_rim_url.empty() || !config.gpu_ocsp_url.empty();
+  if ((fetching || config.gpu_remote) && !loop)
+    return fail(ErrorCode::invalid_argument, "verifier.nvidia", "services need a loop to be asked on");
+  CAIRN_TRY(GpuAccess access, gpu_access(config));
+  if (fetching) {
+    device::GpuSource source;
+    source.rim_url = config.gpu_rim_url;
+    source.ocsp_url = config.gpu_ocsp_url;
+    source.authorization = std::move(access.authorization);
+    source.extra_roots_pem = std::move(access.roots_pem);
+    source.folder = config.data / "attestation-service" / "collateral";
+    source.rim_seconds = config.gpu_rim_cache_hours * 3600;
+    CAIRN_TRY(gpu_documents_, device::GpuCache::open(*loop, std::move(source), options.roots));
+    spdlog::info("GPU manifests come from {}, revocation answers from {}",
+                 config.gpu_rim_url.empty() ? "bundles" : config.gpu_rim_url,
+                 config.gpu_ocsp_url.empty() ? "bundles" : config.gpu_ocsp_url);
+  } else if (config.gpu_remote) {
+    device::NrasSource source;
+    if (!config.gpu_verifier_url.empty()) source.url = config.gpu_verifier_url;
+    source.authorization = std::move(access.authorization);
+    source.extra_roots_pem = std::move(access.roots_pem);
+    spdlog::info("GPU measurements are judged by {}", source.url);
+    CAIRN_TRY(gpu_remote_, device::NrasCache::open(*loop, std::move(source)));
+  }
+  options.fetched = gpu_documents_;
+  options.remote = gpu_remote_;
+  gpu_ = std::make_shared<const as::GpuJudge>(std::move(options));
+  return {};
+}
+
 Result<void> Trustee::open_service(const Config& config, Time now, std::optional<net::Executor> loop) {
   const auto folder = config.data / "attestation-service";
   CAIRN_TRY(const auto roots, trust_roots(config));
@@ -170,9 +223,8 @@ Result<void> Trustee::open_service(const Config& config, Time now, std::optional
     spdlog::warn("no collateral is configured (verifier.tdx.pccs_url or bundles): TDX quotes cannot be judged");
   CAIRN_TRY(collateral_, as::CollateralStore::open(std::move(collateral), std::move(loop)));
   std::vector<std::unique_ptr<as::TeeVerifier>> verifiers;
-  CAIRN_TRY(auto gpu, gpu_judge(config));
-  verifiers.push_back(tdx(config, roots, collateral_, gpu));
-  verifiers.push_back(as::nvidia_verifier(std::move(gpu)));
+  verifiers.push_back(tdx(config, roots, collateral_, gpu_));
+  verifiers.push_back(as::nvidia_verifier(gpu_));
   if (config.sample) {
     spdlog::warn("the SAMPLE TEE is accepted: anyone can write its evidence");
     verifiers.push_back(as::sample_verifier());
@@ -180,7 +232,7 @@ Result<void> Trustee::open_service(const Config& config, Time now, std::optional
   }
   CAIRN_TRY(service_, as::AttestationService::open({folder, config.token_kind, config.token}, std::move(verifiers),
                                                    *references_, now));
-  service_api_ = std::make_unique<as::Api>(*service_, *admin_, *collateral_);
+  service_api_ = std::make_unique<as::Api>(*service_, *admin_, *collateral_, *gpu_);
   return {};
 }
 
@@ -206,6 +258,7 @@ Result<std::unique_ptr<Trustee>> Trustee::open(const Config& config, Time now, s
   CAIRN_CHECK(make_dirs(config.data / "attestation-service", 0700));
   CAIRN_TRY(out->references_, rvps::Store::open(config.data / "attestation-service" / "reference_values.json"));
   out->references_api_ = std::make_unique<rvps::Api>(*out->references_, *out->admin_);
+  CAIRN_CHECK(out->open_gpu(config, loop));
   CAIRN_CHECK(out->open_service(config, now, std::move(loop)));
   CAIRN_CHECK(out->open_broker(config));
   const auto database = config.data / "gateway" / "app" / "data" / "trustee-gateway.db";
@@ -213,7 +266,8 @@ Result<std::unique_ptr<Trustee>> Trustee::open(const Config& config, Time now, s
   auto* self = out.get();
   gateway::Parts parts{[self](const Call& call) { return self->broker_->handle(call); },
                        [self](const Call& call) { return self->service_api_->handle(call); },
-                       [self](const Call& call) { return self->references_api_->handle(call); }};
+                       [self](const Call& call) { return self->references_api_->handle(call); },
+                       [self](Time at) { return as::metrics(*self->collateral_, *self->gpu_, at); }};
   out->gateway_ = std::make_unique<gateway::Gateway>(std::move(parts), *out->audit_, config.cors);
   return out;
 }
@@ -230,6 +284,10 @@ net::Response Trustee::kbs(const Call& call) {
 
 net::Response Trustee::attestation_service(const Call& call) { return service_api_->handle(call); }
 
-net::Task<> Trustee::stop() { return collateral_->stop(); }
+net::Task<> Trustee::stop() {
+  if (gpu_documents_) (void)co_await gpu_documents_->stop();
+  if (gpu_remote_) (void)co_await gpu_remote_->stop();
+  co_return co_await collateral_->stop();
+}
 
 }  // namespace cairn::trustee

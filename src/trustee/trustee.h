@@ -36,6 +36,7 @@ class Trustee {
  private:
   Trustee() = default;
   [[nodiscard]] Result<void> open_admin(const Config& config);
+  [[nodiscard]] Result<void> open_gpu(const Config& config, std::optional<net::Executor> loop);
   [[nodiscard]] Result<void> open_service(const Config& config, Time now, std::optional<net::Executor> loop);
   [[nodiscard]] Result<void> open_broker(const Config& config);
 
@@ -44,6 +45,9 @@ class Trustee {
   std::unique_ptr<rvps::Store> references_;
   std::unique_ptr<rvps::Api> references_api_;
   std::shared_ptr<as::CollateralStore> collateral_;
+  std::shared_ptr<device::GpuCache> gpu_documents_;  // null: none are fetched
+  std::shared_ptr<device::NrasCache> gpu_remote_;    // null: no remote service is asked
+  std::shared_ptr<const as::GpuJudge> gpu_;
   std::unique_ptr<as::AttestationService> service_;
   std::unique_ptr<as::Api> service_api_;
   std::unique_ptr<kbs::Resources> resources_;

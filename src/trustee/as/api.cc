@@ -116,11 +116,17 @@ net::Response Api::status(Time now) {
   for (const auto& platform : collateral["platforms"])
     if (const auto& error = platform["last_error"].get_ref<const std::string&>(); !error.empty())
       trouble = platform["platform"].get<std::string>() + ": " + error;
-  dependencies.push_back({{"kind", "collateral"},
-                          {"name", "tdx"},
-                          {"status", trouble.empty() ? "ok" : "error"},
-                          {"message", trouble},
-                          {"details", std::move(collateral)}});
+  const auto add = [&](const char* name, const std::string& message, Json details) {
+    dependencies.push_back({{"kind", "collateral"},
+                            {"name", name},
+                            {"status", message.empty() ? "ok" : "error"},
+                            {"message", message},
+                            {"details", std::move(details)}});
+  };
+  add("tdx", trouble, std::move(collateral));
+  Json gpu = gpu_->status(now);
+  const auto gpu_trouble = gpu["last_error"].get<std::string>();
+  add("nvidia", gpu_trouble, std::move(gpu));
   return net::Response::json(
       200, compact_json({{"service", "attestation-service"}, {"status", "ok"}, {"dependencies", dependencies}}));
 }

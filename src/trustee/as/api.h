@@ -4,14 +4,15 @@
 
 #include "trustee/api.h"
 #include "trustee/as/collateral_store.h"
+#include "trustee/as/gpu_judge.h"
 #include "trustee/as/service.h"
 
 namespace cairn::trustee::as {
 
 class Api {
  public:
-  Api(AttestationService& service, const Admin& admin, const CollateralStore& collateral)
-      : service_(&service), admin_(&admin), collateral_(&collateral) {}
+  Api(AttestationService& service, const Admin& admin, const CollateralStore& collateral, const GpuJudge& gpu)
+      : service_(&service), admin_(&admin), collateral_(&collateral), gpu_(&gpu) {}
   // `call.path` starts at the service: "/attestation".
   [[nodiscard]] net::Response handle(const Call& call);
 
@@ -27,6 +28,7 @@ class Api {
   AttestationService* service_;
   const Admin* admin_;
   const CollateralStore* collateral_;
+  const GpuJudge* gpu_;
 };
 
 }  // namespace cairn::trustee::as

@@ -114,6 +114,10 @@ Json CollateralStore::status(Time now) const {
           {"platforms", std::move(platforms)}};
 }
 
+device::CollateralCounts CollateralStore::counts(Time now) const {
+  return cache_ ? cache_->counts(now) : device::CollateralCounts{};
+}
+
 net::Task<> CollateralStore::stop() {
   if (cache_) co_return co_await cache_->stop();
   co_return Result<>{};

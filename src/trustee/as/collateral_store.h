@@ -39,6 +39,8 @@ class CollateralStore {
   [[nodiscard]] Result<CollateralPtr> find(ByteView quote, Time now, Pending* pending);
   // {"files": …, "services": […], "platforms": [{"platform", "state", "fetched", "expires", …}]}
   [[nodiscard]] Json status(Time now) const;
+  // All zero without a source.
+  [[nodiscard]] device::CollateralCounts counts(Time now) const;
   // Ends fetches. Before the loop ends, if there is a source.
   [[nodiscard]] net::Task<> stop();
 

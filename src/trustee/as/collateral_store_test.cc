@@ -6,7 +6,7 @@
 
 #include <filesystem>
 
-#include "base/encoding.h"
+#include "device/collateral/test_pcs.h"
 #include "evidence/tdx/test_world.h"
 #include "net/http_server.h"
 #include "trustee/as/tdx_verifier.h"
@@ -21,27 +21,6 @@ const Time kWorldNow = tdx::testing::kNow;
 using tdx::testing::Made;
 using tdx::testing::World;
 using ::testing::HasSubstr;
-
-// What a caching service answers for one platform.
-Response answer(const tdx::Collateral& c, const net::RequestHead& head) {
-  Response out = Response::text(200, "");
-  const std::string_view path = head.path();
-  if (path == "/tdx/certification/v4/tcb") {
-    out.body = c.tcb_info;
-    out.headers.set("TCB-Info-Issuer-Chain", percent_encode(c.tcb_signing_chain));
-  } else if (path == "/tdx/certification/v4/qe/identity") {
-    out.body = c.qe_identity;
-    out.headers.set("SGX-Enclave-Identity-Issuer-Chain", percent_encode(c.qe_signing_chain));
-  } else if (path == "/sgx/certification/v4/pckcrl") {
-    out.body = as_text(c.pck_crl);
-    out.headers.set("SGX-PCK-CRL-Issuer-Chain", percent_encode(c.pck_crl_issuer_chain));
-  } else if (path == "/sgx/certification/v4/rootcacrl") {
-    out.body = hex(c.root_crl);
-  } else {
-    return Response::text(404, "no");
-  }
-  return out;
-}
 
 class Store : public ::testing::Test {
  protected:
@@ -62,7 +41,7 @@ class Store : public ::testing::Test {
     const auto done = net::run_task([&](net::Runtime& runtime) -> Task<> {
       net::HttpServer server(runtime, net::responder([&](Exchange& e) -> Task<Response> {
                                ++requests;
-                               co_return away ? Response::text(503, "away") : answer(served, e.request());
+                               co_return away ? Response::text(503, "away") : device::answer_pcs(served, e.request());
                              }));
       CAIRN_CO_TRY(const net::Endpoint at, server.listen(net::Endpoint::tcp("127.0.0.1", 0)));
       CAIRN_CO_TRY(const auto store, CollateralStore::open(options("http://" + at.text()), runtime.loop(0)));

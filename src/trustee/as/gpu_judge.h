@@ -1,11 +1,14 @@
 // GPU evidence: reports inside TDX evidence, and the separate evidence of TEE "nvidia". Judged by evidence/nvidia with
-// reference manifests and OCSP answers from bundle files. spec/nvidia-gpu.md §5, §10.
+// reference manifests and OCSP answers from bundle files and services, or with the word of NVIDIA's remote service on
+// these. spec/nvidia-gpu.md §5, §6, §10.
 #pragma once
 
 #include <filesystem>
 #include <memory>
 #include <vector>
 
+#include "device/collateral/gpu_cache.h"
+#include "device/collateral/nras_client.h"
 #include "evidence/nvidia/verify.h"
 #include "trustee/as/verifier.h"
 
@@ -14,7 +17,9 @@ namespace cairn::trustee::as {
 struct GpuOptions {
   nvidia::TrustRoots roots;  // NVIDIA's, and those the configuration names
   nvidia::Policy policy;
-  std::vector<std::filesystem::path> bundles;  // evidence/nvidia/evidence.h; each is read again when it has changed
+  std::vector<std::filesystem::path> bundles;      // evidence/nvidia/evidence.h; each is read again when it has changed
+  std::shared_ptr<device::GpuCache> fetched = {};  // where what bundles lack comes from; null: nowhere
+  std::shared_ptr<device::NrasCache> remote = {};  // judges in place of documents; null: documents are used
 };
 
 // Any thread.
@@ -27,8 +32,13 @@ class GpuJudge {
     nvidia::Evidence evidence;
     nvidia::Verdict verdict;
   };
-  // Every report must answer the first 32 bytes of `report_data`. Rejected only where the evidence cannot be read.
-  [[nodiscard]] Outcome<Judged> judge(const Json& evidence, ByteView report_data, Time now) const;
+  // Every report must answer the first 32 bytes of `report_data`. Rejected only where the evidence cannot be read, and
+  // as unavailable where something has to be fetched (which `pending`, if given, then awaits) or cannot be.
+  [[nodiscard]] Outcome<Judged> judge(const Json& evidence, ByteView report_data, Time now, Pending* pending) const;
+  // {"files", "verifier", "held": {kind: {"held", "oldest_seconds"}}, "last_error"}
+  [[nodiscard]] Json status(Time now) const;
+  // By kind: "gpu_rim" and "gpu_ocsp", "gpu_remote".
+  [[nodiscard]] std::vector<std::pair<std::string, device::CollateralCounts>> counts(Time now) const;
 
  private:
   struct State;

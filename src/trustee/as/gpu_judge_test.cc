@@ -46,7 +46,7 @@ class Gpu : public testing::Test {
   }
   [[nodiscard]] Json claims() const {
     Json out = Json::object();
-    add_gpu_claims(judge()->judge(evidence, report_data, kGpuTime).value(), out);
+    add_gpu_claims(judge()->judge(evidence, report_data, kGpuTime, nullptr).value(), out);
     return out;
   }
   std::filesystem::path folder;
@@ -79,18 +79,18 @@ TEST_F(Gpu, WhatIsNotVerifiedIsSaidAndNeverLeftOut) {
   evidence["evidence_list"] = Json::array();
   EXPECT_EQ(claims().at("gpu_evidence_unverified"), true) << "an empty list proves nothing";
   evidence = "text";
-  EXPECT_EQ(judge()->judge(evidence, report_data, kGpuTime).error().code, Code::invalid_format);
+  EXPECT_EQ(judge()->judge(evidence, report_data, kGpuTime, nullptr).error().code, Code::invalid_format);
 }
 
 TEST_F(Gpu, ABundleIsReadAgainWhenItChanges) {
   make({});
   const auto j = judge();
-  EXPECT_TRUE(j->judge(evidence, report_data, kGpuTime)->verdict.affirming());
+  EXPECT_TRUE(j->judge(evidence, report_data, kGpuTime, nullptr)->verdict.affirming());
   const Json kept = evidence;
   make({.scenario = GpuScenario::rim_revoked});
   std::filesystem::last_write_time(folder / "bundle.json",
                                    std::filesystem::file_time_type::clock::now() + std::chrono::seconds(5));
-  EXPECT_FALSE(j->judge(kept, report_data, kGpuTime)->verdict.affirming())
+  EXPECT_FALSE(j->judge(kept, report_data, kGpuTime, nullptr)->verdict.affirming())
       << "the new bundle has no manifest for it that is trusted";
 }
 

@@ -213,7 +213,7 @@ class Tdx final : public TeeVerifier {
     Json out = claims(*verdict, td, *logs);
     const auto gpu = evidence.find("gpu_evidence");
     if (gpu == evidence.end() || gpu->is_null()) return out;
-    const auto judged = options_.gpu->judge(*gpu, td.report_data, now);
+    const auto judged = options_.gpu->judge(*gpu, td.report_data, now, pending);
     if (!judged) return std::unexpected(judged.error());
     add_gpu_claims(*judged, out);
     return out;

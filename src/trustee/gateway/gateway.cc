@@ -69,6 +69,8 @@ net::Response Gateway::route(const Call& call, const std::string& client_ip) {
   const auto root = take_segment(path);
   const bool get = call.head.method == "GET";
   if (root == "livez" && path.empty()) return get ? net::Response::text(200, "ok") : net::Response::empty(405);
+  if (root == "metrics" && path.empty() && get && parts_.metrics)
+    return {200, {{"Content-Type", "text/plain; version=0.0.4"}}, parts_.metrics(call.now)};
   if (root != "api") return not_found();
   const auto service = take_segment(path);
   const Call inner{call.head, path, call.body, call.now, call.pending};

@@ -13,9 +13,10 @@ namespace cairn::trustee::gateway {
 using Part = std::function<net::Response(const Call&)>;
 
 struct Parts {
-  Part kbs;   // below /kbs/v0
-  Part as;    // below /attestation-service and /as
-  Part rvps;  // below /rvps
+  Part kbs;                                           // below /kbs/v0
+  Part as;                                            // below /attestation-service and /as
+  Part rvps;                                          // below /rvps
+  std::function<std::string(Time now)> metrics = {};  // GET /metrics, as Prometheus reads it
 };
 
 class Gateway {
