@@ -5,6 +5,8 @@
 #include "base/file.h"
 #include "device/collateral/collateral_cache.h"
 #include "device/collateral/collateral_client.h"
+#include "device/collateral/gpu_client.h"
+#include "device/collateral/nras_client.h"
 
 namespace cairn::cli {
 namespace {
@@ -64,6 +66,31 @@ Result<tdx::Collateral> fetch_collateral(ByteView quote, const std::vector<tdx::
     (void)co_await cache.stop();
     if (!got) co_return fail(got.error());
     co_return **got;
+  });
+}
+
+Result<nvidia::Collateral> fetch_gpu_collateral(const nvidia::Evidence& evidence, nvidia::Verifier& verifier,
+                                                const nvidia::TrustRoots& roots, nvidia::Collateral have,
+                                                const FetchOptions& o, Time now, bool fresh) {
+  device::GpuSource from;
+  if (!o.rim_service.empty()) from.rim_url = o.rim_service;
+  if (!o.ocsp.empty()) from.ocsp_url = o.ocsp;
+  if (o.offline) from.rim_url = from.ocsp_url = "";
+  from.folder = collateral_folder();
+  return net::run_to_end<nvidia::Collateral>([&](net::Runtime&) -> net::Task<nvidia::Collateral> {
+    CAIRN_CO_TRY(const std::unique_ptr<device::GpuClient> client, device::GpuClient::make(std::move(from)));
+    Result<nvidia::Collateral> out = co_await client->fetch(evidence, verifier, roots, now, std::move(have), fresh);
+    co_return out;
+  });
+}
+
+Result<nvidia::Remote> ask_nras(std::vector<nvidia::NrasRequest> requests, const FetchOptions& o, Time now) {
+  return net::run_to_end<nvidia::Remote>([&](net::Runtime&) -> net::Task<nvidia::Remote> {
+    device::NrasSource from;
+    from.url = o.nras;
+    CAIRN_CO_TRY(const std::unique_ptr<device::NrasClient> client, device::NrasClient::make(std::move(from)));
+    Result<nvidia::Remote> out = co_await client->attest(std::move(requests), now);
+    co_return out;
   });
 }
 

@@ -1,5 +1,6 @@
 #include "cli/verify/gpu.h"
 
+#include <algorithm>
 #include <iomanip>
 #include <ostream>
 
@@ -43,6 +44,23 @@ Result<void> add_documents(const std::filesystem::path& file, nvidia::Collateral
   return {};
 }
 
+// Whether a device's findings have one of these.
+bool any_of(const nvidia::Verdict& verdict, std::initializer_list<nvidia::Failure> failures) {
+  return std::ranges::any_of(verdict.devices, [&](const nvidia::DeviceVerdict& d) {
+    return std::ranges::any_of(
+        d.findings, [&](const nvidia::Finding& f) { return std::ranges::find(failures, f.failure) != failures.end(); });
+  });
+}
+
+Result<GpuJudgement> judge_remotely(const nvidia::Evidence& evidence, GpuSetup& setup, const nvidia::Options& options) {
+  GpuJudgement out{setup.verifier.verify_remote(evidence, {}, options, setup.policy)};
+  auto requests = nvidia::nras_requests(evidence, out.verdict);
+  if (requests.empty()) return out;  // not authentic, whatever anybody says
+  auto said = ask_nras(std::move(requests), *setup.fetch, options.time);
+  if (!said) return fail(std::move(said.error()).in("the remote service gave no verdict"));
+  return GpuJudgement{setup.verifier.verify_remote(evidence, *said, options, setup.policy)};
+}
+
 void print_findings(std::ostream& out, const std::vector<nvidia::Finding>& findings, std::string_view indent) {
   for (const std::string& line : nvidia::errors(findings)) out << indent << "- " << line << '\n';
 }
@@ -63,15 +81,18 @@ void print_device(std::ostream& out, const nvidia::DeviceVerdict& d) {
         fact("manifest", rim->id + (rim->enrolled             ? " (the policy's own values)"
                                     : rim->signature_verified ? ", signed, until " + rfc3339(rim->chain->not_after)
                                                               : " (not verified)"));
-    fact("measured",
-         std::to_string(a.matched) + " golden values match, " + std::to_string(a.mismatches.size()) + " differ");
+    if (a.remote.is_null())
+      fact("measured",
+           std::to_string(a.matched) + " golden values match, " + std::to_string(a.mismatches.size()) + " differ");
+    else
+      fact("measured", a.compared ? "as golden, says the remote service" : "not as golden, or not judged");
   }
   print_findings(out, d.findings, "    ");
 }
 
 }  // namespace
 
-Result<GpuSetup> read_gpu_setup(const GpuOptions& o) {
+Result<GpuSetup> read_gpu_setup(const GpuOptions& o, const FetchOptions& fetch) {
   nvidia::TrustRoots roots = nvidia::nvidia_roots();
   CAIRN_CHECK(add_roots(o.device_roots, roots.device));
   CAIRN_CHECK(add_roots(o.rim_roots, roots.rim));
@@ -87,6 +108,10 @@ Result<GpuSetup> read_gpu_setup(const GpuOptions& o) {
   for (const auto& file : o.collateral)
     if (auto added = add_documents(file, out.collateral); !added)
       return fail(std::move(added.error()).in(file.string()));
+  const bool named = !fetch.rim_service.empty() || !fetch.ocsp.empty();
+  if (!fetch.nras.empty() && (fetch.offline || named || !o.collateral.empty()))
+    return fail(ErrorCode::conflict, "--nras", "judges with documents of its own, and never offline");
+  if (o.collateral.empty() || named) out.fetch = fetch;
   if (o.nonce.empty()) return out;
   const auto nonce = from_hex(o.nonce).and_then([](const Bytes& b) { return nvidia::Nonce::from(b); });
   if (!nonce) return fail(ErrorCode::invalid_argument, "--nonce", "must be 32 bytes of hex");
@@ -107,7 +132,23 @@ std::optional<Json> find_gpu_evidence(ByteView bytes) {
 Result<GpuJudgement> judge_gpu(const Json& evidence, GpuSetup& setup, const std::optional<nvidia::Nonce>& nonce,
                                Time at) {
   CAIRN_TRY(const nvidia::Evidence parsed, nvidia::parse_evidence(evidence));
-  return GpuJudgement{setup.verifier.verify(parsed, setup.collateral, {.time = at, .nonce = nonce}, setup.policy)};
+  const nvidia::Options options{.time = at, .nonce = nonce};
+  if (setup.fetch && !setup.fetch->nras.empty()) return judge_remotely(parsed, setup, options);
+  GpuJudgement out{setup.verifier.verify(parsed, setup.collateral, options, setup.policy)};
+  using enum nvidia::Failure;
+  if (!setup.fetch || !any_of(out.verdict, {rim_absent, ocsp_absent, ocsp_stale})) return out;
+  const auto fetched = [&](bool fresh) -> Result<GpuJudgement> {
+    nvidia::Collateral have = setup.collateral;
+    have.ocsp.clear();  // what is given may have ended
+    auto all = fetch_gpu_collateral(parsed, setup.verifier, setup.roots, std::move(have), *setup.fetch, at, fresh);
+    if (!all) return fail(std::move(all.error()).in("no documents to judge GPUs by (--gpu-collateral gives them)"));
+    for (const auto& [id, answer] : setup.collateral.ocsp) all->ocsp.try_emplace(id, answer);
+    return GpuJudgement{setup.verifier.verify(parsed, *all, options, setup.policy)};
+  };
+  CAIRN_TRY(out, fetched(false));
+  // What was kept may have been issued anew since.
+  if (setup.fetch->offline || !any_of(out.verdict, {measurement, security_version, rim_version})) return out;
+  return fetched(true);
 }
 
 void print_devices(std::ostream& out, const nvidia::Verdict& verdict) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "cli/verify/fetch.h"
 #include "evidence/nvidia/verify.h"
 
 namespace cairn::cli {
@@ -22,13 +23,18 @@ struct GpuOptions {
   std::string nonce;                                           // hex, 32 bytes; of evidence without a quote
 };
 struct GpuSetup {
-  explicit GpuSetup(nvidia::TrustRoots roots) : verifier(std::move(roots)) {}
+  explicit GpuSetup(nvidia::TrustRoots trusted) : roots(std::move(trusted)), verifier(roots) {}
+  nvidia::TrustRoots roots;
   nvidia::Verifier verifier;
   nvidia::Policy policy;
   nvidia::Collateral collateral;
   std::optional<nvidia::Nonce> nonce;
+  std::optional<FetchOptions> fetch;  // what judges in place of documents, or where those come from that `collateral`
+                                      // lacks; absent: nothing is asked
 };
-[[nodiscard]] Result<GpuSetup> read_gpu_setup(const GpuOptions& options);
+// Given documents, others are fetched only from services that are named. conflict: a remote verifier besides documents,
+// or offline.
+[[nodiscard]] Result<GpuSetup> read_gpu_setup(const GpuOptions& options, const FetchOptions& fetch);
 
 // GPU evidence that stands alone, in any of its shapes; nullopt where `bytes` are something else.
 [[nodiscard]] std::optional<Json> find_gpu_evidence(ByteView bytes);
@@ -37,7 +43,7 @@ struct GpuJudgement {
   nvidia::Verdict verdict;
   [[nodiscard]] bool affirming() const { return verdict.affirming(); }
 };
-// malformed where the evidence cannot be read.
+// malformed where the evidence cannot be read; the errors of a service that gave no answer.
 [[nodiscard]] Result<GpuJudgement> judge_gpu(const Json& evidence, GpuSetup& setup,
                                              const std::optional<nvidia::Nonce>& nonce, Time at);
 

@@ -53,13 +53,13 @@ Result<void> take_dstack(const Json& json, Evidence& out) {
 
 Result<Evidence> parse_json_evidence(const Json& json);
 
-// The text of a JSON object of TEE and evidence, or "". Each is bound to the session, not to the quote.
+// The text of a JSON object of TEE and evidence, or "". Each is bound to the session, as the quote is to all of them.
 Result<void> take_devices(const std::string& text, Evidence& out) {
   if (text.empty()) return {};
   const auto devices = parse_json(text, {.bytes = kMaxEvidence, .depth = 64});
   if (!devices || !devices->is_object())
     return fail(ErrorCode::malformed, "$.additional_evidence", "not the text of a JSON object");
-  for (const auto& [tee, value] : devices->items()) out.devices.push_back(tee);
+  for (const auto& [tee, value] : devices->items()) out.devices.emplace(tee, value);
   return {};
 }
 
@@ -71,6 +71,7 @@ Result<Evidence> parse_composite(const Json& composite, const Json& runtime_data
   const std::string additional = text_member(composite, "additional_evidence").value_or("");
   CAIRN_CHECK(take_devices(additional, out));
   if (!runtime_data.is_object()) return out;
+  out.device_data = runtime_data;
   out.runtime_data = runtime_data;
   out.runtime_data["additional-evidence"] = additional;
   return out;

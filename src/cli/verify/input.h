@@ -2,6 +2,7 @@
 // messages that carry it, report bundles, and dstack's answers. Tokens are token.h's.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,7 +22,8 @@ struct Evidence {
   std::string dstack_log;                     // dstack's JSON log; empty: none
   std::optional<Bytes> report_data;           // what the file says the quote answers
   Json runtime_data;                          // what it says the quote is bound to; null: nothing
-  std::vector<std::string> devices;           // TEEs of further evidence
+  std::map<std::string, Json> devices;        // further evidence, by TEE
+  Json device_data;                           // what that is bound to; null: the file does not say
   Json gpu;                                   // GPU evidence beside the quote; null: none
   std::optional<tdx::Collateral> collateral;  // of a report bundle
 };

@@ -35,16 +35,27 @@ Result<void> check_text_log(std::string_view text, const tdx::TdReport& td) {
               "the log replays to " + hex(rtmr3) + ", the quote has " + hex(td.rtmr[3]));
 }
 
-// GPUs answer the quote's report data, so only an authentic quote has any.
-void judge_devices(const Evidence& evidence, Time at, GpuSetup& setup, Judgement& out) {
-  auto judged =
-      nvidia::nonce_of_report_data(out.verdict.quote->report_data()).and_then([&](const nvidia::Nonce& nonce) {
-        return judge_gpu(evidence.gpu, setup, nonce, at);
-      });
+void judge_gpus(const char* member, const Json& evidence, const Result<nvidia::Nonce>& nonce, Time at, GpuSetup& setup,
+                Judgement& out) {
+  if (out.gpu) return out.findings.push_back({member, "there is GPU evidence in another place too"});
+  auto judged = nonce.and_then([&](const nvidia::Nonce& n) { return judge_gpu(evidence, setup, n, at); });
   if (judged)
     out.gpu = *std::move(judged);
   else
-    out.findings.push_back({"gpu_evidence", judged.error().text()});
+    out.findings.push_back({member, judged.error().text()});
+}
+
+// What evidence beside the quote answers: the session's runtime data, by the hash that binds the quote to the same and
+// to that evidence.
+Result<nvidia::Nonce> session_nonce(const Evidence& evidence, const std::optional<crypto::Hash>& hash,
+                                    const GpuSetup& setup) {
+  if (!hash && setup.nonce) return *setup.nonce;
+  if (!hash)
+    return fail(
+        ErrorCode::evidence_rejected,
+        "no runtime data to which quote and devices are bound stands beside them (--nonce says what they answer)");
+  CAIRN_TRY(const std::string text, canonical_json(evidence.device_data));
+  return nvidia::nonce_of_report_data(crypto::digest(*hash, as_bytes(text)));
 }
 
 Result<void> check_dstack_log(std::string_view json, const tdx::TdReport& td) {
@@ -52,18 +63,30 @@ Result<void> check_dstack_log(std::string_view json, const tdx::TdReport& td) {
   return same_registers(eventlog::replay_dstack_log(events), td, 4);
 }
 
-// What the file says that the quote answers.
-void check_bindings(const Evidence& evidence, ByteView report_data, Judgement& out) {
+// What the file says that the quote answers; the hash by which it is bound to runtime data.
+std::optional<crypto::Hash> check_bindings(const Evidence& evidence, ByteView report_data, Judgement& out) {
   if (evidence.report_data && !equal(*evidence.report_data, report_data))
     out.findings.push_back({"report_data", "the quote does not answer the report data that stands beside it"});
-  if (!evidence.runtime_data.is_null()) {
-    if (const auto hash = bound_by(evidence.runtime_data, report_data))
-      out.bindings.push_back("runtime data by " + std::string(crypto::hash_name(*hash)));
+  if (evidence.runtime_data.is_null()) return std::nullopt;
+  const auto hash = bound_by(evidence.runtime_data, report_data);
+  if (hash)
+    out.bindings.push_back("runtime data by " + std::string(crypto::hash_name(*hash)));
+  else
+    out.findings.push_back({"runtime_data", "the report data is not the hash of the runtime data beside the quote"});
+  return hash;
+}
+
+void judge_devices(const Evidence& evidence, const std::optional<crypto::Hash>& hash, Time at, GpuSetup& setup,
+                   Judgement& out) {
+  // Beside a quote in its own evidence: the quote's report data, so only an authentic quote has any.
+  if (!evidence.gpu.is_null())
+    judge_gpus("gpu_evidence", evidence.gpu, nvidia::nonce_of_report_data(out.verdict.quote->report_data()), at, setup,
+               out);
+  for (const auto& [tee, value] : evidence.devices)
+    if (tee == "nvidia")
+      judge_gpus("additional_evidence", value, session_nonce(evidence, hash, setup), at, setup, out);
     else
-      out.findings.push_back({"runtime_data", "the report data is not the hash of the runtime data beside the quote"});
-  }
-  for (const std::string& tee : evidence.devices)
-    out.findings.push_back({"additional_evidence", "evidence of \"" + printable(tee, 32) + "\" is not judged here"});
+      out.findings.push_back({"additional_evidence", "evidence of \"" + printable(tee, 32) + "\" is not judged here"});
 }
 
 Result<void> take_values(const Json& value, std::string_view name, std::vector<tdx::Register>& out) {
@@ -106,14 +129,14 @@ Judgement judge(const Evidence& evidence, const tdx::Collateral& collateral, tdx
   out.verdict = verifier.verify(evidence.quote, evidence.collateral.value_or(collateral), options);
   out.findings = tdx::appraise(out.verdict, policy, options.time);
   if (!out.verdict.authentic()) return out;
-  check_bindings(evidence, out.verdict.quote->report_data().view(), out);
+  const auto hash = check_bindings(evidence, out.verdict.quote->report_data().view(), out);
   const bool logs = !evidence.cc_eventlog.empty() || !evidence.aa_eventlog.empty() || !evidence.dstack_log.empty();
   if (const tdx::TdReport* td = out.verdict.quote->td()) {
     for (Finding& f : check_event_logs(evidence, *td, out.logs)) out.findings.push_back(std::move(f));
   } else if (logs) {
     out.findings.push_back({"event_log", "an enclave has no event log"});
   }
-  if (!evidence.gpu.is_null()) judge_devices(evidence, options.time, gpu, out);
+  judge_devices(evidence, hash, options.time, gpu, out);
   return out;
 }
 

@@ -78,7 +78,7 @@ Result<tdx::Policy> read_policy(const VerifyOptions& o) {
 
 Result<Setup> set_up(const VerifyOptions& o) {
   CAIRN_TRY(const std::vector<tdx::TrustRoot> roots, read_roots(o.roots));
-  CAIRN_TRY(GpuSetup gpu, read_gpu_setup(o.gpu));
+  CAIRN_TRY(GpuSetup gpu, read_gpu_setup(o.gpu, o.fetch));
   Setup out{.roots = roots,
             .verifier = tdx::Verifier(roots),
             .options = {},
@@ -214,6 +214,11 @@ void add_verify(CLI::App& app, int& exit_code) {
   verb->add_option("--pccs", o->fetch.services,
                    "Collateral service (PCS or PCCS address) to ask where no bundle is given")
       ->allow_extra_args(false);
+  verb->add_option("--rim-service", o->fetch.rim_service,
+                   "Where GPU reference manifests come from; an id is appended (default: NVIDIA's service)");
+  verb->add_option("--ocsp", o->fetch.ocsp, "Responder for the certificates of GPUs (default: NVIDIA's)");
+  verb->add_option("--nras", o->fetch.nras,
+                   "NVIDIA's remote service (https://nras.attestation.nvidia.com/v4/attest) judges GPUs' measurements");
   verb->add_option("--qcnl", o->fetch.qcnl,
                    "qcnl configuration file (default: QCNL_CONF_PATH, /etc/sgx_default_qcnl.conf)");
   verb->add_flag("--early", o->fetch.early, "Ask for the newest TCB data set (update=early)");
