@@ -1,8 +1,9 @@
 // The tree of a policy text, as parsed and as the compiler rewrites it. Nodes live in an AstPool.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
-#include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -115,6 +116,22 @@ struct Module {
   bool not_bodies = false;
 };
 
+// Elements that stay where they are, in ever larger blocks.
+template <class T>
+class Blocks {
+ public:
+  T& add() {
+    if (blocks_.empty() || blocks_.back().size() == blocks_.back().capacity()) {
+      const std::size_t size = blocks_.empty() ? 32 : std::min<std::size_t>(2 * blocks_.back().size(), 512);
+      blocks_.emplace_back().reserve(size);
+    }
+    return blocks_.back().emplace_back();
+  }
+
+ private:
+  std::vector<std::vector<T>> blocks_;
+};
+
 class AstPool {
  public:
   AstPool() = default;
@@ -122,16 +139,17 @@ class AstPool {
   AstPool& operator=(const AstPool&) = delete;
 
   [[nodiscard]] Symbol symbol(std::string_view name) {
-    const auto it = names_.find(std::string(name));
+    const auto it = names_.find(name);
     return it != names_.end() ? &*it : &*names_.emplace(name).first;
   }
-  [[nodiscard]] Symbol fresh() { return symbol("~" + std::to_string(next_++)); }
-  [[nodiscard]] Symbol wildcard() { return symbol("$" + std::to_string(next_++)); }
+  // Names that no text can hold.
+  [[nodiscard]] Symbol fresh() { return made('~'); }
+  [[nodiscard]] Symbol wildcard() { return made('$'); }
   [[nodiscard]] Term* term(TermKind kind, Location loc) {
-    terms_.emplace_back();
-    terms_.back().kind = kind;
-    terms_.back().loc = loc;
-    return &terms_.back();
+    Term& t = terms_.add();
+    t.kind = kind;
+    t.loc = loc;
+    return &t;
   }
   [[nodiscard]] Term* scalar(Value v, Location loc) {
     Term* t = term(TermKind::scalar, loc);
@@ -145,15 +163,15 @@ class AstPool {
     return t;
   }
   [[nodiscard]] Expr* expr(ExprKind kind, Location loc) {
-    exprs_.emplace_back();
-    exprs_.back().kind = kind;
-    exprs_.back().loc = loc;
-    return &exprs_.back();
+    Expr& e = exprs_.add();
+    e.kind = kind;
+    e.loc = loc;
+    return &e;
   }
   [[nodiscard]] Rule* rule(Location loc) {
-    rules_.emplace_back();
-    rules_.back().loc = loc;
-    return &rules_.back();
+    Rule& r = rules_.add();
+    r.loc = loc;
+    return &r;
   }
   [[nodiscard]] Term* copy(const Term* t);
   [[nodiscard]] Expr* copy(const Expr* e);
@@ -162,10 +180,20 @@ class AstPool {
   Arena constants;  // values of literals; outlives the tree inside the Program
 
  private:
-  std::unordered_set<std::string> names_;
-  std::deque<Term> terms_;
-  std::deque<Expr> exprs_;
-  std::deque<Rule> rules_;
+  [[nodiscard]] Symbol made(char first) {
+    std::string& name = made_.add();
+    name = first + std::to_string(next_++);
+    return &name;
+  }
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view s) const { return std::hash<std::string_view>()(s); }
+  };
+  std::unordered_set<std::string, Hash, std::equal_to<>> names_;
+  Blocks<std::string> made_;
+  Blocks<Term> terms_;
+  Blocks<Expr> exprs_;
+  Blocks<Rule> rules_;
   std::size_t next_ = 0;
 };
 

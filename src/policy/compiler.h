@@ -12,6 +12,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "policy/ast.h"
@@ -63,10 +64,49 @@ inline constexpr WalkOptions safety_walk{.call_heads = false, .closures = false}
 [[nodiscard]] bool is_call_of(const Expr* e, std::string_view builtin);
 [[nodiscard]] bool is_root_ref(const Term* t, std::string_view root);  // data…, input…
 [[nodiscard]] bool needs_evaluation(const Term* t);                    // holds a reference or comprehension
-// Every term of a body, every expression; nested bodies included.
-void each_term(const Body& b, const std::function<void(Term*)>& f);
-void each_term(Term* t, const std::function<void(Term*)>& f);
-void each_expr(const Body& b, const std::function<void(Expr*)>& f);
+// Every term of a body, every expression; nested bodies included. What `f` adds to a term or expression is visited too.
+template <class F>
+void each_term(const Body& b, const F& f);
+template <class F>
+void each_term(Term* t, const F& f) {
+  if (t == nullptr) return;
+  f(t);
+  for (Term* item : t->items) each_term(item, f);
+  if (!t->body.empty()) each_term(t->body, f);
+}
+template <class F>
+void each_term(const Body& b, const F& f) {
+  for (Expr* e : b) {
+    for (Term* t : e->items) each_term(t, f);
+    for (auto& w : e->with) {
+      each_term(w.target, f);
+      each_term(w.value, f);
+    }
+    if (!e->body.empty()) each_term(e->body, f);
+    if (!e->right.empty()) each_term(e->right, f);
+  }
+}
+template <class F>
+void each_expr(const Body& b, const F& f);
+template <class F>
+void each_expr(Term* t, const F& f) {
+  if (t == nullptr) return;
+  for (Term* item : t->items) each_expr(item, f);
+  if (!t->body.empty()) each_expr(t->body, f);
+}
+template <class F>
+void each_expr(const Body& b, const F& f) {
+  for (Expr* e : b) {
+    f(e);
+    for (Term* t : e->items) each_expr(t, f);
+    for (auto& w : e->with) {
+      each_expr(w.target, f);
+      each_expr(w.value, f);
+    }
+    if (!e->body.empty()) each_expr(e->body, f);
+    if (!e->right.empty()) each_expr(e->right, f);
+  }
+}
 
 // A place in the tree of rules.
 struct TreeNode {
@@ -142,6 +182,7 @@ class Compiler {
   std::vector<std::unique_ptr<Builtin>> host_;
   std::unordered_map<std::string, const Builtin*> host_by_name_;
   std::vector<Rule*> order_;
+  std::map<std::vector<std::string>, std::unordered_set<Symbol>> exported_;  // names of a package's rules
   TreeNode tree_;
   std::shared_ptr<TypeChecker> types_;  // keeps the types of rules for queries
 };
@@ -150,16 +191,17 @@ class Compiler {
 class Names {
  public:
   explicit Names(Compiler& c) : c_(c) {}
-  void module(Module& m, const std::vector<std::string>& exported);
-  void query(Body& b, const std::vector<std::string>& package);
+  using Path = std::vector<std::string>;
+  void module(Module& m);
+  void query(Body& b, const Path& of);  // in the package `of`
 
  private:
-  using Path = std::vector<std::string>;
   enum class Seen : std::uint8_t { fresh, argument, seen, assigned, declared };
   struct Scope {
     std::unordered_map<Symbol, Symbol> names;
     std::unordered_map<Symbol, Seen> how;
   };
+  void package(const Path& path);
   void rule(Rule* r);
   void resolve(Rule* r);
   void resolve(Body& b);

@@ -8,21 +8,49 @@ namespace {
 
 constexpr std::uint64_t poll_every = 4096;
 constexpr std::size_t stack_values = 4096;
-constexpr std::uint64_t worth_keeping = 48;  // instructions of a call
+constexpr std::uint64_t worth_keeping = 48;   // instructions of a call
+constexpr std::uint8_t sure_to_be_cheap = 8;  // calls, one after another, that were not worth keeping
 
-// Room for operands, usually without allocating.
+// Room for operands, usually on the stack; nothing is there yet.
 class Few {
  public:
-  std::span<Value> of(std::size_t n) {
-    if (n <= std::size(near_)) return {near_, n};
-    far_.resize(n);
-    return far_;
+  std::span<Value> of(std::size_t n, Arena& arena) {
+    void* p = n <= most ? near_ : arena.allocate(n * sizeof(Value));
+    return {static_cast<Value*>(p), n};
   }
 
  private:
-  Value near_[6];
-  std::vector<Value> far_;
+  static constexpr std::size_t most = 6;
+  alignas(Value) std::byte near_[most * sizeof(Value)];
 };
+
+// "7", "+7" and "7.0" as a position of an array.
+std::optional<std::size_t> position_of(std::string_view s) {
+  const bool negative = s.starts_with('-');
+  if (negative || s.starts_with('+')) s.remove_prefix(1);
+  if (s.empty() || s.size() > 19) return std::nullopt;
+  const auto dot = s.find('.');
+  if (dot != std::string_view::npos && s.find_first_not_of('0', dot + 1) != std::string_view::npos) return std::nullopt;
+  std::size_t n = 0;
+  for (const char c : s.substr(0, dot)) {
+    if (c < '0' || c > '9') return std::nullopt;
+    n = n * 10 + static_cast<std::size_t>(c - '0');
+  }
+  return negative && n != 0 ? std::nullopt : std::optional(n);
+}
+
+// Stores of base documents look members up by the texts of their keys: 1 finds "1", and "1" an element of an array.
+const Value* stored(const Value& in, const Value& key) {
+  if (in.is(Kind::array) && !key.is_small()) {
+    const bool text = key.is(Kind::string);
+    if (!text && !key.is(Kind::number)) return nullptr;
+    const auto at = position_of(text ? key.text() : key.number_node()->text());
+    return at && *at < in.size() ? &in.items()[*at] : nullptr;
+  }
+  const Value* v = find(in, key);
+  if (v != nullptr || !in.is(Kind::object) || !key.is(Kind::number)) return v;
+  return find(in, key.is_small() ? std::string_view(std::to_string(key.integer())) : key.number_node()->text());
+}
 
 thread_local std::unique_ptr<Scratch> spare;  // NOLINT: kept between evaluations so that they need not allocate
 
@@ -48,6 +76,7 @@ Machine::Machine(const Program& program, const EvalOptions& options)
   if (!context_->data.is(Kind::object)) stop(ErrorCode::invalid_argument, "data must be an object");
   context_->complete.resize(program.sets.size());
   context_->known.resize(program.sets.size());
+  cheap_.resize(program.sets.size());
   checkpoint_ = std::min(poll_every, options.limits.instructions);
 }
 
@@ -58,8 +87,6 @@ Machine::~Machine() {
     spare = std::move(scratch_);
   }
 }
-
-Arena& Machine::arena() { return scratch_->arena; }
 
 void Machine::stop(ErrorCode code, std::string message, std::uint32_t file, std::uint32_t line) const {
   std::string where;
@@ -191,26 +218,43 @@ bool Machine::next(Run& run) {
     return o >= 0 ? r[o] : run.code.constants[static_cast<std::size_t>(~o)];
   };
   const auto operands = [&](std::int32_t first, std::int32_t count, Few& room) {
-    const auto out = room.of(static_cast<std::size_t>(count));
+    const auto out = room.of(static_cast<std::size_t>(count), arena());
     for (std::size_t k = 0; k < out.size(); ++k)
       out[k] = get_operand(run.code.args[static_cast<std::size_t>(first) + k]);
     return out;
   };
+  // Instructions are counted here and settled before anything that takes long: only retry() goes back.
+  std::uint64_t count = 0;
+  const auto settle = [&] { tick(std::exchange(count, 0)); };
   for (;;) {
     const Inst& i = code[pc];
-    tick();
+    ++count;
     bool ok = true;
     switch (i.op) {
-      case Op::yield: return true;
+      case Op::yield: instructions_ += count; return true;
       case Op::fail: ok = false; break;
       case Op::move: r[i.dst] = get_operand(i.a); break;
       case Op::input:
         r[i.dst] = context_->input;
         ok = context_->input.defined();
         break;
-      case Op::data: r[i.dst] = context_->data; break;
+      case Op::base: {
+        settle();
+        Few room;
+        r[i.dst] = base(operands(i.a, i.b, room));
+        ok = r[i.dst].defined();
+        break;
+      }
       case Op::get: {
-        const Value* v = find(get_operand(i.a), get_operand(i.b));
+        const Value& from = get_operand(i.a);
+        const Value& key = get_operand(i.b);
+        const Value* v = i.c != 0 ? find(from, key, scratch_->hints[static_cast<std::uint8_t>(i.c)]) : find(from, key);
+        ok = v != nullptr;
+        if (ok) r[i.dst] = *v;
+        break;
+      }
+      case Op::member: {
+        const Value* v = stored(get_operand(i.a), get_operand(i.b));
         ok = v != nullptr;
         if (ok) r[i.dst] = *v;
         break;
@@ -225,7 +269,7 @@ bool Machine::next(Run& run) {
       case Op::equal: {
         const Value& a = get_operand(i.a);
         const Value& b = get_operand(i.b);
-        if (a.is_collection() && b.is_collection()) tick(std::min(a.nodes(), b.nodes()) / 8);
+        if (a.is_collection() && b.is_collection()) count += std::min(a.nodes(), b.nodes()) / 8;
         ok = equal(a, b);
         break;
       }
@@ -238,6 +282,7 @@ bool Machine::next(Run& run) {
         break;
       case Op::array:
       case Op::set: {
+        settle();
         Few room;
         const auto items = operands(i.a, i.b, room);
         tick(items.size());
@@ -245,6 +290,7 @@ bool Machine::next(Run& run) {
         break;
       }
       case Op::object: {
+        settle();
         Few room;
         const auto items = operands(i.a, i.b, room);
         tick(items.size());
@@ -254,26 +300,31 @@ bool Machine::next(Run& run) {
         break;
       }
       case Op::call:
+        settle();
         r[i.dst] = call(i, run);
         ok = r[i.dst].defined();
         break;
       case Op::rule:
+        settle();
         r[i.dst] = complete(i.a);
         ok = r[i.dst].defined();
         break;
       case Op::function: {
+        settle();
         Few room;
         r[i.dst] = function(i.a, operands(i.b, i.c, room));
         ok = r[i.dst].defined();
         break;
       }
       case Op::partial: {
+        settle();
         Few room;
         r[i.dst] = partial(*run.code.partials[static_cast<std::size_t>(i.a)], operands(i.b, i.c, room));
         ok = r[i.dst].defined();
         break;
       }
       case Op::extent: {
+        settle();
         const TreeNode& n = *program_.nodes[static_cast<std::size_t>(i.a)];
         r[i.dst] = extent(n, base_at(n));
         ok = r[i.dst].defined();
@@ -285,6 +336,7 @@ bool Machine::next(Run& run) {
         break;
       }
       case Op::node_get:
+        settle();
         r[i.dst] = node_child(get_operand(i.a), get_operand(i.b));
         ok = r[i.dst].defined();
         break;
@@ -294,6 +346,7 @@ bool Machine::next(Run& run) {
         break;
       }
       case Op::node_value: {
+        settle();
         const Value& v = get_operand(i.a);
         r[i.dst] = !v.is(Kind::node)               ? v
                    : v.doc_node()->node == nullptr ? v.doc_node()->base
@@ -301,22 +354,41 @@ bool Machine::next(Run& run) {
         ok = r[i.dst].defined();
         break;
       }
-      case Op::not_: ok = !any(run.code, static_cast<std::uint32_t>(i.a), r); break;
-      case Op::exists: ok = any(run.code, static_cast<std::uint32_t>(i.a), r); break;
+      case Op::not_:
+        settle();
+        ok = !any(run.code, static_cast<std::uint32_t>(i.a), r);
+        break;
+      case Op::exists:
+        settle();
+        ok = any(run.code, static_cast<std::uint32_t>(i.a), r);
+        break;
       case Op::either:
+        settle();
         ok = any(run.code, static_cast<std::uint32_t>(i.a), r) || any(run.code, static_cast<std::uint32_t>(i.b), r);
         break;
-      case Op::every: ok = every(i, run); break;
+      case Op::every:
+        settle();
+        ok = every(i, run);
+        break;
       case Op::collect_array:
       case Op::collect_set:
-      case Op::collect_object: r[i.dst] = collect(i, run); break;
-      case Op::with: ok = with(i, run, pc); break;
+      case Op::collect_object:
+        settle();
+        r[i.dst] = collect(i, run);
+        break;
+      case Op::with:
+        settle();
+        ok = with(i, run, pc);
+        break;
       case Op::mark: trace(TraceEvent::Kind::line, i.file, i.line, {}); break;
     }
-    if (ok)
+    if (ok) {
       ++pc;
-    else if (!retry(run, pc))
-      return false;
+      continue;
+    }
+    if (traced_) run.failed = std::max(run.failed, i.line);
+    settle();
+    if (!retry(run, pc)) return false;
   }
 }
 
@@ -378,6 +450,8 @@ void Machine::enter_with(const WithPlan& plan, const Run& run) {
   Context& c = *next_context;
   c.input = context_->input;
   c.data = context_->data;
+  c.over = context_->over;
+  c.targets = context_->targets;
   c.shadowed = context_->shadowed;
   if (!mocks_off_) c.mocks = context_->mocks;
   c.complete.resize(program_.sets.size());
@@ -390,9 +464,10 @@ void Machine::enter_with(const WithPlan& plan, const Run& run) {
     switch (t.kind) {
       case WithTarget::Kind::input: c.input = replaced(c.input, path, v); break;
       case WithTarget::Kind::data:
-        c.data = replaced(c.data, path, v);
+        c.over = replaced(c.over, path, v);
+        if (!c.over.is(Kind::object)) stop(ErrorCode::conflict, "data must be an object");
+        c.targets.push_back(std::move(path));
         if (t.node != nullptr) c.shadowed.push_back(t.node);
-        if (!c.data.is(Kind::object)) stop(ErrorCode::conflict, "data must be an object");
         break;
       case WithTarget::Kind::function:
       case WithTarget::Kind::builtin:
@@ -440,7 +515,7 @@ bool Machine::with(const Inst& i, Run& run, std::uint32_t pc) {
 Value Machine::call(const Inst& i, Run& run) {
   const Builtin& b = *run.code.builtins[static_cast<std::size_t>(i.a)];
   Few room;
-  const auto args = room.of(static_cast<std::size_t>(i.c));
+  const auto args = room.of(static_cast<std::size_t>(i.c), arena());
   for (std::int32_t k = 0; k < i.c; ++k)
     args[static_cast<std::size_t>(k)] = read(run.code, run.regs, run.code.args[static_cast<std::size_t>(i.b + k)]);
   if (!context_->mocks.empty() && !mocks_off_)
@@ -563,13 +638,25 @@ void Memos::clear() {
 }
 
 Value Machine::function_plain(const RuleSet& set, std::span<const Value> args) {
-  const std::uint64_t h = quick_hash(args, static_cast<std::uint64_t>(set.id) + 1);
-  if (const Value* known = context_->memos.find(h, set.id, 0, args)) return *known;
+  // What takes a few instructions is sooner done again than kept; but prints, traces and the host see one call.
+  std::uint8_t& cheap = cheap_[static_cast<std::size_t>(set.id)];
+  const bool keep_all = traced_ || options_.print;
+  const auto hashed = [&] { return quick_hash(args, static_cast<std::uint64_t>(set.id) + 1); };
+  std::uint64_t h = 0;
+  const bool looked = keep_all || cheap < sure_to_be_cheap;
+  if (looked) {
+    h = hashed();
+    if (const Value* known = context_->memos.find(h, set.id, 0, args)) return *known;
+  }
   Context* const in = context_;
   const std::uint64_t before = instructions_;
   const Value v = decide(set, args);
-  // What takes a few instructions is sooner done again than kept; but prints, traces and the host see one call.
-  if (instructions_ - before < worth_keeping && !traced_ && !options_.print) return v;
+  if (instructions_ - before < worth_keeping && !keep_all) {
+    if (cheap < sure_to_be_cheap) ++cheap;
+    return v;
+  }
+  cheap = 0;
+  if (!looked) h = hashed();
   auto* keys = static_cast<Value*>(arena().allocate(args.size() * sizeof(Value)));
   std::uninitialized_copy(args.begin(), args.end(), keys);
   in->memos.add(h, set.id, 0, static_cast<std::uint32_t>(args.size()), keys, v);
@@ -599,7 +686,7 @@ Value Machine::one_rule(const RuleCode& rule, const RuleSet& set, std::span<cons
     if (rule.constant) break;
   }
   drop(run.base);
-  trace(out.defined() ? TraceEvent::Kind::exit : TraceEvent::Kind::fail, rule.file, rule.line, set.path);
+  end_trace(rule, run, out.defined(), set.path);
   return out;
 }
 
@@ -627,9 +714,7 @@ void Machine::each_rule(const std::vector<RuleCode>& rules, const std::optional<
   }
   std::span<const std::uint32_t> matched;
   if (v != nullptr) {
-    const auto [from, to] = index->by_value.equal_range(hash(*v));
-    const auto it = std::find_if(from, to, [&](const auto& x) { return equal(x.second.first, *v); });
-    if (it != to) matched = it->second.second;
+    if (const auto* entry = index->find(*v); entry != nullptr) matched = entry->rules;
   }
   std::span<const std::uint32_t> others = index->others;
   while (!matched.empty() || !others.empty()) {
@@ -711,7 +796,7 @@ Value Machine::partial(const PartialPlan& plan, std::span<const Value> keys) {
         stop(ErrorCode::too_large, "the evaluation needs more memory than its limit", rule.file, rule.line);
     }
     drop(run.base);
-    trace(found ? TraceEvent::Kind::exit : TraceEvent::Kind::fail, rule.file, rule.line, set.path);
+    end_trace(rule, run, found, set.path);
     return true;
   };
   each_rule(plan.rules, plan.index, {}, one);
@@ -782,20 +867,33 @@ bool Machine::shadowed(const TreeNode& node) const {
   return false;
 }
 
-Value Machine::base_at(const TreeNode& node) const {
-  std::vector<const TreeNode*> path;
-  for (const TreeNode* n = &node; n->parent != nullptr; n = n->parent) path.push_back(n);
-  Value v = context_->data;
-  for (auto n = path.rbegin(); n != path.rend(); ++n) {
-    const Value* next = nullptr;
-    if (const auto odd = (*n)->parent->odd_keys.find((*n)->key); odd != (*n)->parent->odd_keys.end())
-      next = find(v, odd->second);
-    else
-      next = find(v, std::string_view((*n)->key));
-    if (next == nullptr) return {};
-    v = *next;
+// What `with` put at a path, over what the host gave.
+Value Machine::base(std::span<const Value> path) {
+  const Context& c = *context_;
+  Value over = c.over;
+  for (std::size_t i = 0; i < path.size() && over.defined(); ++i) {
+    const Value* v = find(over, path[i]);
+    over = v != nullptr ? *v : Value();
   }
-  return v;
+  for (const auto& t : c.targets)
+    if (t.size() <= path.size() && std::equal(t.begin(), t.end(), path.begin(), equal)) return over;
+  Value given = c.data;
+  for (const Value& key : path) {
+    const Value* v = stored(given, key);
+    if (v == nullptr) return over;
+    given = *v;
+  }
+  return over.defined() ? merge(over, given) : given;
+}
+
+Value Machine::base_at(const TreeNode& node) {
+  std::vector<Value> path;
+  for (const TreeNode* n = &node; n->parent != nullptr; n = n->parent) {
+    const auto odd = n->parent->odd_keys.find(n->key);
+    path.push_back(odd != n->parent->odd_keys.end() ? odd->second : arena().string(n->key));
+  }
+  std::ranges::reverse(path);
+  return base(path);
 }
 
 Value Machine::rules_at(const TreeNode& node) {
@@ -848,11 +946,11 @@ Value Machine::node_child(const Value& at, const Value& key) {
     return v != nullptr ? *v : Value();
   }
   const DocNode& d = *at.doc_node();
-  const Value* base = d.base.defined() ? find(d.base, key) : nullptr;
+  const Value* base = d.base.defined() ? stored(d.base, key) : nullptr;
   const TreeNode* child = d.node != nullptr ? d.node->child(key) : nullptr;
   if (child != nullptr && !context_->shadowed.empty() && shadowed(*child)) child = nullptr;
-  if (child == nullptr) return base != nullptr ? *base : Value();
-  if (child->ruleset >= 0) return rules_at(*child);
+  if (child == nullptr && (base == nullptr || !base->is_collection())) return base != nullptr ? *base : Value();
+  if (child != nullptr && child->ruleset >= 0) return rules_at(*child);
   return Value(new (arena().allocate(sizeof(DocNode))) DocNode{child, base != nullptr ? *base : Value()});
 }
 

@@ -1,6 +1,7 @@
 // Runs compiled code. One Machine per evaluation; not shared between threads.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <span>
 #include <unordered_map>
@@ -52,6 +53,7 @@ struct Scratch {
   Arena arena;
   std::vector<Choice> choices;
   std::vector<std::unique_ptr<Value[]>> stack;
+  std::array<std::uint8_t, 256> hints{};  // where in objects the keys of `get` were found last
   Memos memos;
   RegexCache regexes;
 };
@@ -69,7 +71,7 @@ class Machine {
   [[nodiscard]] Value read(const Code& code, const Value* regs, Operand o) const {
     return o >= 0 ? regs[o] : code.constants[static_cast<std::size_t>(~o)];
   }
-  [[nodiscard]] Arena& arena();
+  [[nodiscard]] Arena& arena() { return scratch_->arena; }
 
  private:
   // What `with` replaces, and what was computed under it.
@@ -82,7 +84,9 @@ class Machine {
   };
   struct Context {
     Value input;
-    Value data;
+    Value data;                               // as the host gave it
+    Value over;                               // what `with` put over it, undefined where nothing is
+    std::vector<std::vector<Value>> targets;  // of what is over it
     std::vector<const TreeNode*> shadowed;
     std::vector<Mock> mocks;
     std::vector<Value> complete;  // by rule set; kind undefined with `known` set means: undefined
@@ -95,6 +99,7 @@ class Machine {
     Value* regs;
     std::size_t base;
     bool started = false;
+    std::uint32_t failed = 0;  // the furthest line that did not hold (traces only)
   };
 
   [[nodiscard]] bool next(Run& run);
@@ -125,7 +130,8 @@ class Machine {
   [[nodiscard]] Value rules_at(const TreeNode& node);
   [[nodiscard]] Value node_child(const Value& at, const Value& key);
   [[nodiscard]] Value node_keys(const Value& at);
-  [[nodiscard]] Value base_at(const TreeNode& node) const;
+  [[nodiscard]] Value base(std::span<const Value> path);
+  [[nodiscard]] Value base_at(const TreeNode& node);
   [[nodiscard]] bool shadowed(const TreeNode& node) const;
   template <class F>
   void each_rule(const std::vector<RuleCode>& rules, const std::optional<RuleIndex>& index, std::span<const Value> args,
@@ -140,6 +146,10 @@ class Machine {
   void checkpoint();
   void trace(TraceEvent::Kind kind, std::uint32_t file, std::uint32_t line, std::string_view what) const {
     if (traced_) tell(kind, file, line, what);
+  }
+  void end_trace(const RuleCode& rule, const Run& run, bool held, std::string_view what) const {
+    const bool named = !held && run.failed != 0;
+    trace(held ? TraceEvent::Kind::exit : TraceEvent::Kind::fail, rule.file, named ? run.failed : rule.line, what);
   }
   void tell(TraceEvent::Kind kind, std::uint32_t file, std::uint32_t line, std::string_view what) const;
 
@@ -180,6 +190,7 @@ class Machine {
   std::string problem_;
   std::uint64_t random_ = 0;
   std::unordered_map<std::string, Value> once_;
+  std::vector<std::uint8_t> cheap_;  // by rule set: how many of the last calls were not worth keeping
 };
 
 }  // namespace cairn::policy

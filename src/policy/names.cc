@@ -4,14 +4,22 @@
 
 namespace cairn::policy {
 
-void Names::module(Module& m, const std::vector<std::string>& exported) {
+// The rules of a package by their names.
+void Names::package(const Path& path) {
   globals_.clear();
-  for (const auto& name : exported) {
-    Path p{"data"};
-    p.insert(p.end(), m.package.begin(), m.package.end());
-    p.push_back(name);
-    globals_[c_.pool_.symbol(name)] = std::move(p);
+  const auto own = c_.exported_.find(path);
+  if (own == c_.exported_.end()) return;
+  Path p{"data"};
+  p.insert(p.end(), path.begin(), path.end());
+  p.emplace_back();
+  for (Symbol name : own->second) {
+    p.back() = *name;
+    globals_[name] = p;
   }
+}
+
+void Names::module(Module& m) {
+  package(m.package);
   for (const auto& i : m.imports) globals_[c_.pool_.symbol(i.name())] = i.path;
   for (Rule* r : m.rules) {
     for (Rule* x = r; x != nullptr; x = x->otherwise) resolve(x);
@@ -19,18 +27,11 @@ void Names::module(Module& m, const std::vector<std::string>& exported) {
   }
 }
 
-void Names::query(Body& b, const std::vector<std::string>& package) {
-  globals_.clear();
-  for (const auto& m : c_.modules_) {
-    if (m.package != package) continue;
-    for (const Rule* r : m.rules) {
-      Path p{"data"};
-      p.insert(p.end(), package.begin(), package.end());
-      p.push_back(*r->ref[0]->name);
-      globals_[r->ref[0]->name] = std::move(p);
-    }
-    for (const auto& i : m.imports) globals_[c_.pool_.symbol(i.name())] = i.path;
-  }
+void Names::query(Body& b, const Path& of) {
+  package(of);
+  for (const auto& m : c_.modules_)
+    if (m.package == of)
+      for (const auto& i : m.imports) globals_[c_.pool_.symbol(i.name())] = i.path;
   VarSet ignore;
   declared(b, ignore);
   ignore_ = {ignore};
@@ -316,6 +317,7 @@ void Names::check_unused() {
       c_.error(loc, "rego_compile_error",
                "declared var " + (c_.original(v) != nullptr ? *c_.original(v) : *v) + " unused");
   pending_.clear();
+  uses_ = {};
 }
 
 void Names::rename(Expr*& e) {

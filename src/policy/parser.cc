@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <unordered_map>
 
 #include "policy/builtins.h"
 #include "policy/lexer.h"
@@ -29,6 +28,13 @@ constexpr std::array<std::pair<std::string_view, Word>, 18> words{{{"as", Word::
                                                                    {"and", Word::and_},
                                                                    {"or", Word::or_},
                                                                    {"", Word::none}}};
+
+Word word_of(std::string_view text) {
+  const auto it = std::ranges::find_if(words, [&](const auto& w) {
+    return w.first.size() == text.size() && !text.empty() && w.first[0] == text[0] && w.first == text;
+  });
+  return it == words.end() ? Word::none : it->second;
+}
 }  // namespace
 
 Parser::Parser(const Lexed& lexed, std::uint32_t file, Syntax syntax, const CompileLimits& limits, AstPool& pool)
@@ -36,6 +42,9 @@ Parser::Parser(const Lexed& lexed, std::uint32_t file, Syntax syntax, const Comp
   if (syntax.keywords || syntax.v1) future_ = {true, true, true, true, false, false};
   if (syntax.logical) enable_v2();
   budget_ = 20'000 + 200 * toks_.size();
+  all_words_.reserve(toks_.size());
+  for (const Token& t : toks_) all_words_.push_back(t.kind == Tok::name ? word_of(t.text) : Word::none);
+  terms_.resize(toks_.size());
   cache_words();
 }
 
@@ -45,16 +54,12 @@ void Parser::enable_v2() {
 }
 
 void Parser::cache_words() {
-  words_.assign(toks_.size(), Word::none);
-  for (std::size_t i = 0; i < toks_.size(); ++i) {
-    if (toks_[i].kind != Tok::name) continue;
-    for (const auto& [text, word] : words) {
-      if (text != toks_[i].text) continue;
-      const bool always = word < Word::if_;
-      if (always || future_[static_cast<std::size_t>(word) - static_cast<std::size_t>(Word::if_)]) words_[i] = word;
-    }
-  }
-  terms_.clear();
+  words_ = all_words_;
+  for (Word& w : words_)
+    if (w >= Word::if_ && w != Word::none &&
+        !future_[static_cast<std::size_t>(w) - static_cast<std::size_t>(Word::if_)])
+      w = Word::none;
+  ++age_;
 }
 
 bool Parser::error_at(std::size_t token, std::string message) {
@@ -100,6 +105,20 @@ bool Parser::enter() {
   return true;
 }
 
+// Bounds the depth of what a chain of operators becomes.
+bool Parser::link() {
+  if (++links_ <= limits_.nesting * 16) return true;
+  hard_ = true;
+  return error_at(pos_, "the expression has more operators than the limit");
+}
+
+// Bounds the depth of the tree that paths become.
+bool Parser::fits(std::size_t parts, std::size_t most) {
+  if (parts <= most) return true;
+  hard_ = true;
+  return error_at(pos_, "the path has more parts than the limit");
+}
+
 // A name or, as the head of a longer reference, a keyword.
 bool Parser::at_name() const {
   if (tok().kind != Tok::name) return false;
@@ -118,6 +137,7 @@ bool Parser::path(std::vector<std::string>& out) {
   out.emplace_back(tok().text);
   ++pos_;
   for (;;) {
+    if (!fits(out.size(), limits_.nesting)) return false;
     if (tok().space_before) return true;
     if (tok().kind == Tok::dot) {
       ++pos_;
@@ -227,7 +247,7 @@ std::optional<Module> Parser::module() {
       error_at(pos_, "unexpected package");
       return std::nullopt;
     }
-    terms_.clear();
+    ++age_;
     if (!rules(m)) return std::nullopt;
     if (m.rules.size() > limits_.rules) {
       error_at(pos_, "too many rules");
@@ -260,6 +280,7 @@ bool Parser::head(Rule& rule) {
     rule.ref = {full};
   }
   if (rule.ref[0]->kind != TermKind::var) return error_at(start, "invalid rule head");
+  if (!fits(rule.ref.size(), limits_.nesting)) return false;
   if (word() == Word::contains) {
     if (rule.function) return error_at(pos_, "the contains keyword can only be used with multi-value rule definitions");
     ++pos_;
@@ -331,6 +352,7 @@ bool Parser::body_of(Rule& rule) {
 
 bool Parser::rules(Module& module) {
   const std::size_t start = pos_;
+  links_ = 0;
   Rule* rule = pool_.rule(tok().loc);
   rule->module = file_;
   if (word() == Word::default_ && !keyword_ref()) {

@@ -3,7 +3,6 @@
 
 #include <array>
 #include <optional>
-#include <unordered_map>
 
 #include "policy/lexer.h"
 #include "policy/parser.h"
@@ -57,6 +56,8 @@ class Parser {
   bool error_at(std::size_t token, std::string message);
   bool illegal(std::string_view note);
   [[nodiscard]] bool enter();
+  [[nodiscard]] bool link();
+  [[nodiscard]] bool fits(std::size_t parts, std::size_t most);
   void cache_words();
   void enable_v2();
 
@@ -127,10 +128,12 @@ class Parser {
   [[nodiscard]] Term* call(std::string_view name, Location loc, std::vector<Term*> operands);
 
   struct Memo {
-    Term* term;
-    std::size_t end;
+    Term* term = nullptr;
+    std::size_t end = 0;
+    std::uint32_t age = 0;  // counts where age_ does
   };
   const std::vector<Token>& toks_;
+  std::vector<Word> all_words_;  // of the tokens, were all keywords enabled
   std::vector<Word> words_;
   std::uint32_t file_;
   bool v1_;
@@ -141,10 +144,13 @@ class Parser {
   std::size_t pos_ = 0;
   std::size_t depth_ = 0;
   std::size_t budget_ = 0;
+  std::size_t links_ = 0;  // operators of the outermost expression, which chain terms into a deep tree
+  bool in_literal_ = false;
   bool hard_ = false;  // no alternative is worth trying
   std::size_t error_token_ = 0;
   std::string message_;
-  std::unordered_map<std::size_t, Memo> terms_;
+  std::vector<Memo> terms_;  // by token: what starts there, as far as it has been parsed since age_ began
+  std::uint32_t age_ = 0;
 };
 
 }  // namespace cairn::policy

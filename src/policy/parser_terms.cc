@@ -1,5 +1,6 @@
 // Expressions and terms.
 #include <algorithm>
+#include <utility>
 
 #include "policy/number.h"
 #include "policy/parser_impl.h"
@@ -34,7 +35,11 @@ bool Parser::body_until(Tok end, Body& body) {
 Expr* Parser::literal() {
   if (!enter()) return nullptr;
   const Leave leave(*this);
-  return literal_inner();
+  const bool outermost = !std::exchange(in_literal_, true);
+  if (outermost) links_ = 0;
+  Expr* e = literal_inner();
+  in_literal_ = !outermost;
+  return e;
 }
 
 Expr* Parser::literal_inner() {
@@ -277,7 +282,7 @@ bool Parser::and_chain(Operand& left) {
   while (word() == Word::and_) {
     ++pos_;
     Operand right;
-    if (!operand(right, "and")) return false;
+    if (!link() || !operand(right, "and")) return false;
     Expr* e = pool_.expr(ExprKind::and_, left.loc);
     e->body = std::move(left.body);
     e->explicit_body = left.explicit_body;
@@ -295,7 +300,7 @@ Expr* Parser::or_chain(Operand left) {
   while (word() == Word::or_) {
     ++pos_;
     Operand right;
-    if (!operand(right, "or") || !and_chain(right)) return nullptr;
+    if (!link() || !operand(right, "or") || !and_chain(right)) return nullptr;
     Expr* e = pool_.expr(ExprKind::or_, left.loc);
     e->body = std::move(left.body);
     e->explicit_body = left.explicit_body;
@@ -392,7 +397,7 @@ Term* Parser::in(bool key_value) {
       Term* middle = relation();
       if (middle != nullptr && word() == Word::in && !keyword_ref()) {
         ++pos_;
-        Term* right = relation();
+        Term* right = link() ? relation() : nullptr;
         if (right == nullptr) return nullptr;
         left = call("internal.member_3", loc, {left, middle, right});
         if (word() != Word::in) return left;
@@ -403,7 +408,7 @@ Term* Parser::in(bool key_value) {
     }
     if (word() != Word::in || keyword_ref()) return left;
     ++pos_;
-    Term* right = relation();
+    Term* right = link() ? relation() : nullptr;
     if (right == nullptr) return nullptr;
     left = call("internal.member_2", loc, {left, right});
     if (word() != Word::in) return left;
@@ -426,7 +431,7 @@ Term* Parser::relation() {
       default: return left;
     }
     ++pos_;
-    Term* right = binary(0);
+    Term* right = link() ? binary(0) : nullptr;
     if (right == nullptr) return nullptr;
     left = call(name, left->loc, {left, right});
   }
@@ -454,7 +459,7 @@ Term* Parser::binary(int level) {
     if (name.empty()) return left;
     const Location loc = tok().loc;
     ++pos_;
-    Term* right = binary(level + 1);
+    Term* right = link() ? binary(level + 1) : nullptr;
     if (right == nullptr) return nullptr;
     left = call(name, left->loc, {left, right});
     left->items[0]->loc = loc;
@@ -467,12 +472,12 @@ Term* Parser::term() {
   if (!enter()) return nullptr;
   const Leave leave(*this);
   const std::size_t start = pos_;
-  if (const auto it = terms_.find(start); it != terms_.end()) {
-    pos_ = it->second.end;
-    return it->second.term;
+  if (const Memo& known = terms_[start]; known.age == age_) {
+    pos_ = known.end;
+    return known.term;
   }
   Term* t = term_uncached();
-  if (!hard_) terms_[start] = {t, pos_};
+  if (!hard_) terms_[start] = {t, pos_, age_};
   return t;
 }
 
@@ -772,6 +777,7 @@ Term* Parser::ref_tail(Term* head, bool rule_head) {
       error_at(pos_, "illegal ref (head cannot be " + std::string(type_name(head->value.kind())) + ")");
       return nullptr;
     }
+    if (t->kind == TermKind::ref && !fits(t->items.size(), limits_.nesting * 8)) return nullptr;
     if (at(Tok::dot)) {
       ++pos_;
       if (!at(Tok::name) || tok().space_before) {
@@ -795,6 +801,7 @@ Term* Parser::ref_tail(Term* head, bool rule_head) {
         illegal({});
         return nullptr;
       }
+      if (head->kind == TermKind::call && !link()) return nullptr;
       ++pos_;
       Term* c = pool_.term(TermKind::call, head->loc);
       c->items = {t};

@@ -70,7 +70,8 @@ std::string excerpt(const Diagnostic& d, std::string_view text) {
   auto line = text.substr(from, text.find('\n', from) - from);
   if (line.ends_with('\r')) line.remove_suffix(1);
   std::string caret;
-  for (std::size_t i = 0; i + 1 < d.column && i < line.size(); ++i) caret += line[i] == '\t' ? '\t' : ' ';
+  for (std::size_t i = 0; i + 1 < d.column && i < line.size(); ++i)
+    if ((static_cast<unsigned char>(line[i]) & 0xC0) != 0x80) caret += line[i] == '\t' ? '\t' : ' ';
   return std::string(line) + "\n" + caret + "^\n";
 }
 

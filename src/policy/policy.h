@@ -109,8 +109,8 @@ struct CompileOptions {
 struct TraceEvent {
   enum class Kind { enter, exit, fail, line } kind;  // `line`: an expression of a body held
   std::string_view file;
-  std::uint32_t line = 0;
-  std::string_view what;  // the rule's path
+  std::uint32_t line = 0;  // of `fail`: the furthest line of the body that did not hold
+  std::string_view what;   // the rule's path
   std::size_t depth = 0;
 };
 

@@ -129,6 +129,18 @@ TEST(Refusals, NameThePlace) {
   EXPECT_EQ(refused("package p\nx := \"a"), "p.rego:2:8");
 }
 
+// An expression that binds just what its comprehension closes over is never safe, as in OPA.
+TEST(Refusals, ClosuresOverWhatIsBoundBesideThem) {
+  const auto at = [](const std::string& body) {
+    return refused("package p\no[k] := k if some k in input\nx if {\n" + body + "\n}");
+  };
+  EXPECT_EQ(at("some k in [1]\no[k] == {k | input.y}"), "p.rego:5:1");
+  EXPECT_EQ(at("some k in [1]\n{k | input.y} != o[k]"), "p.rego:5:1");
+  EXPECT_EQ(at("some k in [1]\no[k][_] == {k | input.y}"), "");
+  EXPECT_EQ(at("some k in [1]\n{k | input.y} == input.z"), "");
+  EXPECT_EQ(at("some k in [1]\nv := {k | input.y}\no[k] == v"), "");
+}
+
 // What OPA's type checker refuses is refused, at the same place; what it lets pass passes.
 TEST(Refusals, Types) {
   const auto at = [](const std::string& rules) { return refused("package p\nimport rego.v1\n" + rules); };
@@ -148,6 +160,7 @@ TEST(Refusals, Types) {
   EXPECT_EQ(at("x if every k, y in [1] { y == 1 }"), "p.rego:3:6");  // k is not used
   EXPECT_EQ(at("x if every y in [1] { y == \"a\" }"), "");           // bodies of every are not looked at
   EXPECT_EQ(at("y := 1\ny := \"a\" if input.a\nx if y == \"a\""), "");
+  EXPECT_EQ(at("f(y) if not {y: y} == y\nx if f(\"a\")"), "");  // of unknown keys and values, not an empty object
   // Types that would be as large as two to the power of the policy's length end with a limit or are any.
   std::string many = "y0 := 1\n";
   for (int i = 1; i < 300; ++i)
@@ -315,11 +328,37 @@ TEST(Language, GuardsComeFirst) {
   EXPECT_EQ(x(conflict + "x if { f(1); input.a == 2 }", {{"a", 1}}), "undefined");
   EXPECT_EQ(x(conflict + "x if { f(1); startswith(input.a, \"b\") }", {{"a", "c"}}), "undefined");
   EXPECT_EQ(x(conflict + "x := input.a if f(1)"), "undefined");
+  EXPECT_EQ(x(conflict + "x if { y := input.a; f(1); y == 2 }", {{"a", 1}}), "undefined");
+  EXPECT_EQ(x("x := y if { y := input.a; y == 2 }", {{"a", 2}}), "2");
   EXPECT_EQ(x(conflict + "x if { f(1); input.a[_] == 3 }", {{"a", {1, 2}}}), "undefined");
   EXPECT_EQ(x("x if { input.a[i] == 2; i == 1 }", {{"a", {1, 2}}}), "true");
   EXPECT_EQ(x(conflict + "x if { f(1); input.a }", {{"a", 1}}).substr(0, 6), "error:");
   EXPECT_EQ(x("x := [input.a, b] if { input.a == 1; b := input.a with input.a as 2 }", {{"a", 1}}), "[1,2]");
   EXPECT_EQ(x("x if { y := input; y.a == 1; y.b.c == 2 }", {{"a", 1}, {"b", {{"c", 2}}}}), "true");
+}
+
+// Base documents are read as OPA's stores read them: members by the texts of keys, under what `with` puts there.
+TEST(Language, BaseDocuments) {
+  const Json data{{"o", {{"1", "one"}, {"a", {10, 11}}}}, {"l", {{{"k", 5}}, "second"}}};
+  EXPECT_EQ(x("x := data.o[1]", {}, data), "\"one\"");
+  EXPECT_EQ(x("x := data.l[\"1\"]", {}, data), "\"second\"");
+  EXPECT_EQ(x("x := data.l[i].k if i := \"0\"", {}, data), "5");
+  EXPECT_EQ(x("x := [v | v := data[_].a[\"1\"]]", {}, data), "[11]");
+  EXPECT_EQ(x("x := [data.l[1.0], data.l[\"+1\"], data.l[\"-0\"].k]", {}, data), R"(["second","second",5])");
+  EXPECT_EQ(x("x := [v | some k in [1e0, \"1.5\", \"-1\", \"\", \"x\", 2, true, null, [1]]; v := data.l[k]]", {}, data),
+            "[]");
+  EXPECT_EQ(x("x := y[\"1\"] if y := data.l", {}, data), "undefined");  // a value by now
+  EXPECT_EQ(x("x := z if z := y with data.l.new as 1\ny := data.l[1]", {}, data), "\"second\"");
+  EXPECT_EQ(x("x := y if y := data.l with data.l.new as 1", {}, data), R"({"new":1})");
+  EXPECT_EQ(x("x := y if y := data.o with data.o.a.b as 1", {}, data), R"({"1":"one","a":{"b":1}})");
+  EXPECT_EQ(x("x := y if y := data.o.a.c with data.o.a as {\"b\": 1}", {}, data), "undefined");
+  EXPECT_EQ(x("x := z if z := y with data.o as 1\ny := [data.o, data.l[1]]", {}, data), R"([1,"second"])");
+}
+
+// An undefined reference spares the other side of an equation.
+TEST(Language, ReferencesAreReadBeforeComprehensions) {
+  EXPECT_EQ(x("x if { {1: z | some z in [1, 2]} == input.a }"), "undefined");
+  EXPECT_EQ(x("x if { {1: z | some z in [1, 2]} == input.a }", {{"a", 1}}).substr(0, 6), "error:");
 }
 
 // Many rules told apart by one value: the order of what is left, others and defaults stay as they were.

@@ -23,8 +23,9 @@ enum class Op : std::uint8_t {
   fail,       // none (any more)
   move,       // dst = a
   input,      // dst = input; fails where it is undefined
-  data,       // dst = base data
-  get,        // dst = a[b]; fails where there is none
+  base,       // dst = base document at the keys args[a, a+b); fails where there is none
+  get,        // dst = a[b]; fails where there is none; c: hint, where b is a constant string
+  member,     // the same inside of a base document, where keys are compared by their texts
   scan,       // each (b = key, dst = value) of a
   equal,      // a and b are equal
   test,       // a is not false
@@ -104,10 +105,22 @@ struct RuleCode {
 
 // Which rules can match, by the value that most of them compare with a constant. Rules are numbers, ascending.
 struct RuleIndex {
-  std::int32_t argument = -1;                                                                     // of a function, or
-  std::vector<Value> path;                                                                        // below input
-  std::unordered_multimap<std::uint64_t, std::pair<Value, std::vector<std::uint32_t>>> by_value;  // by its hash
+  struct Entry {
+    std::uint64_t hash;
+    Value value;
+    std::vector<std::uint32_t> rules;
+  };
+  std::int32_t argument = -1;  // of a function, or
+  std::vector<Value> path;     // below input
   std::vector<std::uint32_t> others;
+
+  [[nodiscard]] const Entry* find(const Value& v) const;
+  void add(const Value& v, std::uint32_t rule);
+
+ private:
+  [[nodiscard]] std::size_t slot(const Value& v, std::uint64_t hash) const;
+  std::vector<Entry> entries_;
+  std::vector<std::uint32_t> slots_;  // 1 + index into entries_, open addressing; a power of two of them
 };
 
 struct PartialPlan {
@@ -140,6 +153,7 @@ struct Code {
   std::vector<const Builtin*> builtins;
   std::vector<WithPlan> withs;
   std::vector<std::unique_ptr<PartialPlan>> partials;
+  std::int32_t hints = 0;
 };
 
 struct QueryPlan {

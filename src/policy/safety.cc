@@ -115,19 +115,25 @@ class Unifier {
     for (Symbol v : vars) mark(v);
   }
 
-  void mark(Symbol x) {
-    unified.insert(x);
-    const VarSet dependencies = unknown_[x];
-    unknown_.erase(x);
-    for (Symbol v : dependencies) mark(v);
-    std::vector<Symbol> ready;
-    for (auto& [v, on] : unknown_) {
-      if (!on.contains(x)) continue;
-      on.erase(x);
-      if (on.empty()) ready.push_back(v);
+  void mark(Symbol first) {
+    std::vector<Symbol> open{first};
+    while (!open.empty()) {
+      const Symbol x = open.back();
+      open.pop_back();
+      unified.insert(x);
+      if (unknown_.empty()) continue;
+      if (const auto it = unknown_.find(x); it != unknown_.end()) {
+        open.insert(open.end(), it->second.begin(), it->second.end());
+        unknown_.erase(it);
+      }
+      std::erase_if(unknown_, [&](auto& entry) {
+        auto& [v, on] = entry;
+        if (!on.contains(x)) return false;
+        on.erase(x);
+        if (on.empty()) open.push_back(v);
+        return on.empty();
+      });
     }
-    for (Symbol v : ready)
-      if (unknown_.erase(v) > 0) mark(v);
   }
 
   void all(Symbol a, const Term* b) {
@@ -287,17 +293,22 @@ void Safety::visible(const Expr* e, VarSet& out) const {
   }
 }
 
+namespace {
+
+void comprehension_vars(const Term* t, VarSet& out) {
+  if (t == nullptr) return;
+  if (t->kind == TermKind::array_of || t->kind == TermKind::object_of || t->kind == TermKind::set_of) {
+    collect_vars(t, {}, out);
+    return;
+  }
+  for (const Term* x : t->items) comprehension_vars(x, out);
+}
+
+}  // namespace
+
 void Safety::closures(const Expr* e, VarSet& out) const {
-  const std::function<void(const Term*)> in = [&](const Term* t) {
-    if (t == nullptr) return;
-    if (t->kind == TermKind::array_of || t->kind == TermKind::object_of || t->kind == TermKind::set_of) {
-      collect_vars(t, {}, out);
-      return;
-    }
-    for (const Term* x : t->items) in(x);
-  };
-  for (const Term* t : e->items) in(t);
-  for (const auto& w : e->with) in(w.value);
+  for (const Term* t : e->items) comprehension_vars(t, out);
+  for (const auto& w : e->with) comprehension_vars(w.value, out);
   collect_vars(e->body, {}, out);
   collect_vars(e->right, {}, out);
 }
@@ -325,10 +336,14 @@ Body Safety::reorder(const Body& body, const VarSet& globals, std::vector<Unsafe
       if (done[i]) continue;
       const VarSet out = outputs(body[i], safe);
       if (!closed[i].empty()) {
-        const VarSet missing = closed[i].minus(safe);
+        // What the expressions before bind beyond what is safe, as OPA counts it: hardly ever anything. So an
+        // expression that binds just what it closes over is never safe, even where that is bound already.
+        VarSet bound = safe;
+        for (const Expr* e : ordered) bound.insert(outputs(e, bound));
+        VarSet missing = closed[i].minus(bound.minus(safe));
         if (!missing.empty()) {
           if (missing == out) continue;
-          open[i] = missing;
+          open[i] = std::move(missing);
         }
       }
       open[i] = open[i].minus(out).minus(safe);

@@ -378,11 +378,12 @@ void Compiler::check_recursion() {
 bool Compiler::compile(std::vector<Module> modules) {
   modules_ = std::move(modules);
   check_imports();
-  std::map<std::vector<std::string>, std::vector<std::string>> exported;
-  for (const auto& m : modules_)
-    for (const Rule* r : m.rules) exported[m.package].push_back(*r->ref[0]->name);
+  for (const auto& m : modules_) {
+    auto& own = exported_[m.package];
+    for (const Rule* r : m.rules) own.insert(r->ref[0]->name);
+  }
   Names names(*this);
-  for (auto& m : modules_) names.module(m, exported[m.package]);
+  for (auto& m : modules_) names.module(m);
   if (!ok()) return false;
   Rewriter rewriter(*this);
   each_rule([&](Rule* r) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "policy/compiler.h"
+#include "policy/signatures.h"
 #include "policy/types.h"
 
 namespace cairn::policy {
@@ -38,6 +39,19 @@ struct Env {
   const TypeTable* seen = nullptr;
   TypeTable* learn = nullptr;
 };
+
+// The types of all built-in functions, made once.
+TypeRef signature(const Builtin& b) {
+  struct Table {
+    Types types;
+    std::unordered_map<std::string_view, TypeRef> by_name;
+    Table() {
+      for (const auto& s : signatures()) by_name.emplace(s.name, types.parse(s.types));
+    }
+  };
+  static const Table all;
+  return all.by_name.at(b.name);
+}
 
 bool root_name(const Term* t) { return t->kind == TermKind::var && (*t->name == "data" || *t->name == "input"); }
 bool collection(const Term* t) {
@@ -118,6 +132,7 @@ class TypeChecker {
       }
       case TermKind::object: {
         std::vector<std::pair<Value, TypeRef>> members;
+        bool open = false;
         TypeRef keys = nullptr;
         TypeRef values = nullptr;
         for (std::size_t i = 0; i + 1 < t->items.size(); i += 2) {
@@ -125,11 +140,12 @@ class TypeChecker {
           if (const Value key = constant(t->items[i]); key.defined()) {
             members.emplace_back(key, v);
           } else {
+            open = true;
             keys = of(env, t->items[i]);
             values = v;
           }
         }
-        return t_.object(std::move(members), keys, values);
+        return open ? t_.object(std::move(members), keys, values) : t_.object(std::move(members));
       }
       case TermKind::array_of:
       case TermKind::object_of:
@@ -544,10 +560,9 @@ class TypeChecker {
   TypeRef operator_type(const Env& env, const Term* op) {
     const Builtin* b = c_.builtin(op);
     if (b == nullptr) return is_root_ref(op, "data") ? of_ref(env, op->items) : nullptr;
-    TypeRef& t = builtins_[b];
-    if (t == nullptr)
-      t = b->host ? t_.function(std::vector<TypeRef>(static_cast<std::size_t>(b->arity), t_.any()), t_.any())
-                  : t_.parse(b->types);
+    if (!b->host) return signature(*b);
+    TypeRef& t = hosts_[b];
+    if (t == nullptr) t = t_.function(std::vector<TypeRef>(static_cast<std::size_t>(b->arity), t_.any()), t_.any());
     return t;
   }
 
@@ -692,7 +707,7 @@ class TypeChecker {
   Types t_;
   TypeTree rules_;
   Env global_;
-  std::unordered_map<const Builtin*, TypeRef> builtins_;
+  std::unordered_map<const Builtin*, TypeRef> hosts_;
   std::unordered_map<const Term*, TypeRef> comprehensions_;
   std::unordered_map<const TreeNode*, std::vector<const Rule*>> used_by_;
   std::size_t found_ = 0;

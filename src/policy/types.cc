@@ -13,6 +13,19 @@ constexpr std::uint64_t most_steps = 50'000'000;
 
 bool key_less(const std::pair<Value, TypeRef>& a, const std::pair<Value, TypeRef>& b) { return less(a.first, b.first); }
 
+// Sorted by key; of equal keys the last counts.
+void arrange(std::vector<std::pair<Value, TypeRef>>& members) {
+  std::ranges::stable_sort(members, key_less);
+  std::size_t n = 0;
+  for (const auto& m : members) {
+    if (n > 0 && equal(members[n - 1].first, m.first))
+      members[n - 1] = m;
+    else
+      members[n++] = m;
+  }
+  members.resize(n);
+}
+
 }  // namespace
 
 void Types::step(std::size_t n) {
@@ -64,22 +77,15 @@ TypeRef Types::array(std::vector<TypeRef> fixed, TypeRef rest) {
 TypeRef Types::set(TypeRef of) { return made({.kind = TypeKind::set, .rest = of}); }
 
 TypeRef Types::object(std::vector<std::pair<Value, TypeRef>> members) {
-  return object(std::move(members), nullptr, nullptr);
+  arrange(members);
+  return made({.kind = TypeKind::object, .members = std::move(members)});
 }
 
 TypeRef Types::object(std::vector<std::pair<Value, TypeRef>> members, TypeRef keys, TypeRef values) {
-  std::ranges::stable_sort(members, key_less);
-  std::size_t n = 0;
-  for (const auto& m : members) {
-    if (n > 0 && equal(members[n - 1].first, m.first))
-      members[n - 1] = m;
-    else
-      members[n++] = m;
-  }
-  members.resize(n);
+  arrange(members);
   return made({.kind = TypeKind::object,
                .members = std::move(members),
-               .open = keys != nullptr || values != nullptr,
+               .open = true,
                .more_keys = keys,
                .more_values = values});
 }
@@ -127,10 +133,12 @@ TypeRef Types::parse_one(std::string_view& s) {
     }
     case '{': {
       std::vector<std::pair<Value, TypeRef>> members;
+      bool open = false;
       TypeRef keys = nullptr;
       TypeRef values = nullptr;
       while (!s.empty() && s.front() != '}') {
         if (skip('*')) {
+          open = true;
           keys = parse_one(s);
           skip(':');
           values = parse_one(s);
@@ -145,7 +153,7 @@ TypeRef Types::parse_one(std::string_view& s) {
         skip(',');
       }
       skip('}');
-      return object(std::move(members), keys, values);
+      return open ? object(std::move(members), keys, values) : object(std::move(members));
     }
     default: return any_;
   }

@@ -47,7 +47,8 @@ class Types {
   [[nodiscard]] TypeRef any() const { return any_; }
   [[nodiscard]] TypeRef array(std::vector<TypeRef> fixed, TypeRef rest);
   [[nodiscard]] TypeRef set(TypeRef of);
-  [[nodiscard]] TypeRef object(std::vector<std::pair<Value, TypeRef>> members);  // of equal keys the last counts
+  // Of equal keys the last counts. With keys and values, known or not, an object that has further members.
+  [[nodiscard]] TypeRef object(std::vector<std::pair<Value, TypeRef>> members);
   [[nodiscard]] TypeRef object(std::vector<std::pair<Value, TypeRef>> members, TypeRef keys, TypeRef values);
   [[nodiscard]] TypeRef function(std::vector<TypeRef> arguments, TypeRef result);
   [[nodiscard]] TypeRef parse(std::string_view signature);  // "s,n->b" (signatures.cc)

@@ -77,9 +77,14 @@ void Arena::reset(std::size_t limit) {
 
 Value Arena::string(std::string_view text) {
   if (text.size() > max_json_bytes) too_large("a string is longer than the limit");
-  auto* node = new (allocate(sizeof(StringNode) + text.size()))
+  const std::size_t words = (text.size() + 7) / 8;
+  auto* node = new (allocate(sizeof(StringNode) + words * 8))
       StringNode{static_cast<std::uint32_t>(text.size()), string_hash(text)};
-  if (!text.empty()) std::memcpy(node + 1, text.data(), text.size());
+  auto* to = reinterpret_cast<char*>(node + 1);
+  if (words != 0) {
+    std::memset(to + 8 * (words - 1), 0, 8);  // same_text compares whole words
+    std::memcpy(to, text.data(), text.size());
+  }
   return Value(node);
 }
 
@@ -207,10 +212,22 @@ int compare(const Value& a, const Value& b) {
 namespace {
 
 // Of two strings; their hashes tell most apart.
-bool same_text(const Value& a, const Value& b) {
+inline bool same_text(const Value& a, const Value& b) {
   const auto* x = static_cast<const StringNode*>(a.address());
   const auto* y = static_cast<const StringNode*>(b.address());
-  return x->hash == y->hash && x->text() == y->text();
+  if (x->hash != y->hash || x->size != y->size) return false;
+  const auto* p = reinterpret_cast<const char*>(x + 1);
+  const auto* q = reinterpret_cast<const char*>(y + 1);
+  const std::size_t bytes = (std::size_t{x->size} + 7) & ~std::size_t{7};
+  if (bytes > 64) return std::memcmp(p, q, bytes) == 0;
+  for (std::size_t i = 0; i < bytes; i += 8) {
+    std::uint64_t v = 0;
+    std::uint64_t w = 0;
+    std::memcpy(&v, p + i, 8);
+    std::memcpy(&w, q + i, 8);
+    if (v != w) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -310,6 +327,15 @@ const Value* find(const Value& c, const Value& key) {
     }
     default: return nullptr;
   }
+}
+
+const Value* find(const Value& c, const Value& key, std::uint8_t& hint) {
+  if (!c.is(Kind::object)) return find(c, key);
+  if (hint < c.size() && c.key(hint).is(Kind::string) && same_text(c.key(hint), key)) return &c.value(hint);
+  const std::size_t at = position(c, key);
+  if (at == c.size()) return nullptr;
+  if (at <= UINT8_MAX) hint = static_cast<std::uint8_t>(at);
+  return &c.value(at);
 }
 
 const Value* find(const Value& object, std::string_view key) {

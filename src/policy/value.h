@@ -87,6 +87,7 @@ class Value {
   } as_{.integer = 0};
 };
 
+// The text follows, with zeroes up to a multiple of eight bytes.
 struct StringNode {
   std::uint32_t size;
   std::uint32_t hash;
@@ -176,6 +177,8 @@ class Arena {
 // Member of a collection: object value, array element, set element; nullptr where there is none.
 [[nodiscard]] const Value* find(const Value& collection, const Value& key);
 [[nodiscard]] const Value* find(const Value& object, std::string_view key);
+// The same for a string as key, looking first where `hint` says; the hint becomes where it was found.
+[[nodiscard]] const Value* find(const Value& collection, const Value& key, std::uint8_t& hint);
 
 struct DocumentData {
   Arena arena;

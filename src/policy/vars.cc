@@ -162,41 +162,4 @@ bool needs_evaluation(const Term* t) {
   }
 }
 
-void each_term(Term* t, const std::function<void(Term*)>& f) {
-  if (t == nullptr) return;
-  f(t);
-  for (Term* item : t->items) each_term(item, f);
-  each_term(t->body, f);
-}
-
-void each_term(const Body& b, const std::function<void(Term*)>& f) {
-  for (Expr* e : b) {
-    for (Term* t : e->items) each_term(t, f);
-    for (auto& w : e->with) {
-      each_term(w.target, f);
-      each_term(w.value, f);
-    }
-    each_term(e->body, f);
-    each_term(e->right, f);
-  }
-}
-
-void each_expr(const Body& b, const std::function<void(Expr*)>& f) {
-  const std::function<void(Term*)> in_term = [&](Term* t) {
-    if (t == nullptr) return;
-    for (Term* item : t->items) in_term(item);
-    each_expr(t->body, f);
-  };
-  for (Expr* e : b) {
-    f(e);
-    for (Term* t : e->items) in_term(t);
-    for (auto& w : e->with) {
-      in_term(w.target);
-      in_term(w.value);
-    }
-    each_expr(e->body, f);
-    each_expr(e->right, f);
-  }
-}
-
 }  // namespace cairn::policy

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <iostream>
 #include <map>
 
@@ -43,6 +44,48 @@ Result<std::vector<Source>> sources(const PolicyOptions& o) {
   return out;
 }
 
+std::string_view line_of(const std::vector<Source>& texts, std::string_view file, std::uint32_t line) {
+  for (const auto& s : texts) {
+    if (s.name != file) continue;
+    std::string_view text = s.text;
+    for (std::uint32_t n = 1; n < line; ++n) {
+      const auto end = text.find('\n');
+      if (end == std::string_view::npos) return {};
+      text.remove_prefix(end + 1);
+    }
+    text = text.substr(0, text.find('\n'));
+    const auto from = text.find_first_not_of(" \t");
+    return from == std::string_view::npos ? std::string_view() : text.substr(from);
+  }
+  return {};
+}
+
+// An error, and the line that it names ("file:line:column" or "file:line") where it names one.
+void complain(const Error& e, const std::vector<Source>& texts, std::ostream& err) {
+  err << e.text() << "\n";
+  std::string_view rest = e.where;
+  std::vector<std::uint32_t> numbers;
+  while (numbers.size() < 2) {
+    const auto colon = rest.rfind(':');
+    std::uint32_t n = 0;
+    const std::string_view digits = colon == std::string_view::npos ? std::string_view() : rest.substr(colon + 1);
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), n);
+    if (error != std::errc{} || end != digits.data() + digits.size()) break;
+    numbers.push_back(n);
+    rest = rest.substr(0, colon);
+  }
+  policy::Diagnostic d;
+  d.file = rest;
+  if (numbers.size() == 2) {
+    d.column = numbers[0];
+    d.line = numbers[1];
+    for (const auto& s : texts)
+      if (s.name == d.file) err << policy::excerpt(d, s.text);
+  } else if (numbers.size() == 1) {
+    if (const auto line = line_of(texts, rest, numbers[0]); !line.empty()) err << "    " << line << "\n";
+  }
+}
+
 // Compiles; problems go to `err` with the line and a caret.
 std::optional<policy::Policy> compiled(const PolicyOptions& o, const std::vector<Source>& texts, std::ostream& err) {
   policy::CompileOptions options;
@@ -77,22 +120,6 @@ struct Setting {
   Json reference = Json::object();
   policy::EvalOptions eval;
 };
-
-std::string_view line_of(const std::vector<Source>& texts, std::string_view file, std::uint32_t line) {
-  for (const auto& s : texts) {
-    if (s.name != file) continue;
-    std::string_view text = s.text;
-    for (std::uint32_t n = 1; n < line; ++n) {
-      const auto end = text.find('\n');
-      if (end == std::string_view::npos) return {};
-      text.remove_prefix(end + 1);
-    }
-    text = text.substr(0, text.find('\n'));
-    const auto from = text.find_first_not_of(" \t");
-    return from == std::string_view::npos ? std::string_view() : text.substr(from);
-  }
-  return {};
-}
 
 bool prepare(const PolicyOptions& o, Setting& s, std::ostream& err) {
   const auto refuse = [&](const Error& e) {
@@ -143,7 +170,7 @@ bool prepare(const PolicyOptions& o, Setting& s, std::ostream& err) {
                                                            : "  ok ";
       if (e.file == "query") return;
       err << std::string(2 * std::min<std::size_t>(e.depth, 40), ' ') << verb << " " << e.file << ":" << e.line << "  "
-          << (e.kind == Kind::line || e.kind == Kind::enter ? line_of(s.texts, e.file, e.line) : e.what) << "\n";
+          << (e.kind == Kind::exit ? e.what : line_of(s.texts, e.file, e.line)) << "\n";
     };
   return true;
 }
@@ -155,19 +182,19 @@ int run_policy_eval(const PolicyOptions& o, std::ostream& out, std::ostream& err
   if (!prepare(o, s, err)) return kPolicyBroken;
   auto query = s.policy->query(o.query);
   if (!query) {
-    err << query.error().text() << "\n";
+    complain(query.error(), {{"query", o.query}}, err);
     return kPolicyBroken;
   }
   if (const auto value = s.policy->evaluate_document(o.query, s.eval)) {
     out << (*value ? (*value)->to_json().dump(2) : "undefined") << "\n";
     return *value && (*value)->to_json() != Json(false) ? kPolicyOk : kPolicyNegative;
   } else if (value.error().code != ErrorCode::malformed) {
-    err << value.error().text() << "\n";
+    complain(value.error(), s.texts, err);
     return kPolicyBroken;
   }
   const auto rows = query->run(s.eval);  // several expressions: their bindings
   if (!rows) {
-    err << rows.error().text() << "\n";
+    complain(rows.error(), s.texts, err);
     return kPolicyBroken;
   }
   Json all = Json::array();
@@ -206,8 +233,18 @@ int run_policy_test(const PolicyOptions& o, std::ostream& out, std::ostream& err
     }
     ++failed;
     out << "FAIL " << rule << " (" << s.policy->position(rule) << ")";
-    if (!r) out << ": " << r.error().text();
+    if (!r) {
+      out << ": " << r.error().text() << "\n";
+      continue;
+    }
     out << "\n";
+    auto again = s.eval;  // to learn which line did not hold
+    again.print = {};
+    again.trace = [&](const policy::TraceEvent& e) {
+      if (e.kind == policy::TraceEvent::Kind::fail && e.what == rule)
+        out << "     " << e.file << ":" << e.line << "  " << line_of(s.texts, e.file, e.line) << "\n";
+    };
+    (void)s.policy->evaluate(rule, again);
   }
   out << passed << " passed, " << failed << " failed, " << skipped << " skipped\n";
   if (passed + failed == 0) err << "no rule is named test_…\n";
@@ -224,7 +261,7 @@ int run_policy_format(const PolicyOptions& o, std::ostream& out, std::ostream& e
   for (const auto& s : *texts) {
     const auto formatted = policy::format(s, o.v0 ? policy::Dialect::v0 : policy::Dialect::any);
     if (!formatted) {
-      err << formatted.error().text() << "\n";
+      complain(formatted.error(), *texts, err);
       return kPolicyBroken;
     }
     if (o.list) {

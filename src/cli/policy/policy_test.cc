@@ -50,7 +50,26 @@ TEST_F(PolicyVerb, ExplainNamesTheLine) {
   o.explain = true;
   EXPECT_EQ(run_policy_eval(o, out_, err_), kPolicyNegative);
   EXPECT_NE(err_.str().find(":4  input.a == 1"), std::string::npos) << err_.str();
-  EXPECT_EQ(err_.str().find(":5  input.b == 2"), std::string::npos) << err_.str();
+  EXPECT_EQ(err_.str().find("ok " + o.files[0].string() + ":5"), std::string::npos) << err_.str();
+  EXPECT_NE(err_.str().find("fails " + o.files[0].string() + ":5  input.b == 2"), std::string::npos) << err_.str();
+}
+
+TEST_F(PolicyVerb, ErrorsShowTheirLine) {
+  PolicyOptions o;
+  o.files = {file("a.rego", "package policy\nx := 1 if input.a\nx := 2 if input.b\n")};
+  o.input = file("input.json", R"({"a":1,"b":1})");
+  o.query = "data.policy.x +";
+  EXPECT_EQ(run_policy_eval(o, out_, err_), kPolicyBroken);
+  EXPECT_NE(err_.str().find("data.policy.x +\n               ^\n"), std::string::npos) << err_.str();
+  o.query = "data.policy.x";
+  err_.str("");
+  EXPECT_EQ(run_policy_eval(o, out_, err_), kPolicyBroken);
+  EXPECT_NE(err_.str().find("a.rego:3: "), std::string::npos) << err_.str();
+  EXPECT_NE(err_.str().find("    x := 2 if input.b\n"), std::string::npos) << err_.str();
+  o.files = {file("b.rego", "package policy\nx := \"\u00e9\" + +\n")};
+  err_.str("");
+  EXPECT_EQ(run_policy_format(o, out_, err_), kPolicyBroken);
+  EXPECT_NE(err_.str().find("x := \"\u00e9\" + +\n           ^\n"), std::string::npos) << err_.str();
 }
 
 TEST_F(PolicyVerb, CheckPointsAtTheProblem) {
@@ -75,6 +94,8 @@ TEST_F(PolicyVerb, Test) {
   out_.str("");
   EXPECT_EQ(run_policy_test(o, out_, err_), kPolicyNegative);
   EXPECT_NE(out_.str().find("FAIL data.policy_test.test_wrong"), std::string::npos);
+  EXPECT_NE(out_.str().find("b_test.rego:2  test_wrong if data.policy.allow with input.x as 2\n"), std::string::npos)
+      << out_.str();
 }
 
 TEST_F(PolicyVerb, Format) {

@@ -1,0 +1,325 @@
+// Terms and references.
+#include <algorithm>
+
+#include "policy/planner.h"
+
+namespace cairn::policy {
+
+bool Planner::ground(const Term* t) const {
+  switch (t->kind) {
+    case TermKind::var: return bound_.contains(t->name);
+    case TermKind::array:
+    case TermKind::object:
+    case TermKind::set: return std::ranges::all_of(t->items, [&](const Term* x) { return ground(x); });
+    default: return true;  // references and comprehensions are evaluated
+  }
+}
+
+void Planner::bind(Symbol v, Operand o) {
+  if (o >= 0) {
+    bound_[v] = o;
+    return;
+  }
+  const auto r = fresh();
+  emit(Op::move, r, o);
+  bound_[v] = r;
+}
+
+// The constant that a term without variables is.
+const Value* Planner::literal(const Term* t) {
+  if (t->kind == TermKind::scalar) return &t->value;
+  if (!is_ground(t)) return nullptr;
+  auto* term = const_cast<Term*>(t);
+  if (!term->value.defined()) {
+    std::vector<Value> items;
+    for (const Term* x : t->items) items.push_back(*literal(x));
+    Arena& arena = p_.pool.constants;
+    if (t->kind == TermKind::array) term->value = arena.array(items);
+    if (t->kind == TermKind::set) term->value = arena.set(items);
+    if (t->kind == TermKind::object) {
+      std::vector<Pair> pairs;
+      for (std::size_t i = 0; i + 1 < items.size(); i += 2) pairs.emplace_back(items[i], items[i + 1]);
+      term->value = arena.object(pairs);  // of equal keys the last counts
+    }
+  }
+  return &term->value;
+}
+
+Operand Planner::value(const Term* t) {
+  if (const Value* v = literal(t); v != nullptr) return constant(*v);
+  switch (t->kind) {
+    case TermKind::var:
+      if (const auto it = bound_.find(t->name); it != bound_.end()) return it->second;
+      throw Stop{{ErrorCode::internal, {}, "unbound variable " + *t->name + " at line " + std::to_string(t->loc.line)}};
+    case TermKind::ref: return reference(t);
+    case TermKind::array_of:
+    case TermKind::object_of:
+    case TermKind::set_of: return comprehension(t);
+    default: return composite(t);
+  }
+}
+
+Operand Planner::composite(const Term* t) {
+  std::vector<Operand> ops;
+  for (const Term* x : t->items) ops.push_back(value(x));
+  const auto dst = fresh();
+  const Op op = t->kind == TermKind::array ? Op::array : t->kind == TermKind::set ? Op::set : Op::object;
+  emit(op, dst, arguments(ops), static_cast<std::int32_t>(ops.size()));
+  return dst;
+}
+
+Operand Planner::comprehension(const Term* t) {
+  Operand first = 0;
+  Operand second = 0;
+  const auto start = sub_block([&] {
+    body(t->body);
+    first = value(t->items[0]);
+    if (t->kind == TermKind::object_of) second = value(t->items[1]);
+  });
+  const auto dst = fresh();
+  const Op op = t->kind == TermKind::array_of ? Op::collect_array
+                : t->kind == TermKind::set_of ? Op::collect_set
+                                              : Op::collect_object;
+  emit(op, dst, static_cast<std::int32_t>(start), first, second);
+  return dst;
+}
+
+void Planner::key_pattern(const Term* t, Operand key) {
+  if (t->kind == TermKind::var)
+    bind(t->name, key);
+  else
+    unify({t, 0}, {nullptr, key});
+}
+
+std::int32_t Planner::get(Operand from, Operand key, Op op) {
+  const auto dst = fresh();
+  const bool named = key < 0 && code_.constants[static_cast<std::size_t>(~key)].is(Kind::string);
+  emit(op, dst, from, key, named ? ++code_.hints : 0);
+  return dst;
+}
+
+std::int32_t Planner::base(const std::vector<Operand>& keys) {
+  const auto dst = fresh();
+  emit(Op::base, dst, arguments(keys), static_cast<std::int32_t>(keys.size()));
+  return dst;
+}
+
+Operand Planner::steps(Operand from, const std::vector<Term*>& items, std::size_t next, Op op) {
+  for (; next < items.size(); ++next) {
+    if (ground(items[next])) {
+      from = get(from, value(items[next]), op);
+      continue;
+    }
+    const auto dst = fresh();
+    const auto key = fresh();
+    emit(Op::scan, dst, from, key);
+    key_pattern(items[next], key);
+    from = dst;
+  }
+  return from;
+}
+
+Operand Planner::reference(const Term* t) {
+  const Location saved = at_;
+  at_ = t->loc.line != 0 ? t->loc : at_;
+  Operand out = 0;
+  const Term* head = t->items[0];
+  if (is_root_ref(t, "data")) {
+    out = data_reference(t);
+  } else if (is_root_ref(t, "input")) {
+    std::size_t next = 0;
+    if (!read_.empty() && !replaced_) {
+      std::string key = "i";
+      for (std::size_t i = 0; i < t->items.size(); ++i) {
+        if (i > 0) {
+          if (t->items[i]->kind != TermKind::scalar) break;
+          append_key(t->items[i]->value, key);
+        }
+        const auto it = read_.find(key);
+        if (it == read_.end()) break;
+        out = it->second;
+        next = i + 1;
+      }
+    }
+    if (next == 0) {
+      out = fresh();
+      emit(Op::input, out);
+      next = 1;
+    }
+    out = steps(out, t->items, next);
+  } else {
+    out = steps(value(head), t->items, 1);
+  }
+  at_ = saved;
+  return out;
+}
+
+Operand Planner::partial(const RuleSet& set, const std::vector<Term*>& items, std::size_t next) {
+  std::uint32_t mask = 0;
+  std::vector<Operand> keys;
+  if (next < items.size() && ground(items[next])) {
+    for (std::size_t i = 0; i < std::min(set.keys, most_keys) && next + i < items.size(); ++i) {
+      if (!ground(items[next + i])) continue;
+      // Set elements are looked up whole; a composite key may be a pattern elsewhere.
+      mask |= 1U << i;
+      keys.push_back(value(items[next + i]));
+    }
+  }
+  const auto dst = fresh();
+  const auto plan = partial_plan(set, mask);
+  emit(Op::partial, dst, plan, arguments(keys), static_cast<std::int32_t>(keys.size()));
+  return steps(dst, items, next);
+}
+
+Operand Planner::node_steps(const TreeNode* n, const std::vector<Term*>& items, std::size_t next) {
+  auto at = fresh();
+  emit(Op::node, at, p_.node_ids.at(n));
+  for (; next < items.size(); ++next) {
+    const auto dst = fresh();
+    if (ground(items[next])) {
+      emit(Op::node_get, dst, at, value(items[next]));
+    } else {
+      const auto key = fresh();
+      emit(Op::node_scan, dst, at, key);
+      key_pattern(items[next], key);
+    }
+    at = dst;
+  }
+  const auto dst = fresh();
+  emit(Op::node_value, dst, at);
+  return dst;
+}
+
+Operand Planner::data_reference(const Term* t) {
+  const TreeNode* n = &p_.compiler->tree();
+  std::size_t next = 1;
+  for (; next <= t->items.size(); ++next) {
+    if (n->ruleset >= 0) {
+      const RuleSet& set = p_.sets[static_cast<std::size_t>(n->ruleset)];
+      if (set.kind == RuleSet::Kind::partial) return partial(set, t->items, next);
+      const auto dst = fresh();
+      emit(Op::rule, dst, set.id);
+      return steps(dst, t->items, next);
+    }
+    if (next == t->items.size()) break;
+    const Value* key = literal(t->items[next]);
+    if (key == nullptr) return node_steps(n, t->items, next);
+    const TreeNode* child = n->child(*key);
+    if (child == nullptr) {  // only base documents from here on; they are read as far as the keys are known
+      std::vector<Operand> keys;
+      for (next = 1; next < t->items.size() && ground(t->items[next]); ++next) keys.push_back(value(t->items[next]));
+      return steps(base(keys), t->items, next, Op::member);
+    }
+    n = child;
+  }
+  const auto dst = fresh();
+  emit(Op::extent, dst, p_.node_ids.at(n));
+  return dst;
+}
+
+// --- unification, as far as it is left
+
+void Planner::destructure(const Term* pattern, Operand o, std::vector<std::pair<Side, Side>>& more) {
+  if (pattern->kind == TermKind::set) {  // sets cannot bind; only equal
+    throw Stop{{ErrorCode::internal, {}, "a set with unbound variables at line " + std::to_string(pattern->loc.line)}};
+  }
+  const bool array = pattern->kind == TermKind::array;
+  const std::size_t count = array ? pattern->items.size() : pattern->items.size() / 2;
+  emit(array ? Op::is_array : Op::is_object, 0, o, static_cast<std::int32_t>(count));
+  for (std::size_t i = 0; i < count; ++i) {
+    const Operand key = array ? constant(Value::integer(static_cast<std::int64_t>(i))) : value(pattern->items[2 * i]);
+    const auto dst = get(o, key);
+    more.push_back({{pattern->items[array ? i : 2 * i + 1], 0}, {nullptr, dst}});
+  }
+}
+
+// Emits one equation where one of its sides is known; false where it has to wait.
+bool Planner::settle(Side& a, Side& b, std::vector<std::pair<Side, Side>>& more) {
+  Side* const order[] = {&a, &b, &a, &b};  // references first, as OPA does: one that is undefined spares the rest
+  for (std::size_t i = 0; i < std::size(order); ++i) {
+    Side* s = order[i];
+    if (s->term == nullptr || (i < 2 && s->term->kind != TermKind::ref)) continue;
+    const Term* t = s->term;
+    const bool evaluated = t->kind == TermKind::ref || t->kind == TermKind::array_of ||
+                           t->kind == TermKind::object_of || t->kind == TermKind::set_of;
+    const Side& other = s == &a ? b : a;
+    const bool pattern_waits = other.term != nullptr && !ground(other.term) && other.term->kind != TermKind::var;
+    const bool literal_match =
+        !evaluated && pattern_waits && (t->kind == TermKind::array || t->kind == TermKind::object);
+    if ((evaluated || ground(t)) && !literal_match) *s = {nullptr, value(t)};
+  }
+  if (a.term != nullptr && b.term == nullptr) std::swap(a, b);
+  if (a.term == nullptr && b.term == nullptr) {
+    emit(Op::equal, 0, a.operand, b.operand);
+    return true;
+  }
+  if (a.term == nullptr) {                                               // a is known
+    if (b.term->kind == TermKind::var && bound_.contains(b.term->name))  // evaluating the other side has bound it
+      emit(Op::equal, 0, bound_[b.term->name], a.operand);
+    else if (b.term->kind == TermKind::var)
+      bind(b.term->name, a.operand);
+    else
+      destructure(b.term, a.operand, more);
+    return true;
+  }
+  if (a.term->kind == TermKind::array && b.term->kind == TermKind::array) {
+    if (a.term->items.size() != b.term->items.size()) {
+      emit(Op::fail);
+      for (const Side& s : {a, b}) {  // what is never reached still counts as bound
+        VarSet vars;
+        collect_vars(s.term, {.ref_heads = false, .closures = false}, vars);
+        for (Symbol v : vars)
+          if (!bound_.contains(v)) bound_[v] = fresh();
+      }
+      return true;
+    }
+    for (std::size_t i = 0; i < a.term->items.size(); ++i)
+      more.push_back({{a.term->items[i], 0}, {b.term->items[i], 0}});
+    return true;
+  }
+  if (a.term->kind == TermKind::object && b.term->kind == TermKind::object) {
+    bool same = a.term->items.size() == b.term->items.size();
+    for (std::size_t i = 0; same && i < a.term->items.size(); i += 2) {
+      const auto key = to_text(a.term->items[i]);
+      std::size_t j = 0;
+      while (j < b.term->items.size() && to_text(b.term->items[j]) != key) j += 2;
+      if (j >= b.term->items.size())
+        same = false;
+      else
+        more.push_back({{a.term->items[i + 1], 0}, {b.term->items[j + 1], 0}});
+    }
+    if (!same) {
+      emit(Op::fail);
+      more.clear();
+      for (const Side& s : {a, b}) {
+        VarSet vars;
+        collect_vars(s.term, {.ref_heads = false, .closures = false}, vars);
+        for (Symbol v : vars)
+          if (!bound_.contains(v)) bound_[v] = fresh();
+      }
+    }
+    return true;
+  }
+  return false;
+}
+
+void Planner::unify(Side first, Side second) {
+  std::vector<std::pair<Side, Side>> open{{first, second}};
+  while (!open.empty()) {
+    std::vector<std::pair<Side, Side>> later;
+    bool progress = false;
+    for (auto& [a, b] : open) {
+      std::vector<std::pair<Side, Side>> more;
+      if (settle(a, b, more))
+        progress = true;
+      else
+        later.emplace_back(a, b);
+      later.insert(later.end(), more.begin(), more.end());
+    }
+    if (!progress)
+      throw Stop{{ErrorCode::internal, {}, "an equation binds nothing at line " + std::to_string(at_.line)}};
+    open = std::move(later);
+  }
+}
+
+}  // namespace cairn::policy

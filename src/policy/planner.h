@@ -1,0 +1,139 @@
+// Turns compiled bodies into code. One Planner plans one rule or query at a time:
+//   plan.cc         rules, rule sets and queries
+//   plan_terms.cc   terms and references, and what is left of unification
+//   plan_exprs.cc   expressions of bodies
+//   plan_guards.cc  what a rule needs of the base documents, and the index of rules
+#pragma once
+
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "policy/program.h"
+
+namespace cairn::policy {
+
+inline constexpr std::size_t most_keys = 8;  // that a partial rule is specialised for
+
+class Planner {
+ public:
+  Planner(Program& program, Code& code) : p_(program), code_(code) {}
+
+  void rule_set(RuleSet& set);
+  [[nodiscard]] RuleCode rule(const Rule* r, const RuleSet& set, std::uint32_t mask);
+  void query(QueryPlan& plan, const Body& body, bool single);
+
+ private:
+  using Bound = std::unordered_map<Symbol, std::int32_t>;
+  struct Block {
+    std::vector<Inst> code;
+  };
+
+  // --- emission
+  std::int32_t fresh() { return static_cast<std::int32_t>(frame_++); }
+  Inst& emit(Op op, std::int32_t dst = 0, std::int32_t a = 0, std::int32_t b = 0, std::int32_t c = 0) {
+    Inst i;
+    i.op = op;
+    i.file = static_cast<std::uint16_t>(at_.file);
+    i.line = at_.line;
+    i.dst = dst;
+    i.a = a;
+    i.b = b;
+    i.c = c;
+    block_->code.push_back(i);
+    return block_->code.back();
+  }
+  Operand constant(const Value& v) {
+    code_.constants.push_back(v);
+    return ~static_cast<Operand>(code_.constants.size() - 1);
+  }
+  std::int32_t arguments(const std::vector<Operand>& ops) {
+    const auto first = static_cast<std::int32_t>(code_.args.size());
+    code_.args.insert(code_.args.end(), ops.begin(), ops.end());
+    return first;
+  }
+  std::uint32_t flush(Block& b) {
+    const auto start = static_cast<std::uint32_t>(code_.code.size());
+    code_.code.insert(code_.code.end(), b.code.begin(), b.code.end());
+    return start;
+  }
+  // Emits a block of its own; variables bound in it are forgotten unless `keep`.
+  template <class F>
+  std::uint32_t sub_block(F&& fill, bool keep = false) {
+    Block inner;
+    Block* outer = block_;
+    block_ = &inner;
+    Bound saved = bound_;
+    fill();
+    emit(Op::yield);
+    if (!keep) bound_ = std::move(saved);
+    block_ = outer;
+    return flush(inner);
+  }
+
+  // --- terms
+  [[nodiscard]] bool ground(const Term* t) const;
+  [[nodiscard]] const Value* literal(const Term* t);
+  [[nodiscard]] Operand value(const Term* t);  // t must be ground
+  [[nodiscard]] Operand composite(const Term* t);
+  [[nodiscard]] Operand comprehension(const Term* t);
+  [[nodiscard]] Operand reference(const Term* t);
+  [[nodiscard]] Operand steps(Operand from, const std::vector<Term*>& items, std::size_t next, Op op = Op::get);
+  [[nodiscard]] std::int32_t get(Operand from, Operand key, Op op = Op::get);
+  [[nodiscard]] std::int32_t base(const std::vector<Operand>& keys);
+  [[nodiscard]] Operand data_reference(const Term* t);
+  [[nodiscard]] Operand node_steps(const TreeNode* n, const std::vector<Term*>& items, std::size_t next);
+  [[nodiscard]] Operand partial(const RuleSet& set, const std::vector<Term*>& items, std::size_t next);
+  void bind(Symbol v, Operand o);
+  void key_pattern(const Term* t, Operand key);
+
+  // --- expressions
+  struct Side {
+    const Term* term = nullptr;  // or
+    Operand operand = 0;
+  };
+  void unify(Side a, Side b);
+  [[nodiscard]] bool settle(Side& a, Side& b, std::vector<std::pair<Side, Side>>& more);
+  void destructure(const Term* pattern, Operand o, std::vector<std::pair<Side, Side>>& more);
+  void body(const Body& b);
+  void expr(const Expr* e);
+  void plain_expr(const Expr* e);
+  void call(const Expr* e);
+  void with(const Expr* e);
+  [[nodiscard]] std::int32_t partial_plan(const RuleSet& set, std::uint32_t mask);
+
+  // --- guards
+  // A place in the base documents: input or data, and constant keys.
+  struct Place {
+    bool data = false;
+    std::vector<Value> path;
+  };
+  [[nodiscard]] std::optional<Place> place(const Term* t) const;
+  [[nodiscard]] std::optional<Place> container(const Term* t) const;
+  [[nodiscard]] std::int32_t read(const Place& at);
+  [[nodiscard]] std::optional<Operand> settled_operand(const Term* t);
+  void guards(const Rule* r, std::vector<Guard>& out);
+
+  Program& p_;
+  Code& code_;
+  Block* block_ = nullptr;
+  Bound bound_;
+  std::uint32_t frame_ = 0;
+  Location at_;
+  // What the guards of a rule have read, checked and seen.
+  std::unordered_map<std::string, std::int32_t> read_;
+  std::unordered_set<const Expr*> settled_;
+  std::unordered_map<Symbol, Place> alias_;
+  std::unordered_map<Symbol, Value> known_;
+  bool replaced_ = false;  // inside of a `with`: what was read before may not hold
+};
+
+// Adds a key to the text that tells one path from another.
+void append_key(const Value& v, std::string& out);
+// By the value that most rules compare with a constant; none where few do.
+[[nodiscard]] std::optional<RuleIndex> index_of(const std::vector<RuleCode>& rules);
+
+}  // namespace cairn::policy
