@@ -177,7 +177,10 @@ class AstPool {
   [[nodiscard]] Expr* copy(const Expr* e);
   [[nodiscard]] Body copy(const Body& b);
 
-  Arena constants;  // values of literals; outlives the tree inside the Program
+  [[nodiscard]] bool knows(std::string_view name) const { return names_.contains(name); }
+
+  Arena constants;         // values of literals; outlives the tree inside the Program
+  bool templates = false;  // some text has template strings
 
  private:
   [[nodiscard]] Symbol made(char first) {

@@ -165,7 +165,7 @@ class Compiler {
   void check_imports();
   void build_tree();
   void check_conflicts();
-  void check_functions(const Body& body);
+  void check_functions(const Body& body, bool v1);
   void check_recursion();
   void check_with(Body& body);
   void check_types();

@@ -1,5 +1,7 @@
 #include "policy/lexer.h"
 
+#include <algorithm>
+
 #include "base/encoding.h"
 
 namespace cairn::policy {
@@ -14,6 +16,7 @@ class Lexer {
       : text_(text), file_(file), limit_(limit), out_(out) {}
 
   bool run() {
+    out_.tokens.reserve(std::min(limit_, text_.size() / 4) + 1);
     for (;;) {
       skip();
       if (!problem.empty()) return false;

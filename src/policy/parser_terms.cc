@@ -586,6 +586,7 @@ Term* Parser::string() {
 }
 
 Term* Parser::text() {
+  pool_.templates = true;
   Term* t = pool_.term(TermKind::text, tok().loc);
   t->raw = tok().raw;
   for (;;) {

@@ -122,14 +122,6 @@ void Rewriter::templates(Body& b, const VarSet& outside) {
 }
 
 void Rewriter::templates(Rule* r) {
-  bool any = false;
-  const auto look = [&](Term* t) { any |= t->kind == TermKind::text; };
-  each_term(r->body, look);
-  for (Term* t : r->ref) each_term(t, look);
-  for (Term* t : r->args) each_term(t, look);
-  each_term(r->key, look);
-  each_term(r->value, look);
-  if (!any) return;
   VarSet args;
   for (const Term* a : r->args) collect_vars(a, {.closures = false}, args);
   VarSet safe = args;

@@ -204,10 +204,12 @@ void Compiler::check_conflicts() {
   }
 }
 
-void Compiler::check_functions(const Body& body) {
+void Compiler::check_functions(const Body& body, bool v1) {
   const auto one = [&](const Term* op, std::size_t operands, Location loc, bool nested) {
     const std::string name = operator_name(op);
     const Builtin* b = builtin(op);
+    if (v1 && b != nullptr && b->deprecated)
+      error(loc, "rego_type_error", "deprecated built-in function calls in expression: " + b->name);
     if (b != nullptr && !b->host && b->fn == nullptr) {
       error(loc, "rego_type_error", "built-in function " + name + " is not supported here");
       return;
@@ -398,43 +400,37 @@ bool Compiler::compile(std::vector<Module> modules) {
   });
   build_tree();
   each_rule([&](Rule* r) {
-    check_functions(r->body);
+    const bool v1 = std::ranges::any_of(modules_, [&](const Module& m) { return m.file == r->module && m.v1; });
+    check_functions(r->body, v1);
     Expr head;
     for (Term* t : r->args) head.items.push_back(t);
     if (r->key != nullptr) head.items.push_back(r->key);
     if (r->value != nullptr) head.items.push_back(r->value);
-    check_functions({&head});
-    for (const auto& m : modules_) {
-      if (m.file != r->module || !m.v1) continue;
-      const auto deprecated = [&](const Term* op, Location loc) {
-        if (const Builtin* b = builtin(op); b != nullptr && b->deprecated)
-          error(loc, "rego_type_error", "deprecated built-in function calls in expression: " + b->name);
-      };
-      each_expr(r->body, [&](Expr* e) {
-        if (e->kind == ExprKind::call) deprecated(e->items[0], e->loc);
-      });
-      each_term(r->body, [&](Term* t) {
-        if (t->kind == TermKind::call) deprecated(t->items[0], t->loc);
-      });
-    }
+    check_functions({&head}, false);
   });
   if (!ok()) return false;
-  each_rule([&](Rule* r) { rewriter.templates(r); });
-  each_rule([&](Rule* r) { rewriter.prints(r->body, {}); });
-  each_rule([&](Rule* r) { rewriter.expand(r); });
-  each_rule([&](Rule* r) { rewriter.comprehensions(r); });
-  each_rule([&](Rule* r) { rewriter.heads(r); });
-  each_rule([&](Rule* r) { check_with(r->body); });
+  // Rule by rule as far as possible: a large policy does not fit into the caches of a processor.
+  const bool templates = pool_.templates;
+  const bool prints = pool_.knows("print");
+  each_rule([&](Rule* r) {
+    if (templates) rewriter.templates(r);
+    if (prints) rewriter.prints(r->body, {});
+    rewriter.expand(r);
+    rewriter.comprehensions(r);
+    rewriter.heads(r);
+    check_with(r->body);
+    if (ok()) rewriter.with_values(r->body);
+  });
   if (!ok()) return false;
-  each_rule([&](Rule* r) { rewriter.with_values(r->body); });
   check_conflicts();
   if (!ok()) return false;
-  each_rule([&](Rule* r) { Safety(*this).rule(r); });
-  if (!ok()) return false;
   each_rule([&](Rule* r) {
+    Safety(*this).rule(r);
+    if (!ok()) return;
     rewriter.equals(r->body);
     rewriter.dynamics(r->body);
   });
+  if (!ok()) return false;
   check_recursion();
   if (!ok()) return false;
   check_types();
@@ -444,11 +440,11 @@ bool Compiler::compile(std::vector<Module> modules) {
 bool Compiler::compile_query(Body& body, const std::vector<std::string>& package) {
   Names(*this).query(body, package);
   if (!ok()) return false;
-  check_functions(body);
+  check_functions(body, false);
   if (!ok()) return false;
   Rewriter rewriter(*this);
-  rewriter.templates(body, {});
-  rewriter.prints(body, {});
+  if (pool_.templates) rewriter.templates(body, {});
+  if (pool_.knows("print")) rewriter.prints(body, {});
   rewriter.expand(body);
   rewriter.comprehensions(body);
   check_with(body);
