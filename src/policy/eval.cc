@@ -253,10 +253,17 @@ bool Machine::next(Run& run) {
         if (ok) r[i.dst] = *v;
         break;
       }
-      case Op::member: {
-        const Value* v = stored(get_operand(i.a), get_operand(i.b));
-        ok = v != nullptr;
-        if (ok) r[i.dst] = *v;
+      case Op::below: {
+        if (context_->targets.empty()) {
+          const Value* v =
+              stored(get_operand(i.a), get_operand(run.code.args[static_cast<std::size_t>(i.b + i.c - 1)]));
+          r[i.dst] = v != nullptr ? *v : Value();
+        } else {
+          settle();
+          Few room;
+          r[i.dst] = base(operands(i.b, i.c, room));
+        }
+        ok = r[i.dst].defined();
         break;
       }
       case Op::scan:
@@ -332,7 +339,8 @@ bool Machine::next(Run& run) {
       }
       case Op::node: {
         const TreeNode* n = program_.nodes[static_cast<std::size_t>(i.a)];
-        r[i.dst] = Value(new (arena().allocate(sizeof(DocNode))) DocNode{shadowed(*n) ? nullptr : n, base_at(*n)});
+        const auto path = path_to(*n);
+        r[i.dst] = doc_node(shadowed(*n) ? nullptr : n, path);
         break;
       }
       case Op::node_get:
@@ -886,14 +894,22 @@ Value Machine::base(std::span<const Value> path) {
   return over.defined() ? merge(over, given) : given;
 }
 
-Value Machine::base_at(const TreeNode& node) {
+std::vector<Value> Machine::path_to(const TreeNode& node) {
   std::vector<Value> path;
   for (const TreeNode* n = &node; n->parent != nullptr; n = n->parent) {
     const auto odd = n->parent->odd_keys.find(n->key);
     path.push_back(odd != n->parent->odd_keys.end() ? odd->second : arena().string(n->key));
   }
   std::ranges::reverse(path);
-  return base(path);
+  return path;
+}
+
+Value Machine::base_at(const TreeNode& node) { return base(path_to(node)); }
+
+Value Machine::doc_node(const TreeNode* node, std::span<const Value> path) {
+  auto* own = static_cast<Value*>(arena().allocate(path.size() * sizeof(Value)));
+  std::uninitialized_copy(path.begin(), path.end(), own);
+  return Value(new (arena().allocate(sizeof(DocNode))) DocNode{node, base(path), {own, path.size()}});
 }
 
 Value Machine::rules_at(const TreeNode& node) {
@@ -946,12 +962,13 @@ Value Machine::node_child(const Value& at, const Value& key) {
     return v != nullptr ? *v : Value();
   }
   const DocNode& d = *at.doc_node();
-  const Value* base = d.base.defined() ? stored(d.base, key) : nullptr;
   const TreeNode* child = d.node != nullptr ? d.node->child(key) : nullptr;
   if (child != nullptr && !context_->shadowed.empty() && shadowed(*child)) child = nullptr;
-  if (child == nullptr && (base == nullptr || !base->is_collection())) return base != nullptr ? *base : Value();
   if (child != nullptr && child->ruleset >= 0) return rules_at(*child);
-  return Value(new (arena().allocate(sizeof(DocNode))) DocNode{child, base != nullptr ? *base : Value()});
+  std::vector<Value> path(d.path.begin(), d.path.end());
+  path.push_back(key);
+  const Value out = doc_node(child, path);
+  return child == nullptr && !out.doc_node()->base.is_collection() ? out.doc_node()->base : out;
 }
 
 Value Machine::node_keys(const Value& at) {

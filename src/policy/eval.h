@@ -16,6 +16,7 @@ namespace cairn::policy {
 struct DocNode {
   const TreeNode* node;  // nullptr below the rules
   Value base;            // may be undefined
+  std::span<const Value> path;
 };
 
 // Where evaluation goes on when what follows fails.
@@ -132,6 +133,8 @@ class Machine {
   [[nodiscard]] Value node_keys(const Value& at);
   [[nodiscard]] Value base(std::span<const Value> path);
   [[nodiscard]] Value base_at(const TreeNode& node);
+  [[nodiscard]] std::vector<Value> path_to(const TreeNode& node);
+  [[nodiscard]] Value doc_node(const TreeNode* node, std::span<const Value> path);
   [[nodiscard]] bool shadowed(const TreeNode& node) const;
   template <class F>
   void each_rule(const std::vector<RuleCode>& rules, const std::optional<RuleIndex>& index, std::span<const Value> args,

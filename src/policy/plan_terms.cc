@@ -91,10 +91,10 @@ void Planner::key_pattern(const Term* t, Operand key) {
     unify({t, 0}, {nullptr, key});
 }
 
-std::int32_t Planner::get(Operand from, Operand key, Op op) {
+std::int32_t Planner::get(Operand from, Operand key) {
   const auto dst = fresh();
   const bool named = key < 0 && code_.constants[static_cast<std::size_t>(~key)].is(Kind::string);
-  emit(op, dst, from, key, named ? ++code_.hints : 0);
+  emit(Op::get, dst, from, key, named ? ++code_.hints : 0);
   return dst;
 }
 
@@ -104,16 +104,40 @@ std::int32_t Planner::base(const std::vector<Operand>& keys) {
   return dst;
 }
 
-Operand Planner::steps(Operand from, const std::vector<Term*>& items, std::size_t next, Op op) {
+void Planner::scan(std::int32_t dst, Operand from, const Term* pattern, std::int32_t key) {
+  emit(Op::scan, dst, from, key);
+  key_pattern(pattern, key);
+}
+
+Operand Planner::steps(Operand from, const std::vector<Term*>& items, std::size_t next) {
   for (; next < items.size(); ++next) {
     if (ground(items[next])) {
-      from = get(from, value(items[next]), op);
+      from = get(from, value(items[next]));
       continue;
     }
     const auto dst = fresh();
-    const auto key = fresh();
-    emit(Op::scan, dst, from, key);
-    key_pattern(items[next], key);
+    scan(dst, from, items[next], fresh());
+    from = dst;
+  }
+  return from;
+}
+
+// A reference to what no rule defines: read at once as far as its keys are known, then key by key.
+Operand Planner::base_reference(const std::vector<Term*>& items) {
+  std::vector<Operand> keys;
+  std::size_t next = 1;
+  for (; next < items.size() && ground(items[next]); ++next) keys.push_back(value(items[next]));
+  Operand from = base(keys);
+  for (; next < items.size(); ++next) {
+    if (ground(items[next])) {
+      keys.push_back(value(items[next]));
+    } else {
+      const auto key = fresh();
+      scan(fresh(), from, items[next], key);
+      keys.push_back(key);
+    }
+    const auto dst = fresh();
+    emit(Op::below, dst, from, arguments(keys), static_cast<std::int32_t>(keys.size()));
     from = dst;
   }
   return from;
@@ -205,11 +229,7 @@ Operand Planner::data_reference(const Term* t) {
     const Value* key = literal(t->items[next]);
     if (key == nullptr) return node_steps(n, t->items, next);
     const TreeNode* child = n->child(*key);
-    if (child == nullptr) {  // only base documents from here on; they are read as far as the keys are known
-      std::vector<Operand> keys;
-      for (next = 1; next < t->items.size() && ground(t->items[next]); ++next) keys.push_back(value(t->items[next]));
-      return steps(base(keys), t->items, next, Op::member);
-    }
+    if (child == nullptr) return base_reference(t->items);
     n = child;
   }
   const auto dst = fresh();

@@ -81,9 +81,11 @@ class Planner {
   [[nodiscard]] Operand composite(const Term* t);
   [[nodiscard]] Operand comprehension(const Term* t);
   [[nodiscard]] Operand reference(const Term* t);
-  [[nodiscard]] Operand steps(Operand from, const std::vector<Term*>& items, std::size_t next, Op op = Op::get);
-  [[nodiscard]] std::int32_t get(Operand from, Operand key, Op op = Op::get);
+  [[nodiscard]] Operand steps(Operand from, const std::vector<Term*>& items, std::size_t next);
+  [[nodiscard]] std::int32_t get(Operand from, Operand key);
   [[nodiscard]] std::int32_t base(const std::vector<Operand>& keys);
+  [[nodiscard]] Operand base_reference(const std::vector<Term*>& items);
+  void scan(std::int32_t dst, Operand from, const Term* pattern, std::int32_t key);
   [[nodiscard]] Operand data_reference(const Term* t);
   [[nodiscard]] Operand node_steps(const TreeNode* n, const std::vector<Term*>& items, std::size_t next);
   [[nodiscard]] Operand partial(const RuleSet& set, const std::vector<Term*>& items, std::size_t next);

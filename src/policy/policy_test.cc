@@ -352,6 +352,12 @@ TEST(Language, BaseDocuments) {
   EXPECT_EQ(x("x := y if y := data.l with data.l.new as 1", {}, data), R"({"new":1})");
   EXPECT_EQ(x("x := y if y := data.o with data.o.a.b as 1", {}, data), R"({"1":"one","a":{"b":1}})");
   EXPECT_EQ(x("x := y if y := data.o.a.c with data.o.a as {\"b\": 1}", {}, data), "undefined");
+  EXPECT_EQ(x("x := z if z := y with data.o.a as {\"k\": 1}\ny := [[k, v] | v := data.o[k].b]", {},
+              {{"o", {{"a", {{"b", 7}}}}}}),
+            "[]");
+  EXPECT_EQ(
+      x("x := z if z := y with data.o.a as {\"k\": 1}\ny := [v | v := data[_].a.b]", {}, {{"o", {{"a", {{"b", 7}}}}}}),
+      "[]");
   EXPECT_EQ(x("x := z if z := y with data.o as 1\ny := [data.o, data.l[1]]", {}, data), R"([1,"second"])");
 }
 

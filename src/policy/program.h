@@ -25,7 +25,7 @@ enum class Op : std::uint8_t {
   input,      // dst = input; fails where it is undefined
   base,       // dst = base document at the keys args[a, a+b); fails where there is none
   get,        // dst = a[b]; fails where there is none; c: hint, where b is a constant string
-  member,     // the same inside of a base document, where keys are compared by their texts
+  below,      // dst = base document at the keys args[b, b+c); a is the one at all keys but the last
   scan,       // each (b = key, dst = value) of a
   equal,      // a and b are equal
   test,       // a is not false
