@@ -177,6 +177,31 @@ TEST(Json, CanonicalText) {
             "{\"\xF0\x9F\x98\x80\":2,\"\xEF\xAC\xB3\":1}");
 }
 
+TEST(Json, CompactTextIsTheLibrarys) {
+  std::string every;
+  for (int c = 0; c < 0x80; ++c) every.push_back(static_cast<char>(c));
+  const Json values[] = {
+      nullptr,
+      true,
+      0,
+      -1,
+      std::numeric_limits<std::int64_t>::min(),
+      std::numeric_limits<std::uint64_t>::max(),
+      0.1,
+      1e300,
+      -0.0,
+      "",
+      every,
+      every + "€\xF0\x9F\x98\x80",
+      "broken \xFF\xC3( \xE2\x82 \"text\"",
+      Json::array(),
+      Json::object(),
+      Json::array({1, Json::array({"a", Json::object({{every, nullptr}})}), 2.5}),
+      Json::object({{"b", 1}, {"a", Json::array({Json::object(), "\n"})}, {"", false}, {"\xC0", 1}})};
+  for (const auto& value : values)
+    EXPECT_EQ(compact_json(value), value.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
 TEST(Fields, CollectsEveryProblemAndNamesTheNearestKey) {
   const auto json = *parse_json(R"({"prot":1,"name":5,"list":[{"x":70000},{"x":1}],"ok":true})");
   Problems problems;
@@ -217,6 +242,8 @@ TEST(File, WritesWholeOrNotAtAll) {
   EXPECT_FALSE(read_file(file, 4));
   EXPECT_TRUE(read_file(file, 5));
   EXPECT_EQ(read_secret(file, 4).error().code, ErrorCode::too_large);
+  EXPECT_EQ(read_file("/proc/self/maps")->back(), '\n') << "reports no size, and is longer than the first read";
+  EXPECT_GT(read_file("/proc/self/maps")->size(), 4096U);
   EXPECT_EQ(read_file(dir / "none").error().code, ErrorCode::not_found);
   EXPECT_FALSE(write_text(dir / "no" / "f", "x"));
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir / "a"), {}), 2);

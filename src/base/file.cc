@@ -4,27 +4,44 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 
 namespace cairn {
 namespace {
 
-// Appends the file's bytes to `out` in chunks through `buffer`.
-template <class Sink>
-Result<void> slurp(const std::filesystem::path& path, std::size_t limit, std::span<std::uint8_t> buffer, Sink sink) {
+std::span<std::uint8_t> writable(Bytes& bytes) { return bytes; }
+std::span<std::uint8_t> writable(Secret& secret) { return secret.mutable_view(); }
+Bytes resized(Bytes bytes, std::size_t size) {
+  bytes.resize(size);
+  return bytes;
+}
+Secret resized(const Secret& secret, std::size_t size) {
+  Secret out(size);
+  std::ranges::copy(secret.view().first(std::min(size, secret.size())), out.mutable_view().begin());
+  return out;
+}
+
+// Reads into a buffer of the size that the file reports, and grows it where that was too little.
+template <class Buffer>
+Result<Buffer> read_whole(const std::filesystem::path& path, std::size_t limit) {
   const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return fail(errno_error(errno, path.string(), "cannot open the file"));
-  std::size_t total = 0;
-  for (;;) {
-    const ssize_t n = ::read(fd.get(), buffer.data(), buffer.size());
+  struct stat about{};
+  if (::fstat(fd.get(), &about) != 0) return fail(errno_error(errno, path.string(), "cannot read the file"));
+  const auto reported = static_cast<std::size_t>(std::max<off_t>(about.st_size, kReadLeast));
+  Buffer all(std::min(reported, limit) + 1);  // one more: a full buffer means that there may be more
+  for (std::size_t size = 0;;) {
+    const auto room = writable(all).subspan(size);
+    const ssize_t n = ::read(fd.get(), room.data(), room.size());
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return fail(errno_error(errno, path.string(), "cannot read the file"));
-    if (n == 0) return {};
-    total += static_cast<std::size_t>(n);
-    if (total > limit)
+    if (n == 0) return resized(std::move(all), size);
+    size += static_cast<std::size_t>(n);
+    if (size > limit)
       return fail(ErrorCode::too_large, path.string(), "the file exceeds " + std::to_string(limit) + " bytes");
-    sink(ByteView(buffer.data(), static_cast<std::size_t>(n)));
+    if (size == all.size()) all = resized(std::move(all), std::min(2 * size, limit + 1));
   }
 }
 
@@ -35,11 +52,7 @@ void Fd::reset() {
   fd_ = -1;
 }
 
-Result<Bytes> read_file(const std::filesystem::path& path, std::size_t limit) {
-  Bytes out, buffer(kReadBuffer);
-  CAIRN_CHECK(slurp(path, limit, buffer, [&](ByteView v) { append(out, v); }));
-  return out;
-}
+Result<Bytes> read_file(const std::filesystem::path& path, std::size_t limit) { return read_whole<Bytes>(path, limit); }
 
 Result<std::string> read_text(const std::filesystem::path& path, std::size_t limit) {
   CAIRN_TRY(const Bytes bytes, read_file(path, limit));
@@ -47,13 +60,7 @@ Result<std::string> read_text(const std::filesystem::path& path, std::size_t lim
 }
 
 Result<Secret> read_secret(const std::filesystem::path& path, std::size_t limit) {
-  Secret all(limit), chunk(std::min<std::size_t>(limit + 1, kReadBuffer));
-  std::size_t size = 0;
-  CAIRN_CHECK(slurp(path, limit, chunk.mutable_view(), [&](ByteView v) {
-    std::ranges::copy(v, all.mutable_view().begin() + static_cast<std::ptrdiff_t>(size));
-    size += v.size();
-  }));
-  return Secret(all.view().first(size));
+  return read_whole<Secret>(path, limit);
 }
 
 Result<void> write_all(int fd, ByteView bytes) {

@@ -2,6 +2,7 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -10,6 +11,7 @@
 #include <set>
 #include <sstream>
 #include <toml++/toml.hpp>
+#include <utility>
 
 #include "base/encoding.h"
 
@@ -222,28 +224,68 @@ class Parser {
   std::size_t at_ = 0;
 };
 
+// Most text needs no escape: runs of it are copied whole.
 void write_string(std::string& out, std::string_view text) {
   out.push_back('"');
-  for (const char c : text) {
+  std::size_t written = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    if (kPlain[c]) continue;
+    out.append(text, written, i - written);
+    written = i + 1;
+    out.push_back('\\');
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\b': out += "\\b"; break;
-      case '\f': out += "\\f"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20) {
-          out += "\\u00";
-          out.push_back("0123456789abcdef"[static_cast<unsigned char>(c) >> 4]);
-          out.push_back("0123456789abcdef"[static_cast<unsigned char>(c) & 15]);
-        } else {
-          out.push_back(c);
-        }
+      case '"':
+      case '\\': out.push_back(static_cast<char>(c)); break;
+      case '\b': out.push_back('b'); break;
+      case '\f': out.push_back('f'); break;
+      case '\n': out.push_back('n'); break;
+      case '\r': out.push_back('r'); break;
+      case '\t': out.push_back('t'); break;
+      default: out.append("u00").push_back("01"[c >> 4]); out.push_back("0123456789abcdef"[c & 15]);
     }
   }
+  out.append(text, written);
   out.push_back('"');
+}
+
+// Values made by code may hold bytes that are no UTF-8; they are written as U+FFFD.
+std::string dumped(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+void write_text(std::string& out, const std::string& text) {
+  const bool ascii = std::ranges::all_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  if (ascii || is_utf8(text))
+    write_string(out, text);
+  else
+    out += dumped(text);
+}
+
+void write_compact(std::string& out, const Json& value) {
+  switch (value.type()) {
+    case Json::value_t::object: {
+      out.push_back('{');
+      bool first = true;
+      for (const auto& [key, member] : value.get_ref<const Json::object_t&>()) {
+        if (!std::exchange(first, false)) out.push_back(',');
+        write_text(out, key);
+        out.push_back(':');
+        write_compact(out, member);
+      }
+      out.push_back('}');
+      return;
+    }
+    case Json::value_t::array: {
+      out.push_back('[');
+      bool first = true;
+      for (const auto& element : value) {
+        if (!std::exchange(first, false)) out.push_back(',');
+        write_compact(out, element);
+      }
+      out.push_back(']');
+      return;
+    }
+    case Json::value_t::string: write_text(out, value.get_ref<const std::string&>()); return;
+    default: out += dumped(value);
+  }
 }
 
 // ECMAScript Number::toString, as RFC 8785 §3.2.2.3 asks.
@@ -457,7 +499,11 @@ Result<std::string> canonical_json(const Json& value) {
   return out;
 }
 
-std::string compact_json(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string compact_json(const Json& value) {
+  std::string out;
+  write_compact(out, value);
+  return out;
+}
 
 Result<Json> parse_toml(std::string_view text, std::string_view file_name) {
   if (text.size() > JsonLimits{}.bytes) return fail(ErrorCode::too_large, std::string(file_name), "file too large");

@@ -94,6 +94,7 @@ enum class AnswerForm {
   rfc7516,    // flattened JWE: RSA-OAEP-256, ECDH-ES+A256KW (P-256, P-521), and RSA1_5 for old keys
 };
 // Encrypts for the TEE key, whose "alg" must be one of the form's. The content key is random; A256GCM.
+[[nodiscard]] Result<Json> encrypt_answer(const Jwk& tee, ByteView plaintext, AnswerForm form);
 [[nodiscard]] Result<Json> encrypt_answer(const Json& tee_pubkey, ByteView plaintext, AnswerForm form);
 // Opens either form (told apart by "protected"). `alg` is the algorithm that the holder announced in its own
 // tee-pubkey: an answer under another one is refused, so nobody chooses RSA1_5 for a key made for ECDH (but RSA-OAEP,

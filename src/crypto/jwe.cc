@@ -122,9 +122,13 @@ Result<Protected> parse_protected(const Json& answer) {
 }  // namespace
 
 Result<Json> encrypt_answer(const Json& tee_pubkey, ByteView plaintext, AnswerForm form) {
+  CAIRN_TRY(const Jwk tee, parse_jwk(tee_pubkey));
+  return encrypt_answer(tee, plaintext, form);
+}
+
+Result<Json> encrypt_answer(const Jwk& tee, ByteView plaintext, AnswerForm form) {
   if (plaintext.size() > JoseLimits::jwe_plaintext)
     return fail(ErrorCode::too_large, "the resource is too large to send");
-  CAIRN_TRY(const Jwk tee, parse_jwk(tee_pubkey));
   const Secret key = random_secret(kContentKey);
   CAIRN_TRY(const Wrapped wrapped, wrap(tee, key, form));
   const bool old_form = form == AnswerForm::kbs_0_1_0;

@@ -139,6 +139,21 @@ Result<void> read_ear(Verified& out) {
   return {};
 }
 
+Result<Verified> read(Json claims, bool signer_trusted, Time now, std::int64_t leeway) {
+  Verified out{};
+  out.claims = std::move(claims);
+  out.signer_trusted = signer_trusted;
+  CAIRN_CHECK(crypto::check_times(out.claims, now, {.leeway = leeway}));
+  out.expires = {static_cast<std::int64_t>(out.claims.at("exp").get<double>())};
+  if (const Json& iat = at(out.claims, "iat"); iat.is_number())
+    out.issued = {static_cast<std::int64_t>(iat.get<double>())};
+  if (out.claims.contains("eat_profile"))
+    CAIRN_CHECK(read_ear(out));
+  else
+    CAIRN_CHECK(read_simple(out));
+  return out;
+}
+
 bool contains(const Json& whole, const Json& part) {
   if (!part.is_object()) return whole == part;
   if (!whole.is_object()) return false;
@@ -173,23 +188,15 @@ const Json& Verified::tee_pubkey() const { return at(runtime_data, "tee-pubkey")
 
 Result<Verified> verify(std::string_view jwt, const Trust& trust, Time now, std::int64_t leeway) {
   CAIRN_TRY(const Jws jws, crypto::parse_jws(jwt));
-  Verified out{};
-  CAIRN_TRY(out.claims, jws.claims());
-  CAIRN_TRY(const Signer by, find_signer(jws, out.claims, trust, now));
+  CAIRN_TRY(Json claims, jws.claims());
+  CAIRN_TRY(const Signer by, find_signer(jws, claims, trust, now));
   auto alg = crypto::jws_alg_by_name(by.key.alg);
   if (!alg) return fail(std::move(alg.error()).in("the token's key"));
   CAIRN_CHECK(crypto::verify_jws(jws, by.key.key, *alg));
-  out.signer_trusted = by.trusted;
-  CAIRN_CHECK(crypto::check_times(out.claims, now, {.leeway = leeway}));
-  out.expires = {static_cast<std::int64_t>(out.claims.at("exp").get<double>())};
-  if (const Json& iat = at(out.claims, "iat"); iat.is_number())
-    out.issued = {static_cast<std::int64_t>(iat.get<double>())};
-  if (out.claims.contains("eat_profile"))
-    CAIRN_CHECK(read_ear(out));
-  else
-    CAIRN_CHECK(read_simple(out));
-  return out;
+  return read(std::move(claims), by.trusted, now, leeway);
 }
+
+Result<Verified> own(Json claims, Time now) { return read(std::move(claims), true, now, 0); }
 
 Result<void> satisfies(const Verified& token, const Demands& demands) {
   for (const auto& module : token.submodules)

@@ -52,6 +52,9 @@ struct Verified {
 // recognised. Errors: malformed; crypto_failed ("signature", "signer"); unauthenticated ("exp", "nbf").
 [[nodiscard]] Result<Verified> verify(std::string_view jwt, const Trust& trust, Time now, std::int64_t leeway = 60);
 
+// The same for the claims of a token that the caller has just signed itself: only times and kind are looked at.
+[[nodiscard]] Result<Verified> own(Json claims, Time now);
+
 // What a relying party demands of a verified token.
 struct Demands {
   std::vector<std::string> policy_ids =

@@ -105,17 +105,19 @@ net::Response Api::attest_session(const Call& call, const Session& session) {
   const int status = failure_status(session.protocol);
   const auto request = parse_attest(call.body, session);
   if (!request) return error(status, request.error());
-  const auto issued = attestation_->evaluate(*request, call.now, call.pending);
+  auto issued = attestation_->evaluate(*request, call.now, call.pending);
   if (!issued) {
     if (call.waits()) return net::Response::empty(503);
     spdlog::info("attestation of {} refused: {} {}: {}", session.tee, as::code_name(issued.error().code),
                  issued.error().reason, issued.error().detail);
     return error(status, issued.error());
   }
-  auto token = verify_token(issued->jwt, call.now);
-  if (!token)
-    return error(500, "AttestationError",
-                 "Attestation error: the token just issued does not verify; the log says more");
+  auto verified = token::own(std::move(issued->claims), call.now);
+  auto token = verified ? keep(issued->jwt, *std::move(verified)) : std::unexpected(verified.error());
+  if (!token) {
+    spdlog::error("the token just issued cannot be used: {}", token.error().text());
+    return error(500, "AttestationError", "Attestation error: the token just issued cannot be used; the log says more");
+  }
   if (!sessions_.attested(session.id, *token))
     return error(401, "AttestationError", "Attestation error: the session has expired");
   return with_cookie(net::Response::json(200, compact_json({{"token", issued->jwt}})), session);
@@ -124,9 +126,14 @@ net::Response Api::attest_session(const Call& call, const Session& session) {
 Result<std::shared_ptr<const AttestedToken>> Api::verify_token(std::string_view jwt, Time now) {
   if (auto known = tokens_.find(jwt, now)) return known;
   CAIRN_TRY(auto verified, token::verify(jwt, options_.tokens, now));
+  return keep(jwt, std::move(verified));
+}
+
+Result<std::shared_ptr<const AttestedToken>> Api::keep(std::string_view jwt, token::Verified verified) {
   CAIRN_TRY(auto claims, policy::Document::from_json(verified.claims));
-  auto made =
-      std::make_shared<const AttestedToken>(AttestedToken{std::string(jwt), std::move(verified), std::move(claims)});
+  auto key = tee_key(verified);
+  auto made = std::make_shared<const AttestedToken>(
+      AttestedToken{std::string(jwt), std::move(verified), std::move(claims), std::move(key)});
   tokens_.put(made);
   return made;
 }
@@ -156,12 +163,13 @@ std::expected<Api::Client, net::Response> Api::client_of(const Call& call) {
   return Client{*std::move(token), old_form ? crypto::AnswerForm::kbs_0_1_0 : crypto::AnswerForm::rfc7516};
 }
 
-const Json* Api::tee_key(const token::Verified& token) const {
+Result<crypto::Jwk> Api::tee_key(const token::Verified& token) const {
   for (const auto& path : options_.extra_teekey_paths) {
     const Json::json_pointer pointer(path);
-    if (token.claims.contains(pointer)) return &token.claims.at(pointer);
+    if (token.claims.contains(pointer)) return crypto::parse_jwk(token.claims.at(pointer));
   }
-  return token.tee_pubkey().is_object() ? &token.tee_pubkey() : nullptr;
+  if (token.tee_pubkey().is_object()) return crypto::parse_jwk(token.tee_pubkey());
+  return fail(ErrorCode::not_found, "tee-pubkey", "the token names no TEE key to encrypt to");
 }
 
 net::Response Api::resource(const Call& call, std::string_view name) {
@@ -200,9 +208,11 @@ net::Response Api::get_resource(const Call& call, const ResourceName& name) {
     return error(500, "PluginInternalError", "Plugin internal error: there is no resource " + name.text(),
                  "KBS.RESOURCE.NOT_FOUND", "resource");
   }
-  const Json* key = tee_key(client->token->verified);
-  if (!key) return error(401, "TokenVerifierError", "Token Verifier error: the token names no TEE key to encrypt to");
-  const auto answer = crypto::encrypt_answer(*key, secret->view(), client->form);
+  const auto& key = client->token->tee_key;
+  if (!key && key.error().code == ErrorCode::not_found)
+    return error(401, "TokenVerifierError", "Token Verifier error: " + key.error().message);
+  const auto answer =
+      key.and_then([&](const crypto::Jwk& to) { return crypto::encrypt_answer(to, secret->view(), client->form); });
   if (!answer) return error(400, "JweError", "JWE failed: " + answer.error().message);
   return net::Response::json(200, compact_json(*answer));
 }

@@ -47,7 +47,9 @@ class Api {
   };
   [[nodiscard]] std::expected<Client, net::Response> client_of(const Call& call);
   [[nodiscard]] Result<std::shared_ptr<const AttestedToken>> verify_token(std::string_view jwt, Time now);
-  [[nodiscard]] const Json* tee_key(const token::Verified& token) const;
+  // Remembers a token with what requests need of it.
+  [[nodiscard]] Result<std::shared_ptr<const AttestedToken>> keep(std::string_view jwt, token::Verified verified);
+  [[nodiscard]] Result<crypto::Jwk> tee_key(const token::Verified& token) const;
 
   Options options_;
   as::AttestationService* attestation_;

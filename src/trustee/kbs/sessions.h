@@ -20,7 +20,8 @@ enum class Protocol { v0_1_0, v0_4_0 };
 struct AttestedToken {
   std::string jwt;
   token::Verified verified;
-  policy::Document claims;  // the resource policy's input
+  policy::Document claims;      // the resource policy's input
+  Result<crypto::Jwk> tee_key;  // what answers are encrypted to; not_found where the token names none
 };
 
 struct Session {
