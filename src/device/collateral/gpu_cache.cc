@@ -75,10 +75,18 @@ struct GpuCache::State {
     held = std::move(next);
   }
 
-  void keep_answer(const std::string& id, const Wanted::Ocsp& about, nvidia::OcspDocument document, Time now) {
+  [[nodiscard]] bool holds(const std::map<std::string, Term>& terms, const std::string& id, Time now) const {
+    const std::scoped_lock lock(mutex);
+    const auto term = terms.find(id);
+    return term != terms.end() && now < term->second.until;
+  }
+
+  void take_answer(const std::string& id, const Wanted::Ocsp& about, nvidia::OcspDocument document, Time now) {
     const auto read = nvidia::read_ocsp(document.response, about.certificate, about.issuer);
     const bool good =
         read && nvidia::check_fresh(*read, now) && (document.nonce.empty() || equal(read->nonce, document.nonce));
+    if (!good && holds(answers, id, now))
+      return note(id, answer_counts, Error{ErrorCode::malformed, "", "the answer is of no use"}, now);
     // Used again it is no answer to its request any more; of one that is of no use the verdict says why.
     if (good) document.nonce.clear();
     const Time until = good ? read->expires() : now.plus(kFailureMemory);
@@ -122,8 +130,12 @@ struct GpuCache::State {
       const auto verified = nvidia::verify_rim(rim->document, self->roots.rim);
       if (verified) nvidia::add_wanted(verified->chain, nvidia::ChainKind::rim, signers);
       if (!verified) rim->fetched = now;
-      // One that does not verify is held for a moment: the verdict says what is wrong with it.
-      self->keep_rim(id, *std::move(rim), verified ? self->rim_seconds : kFailureMemory);
+      // One that does not verify is held for a moment, so that the verdict says what is wrong with it, but never in
+      // the place of another.
+      if (verified || !self->holds(self->rims, id, now))
+        self->keep_rim(id, *std::move(rim), verified ? self->rim_seconds : kFailureMemory);
+      else
+        self->note(id, self->rim_counts, nvidia::to_error(verified.error()), now);
     } else {
       self->note(id, self->rim_counts, rim.error(), now);
     }
@@ -137,7 +149,7 @@ struct GpuCache::State {
     self->count_fetch(self->answer_counts);
     Result<nvidia::OcspDocument> got = co_await self->client->answer(id, about, now, fresh);
     if (got)
-      self->keep_answer(id, about, *std::move(got), now);
+      self->take_answer(id, about, *std::move(got), now);
     else
       self->note(id, self->answer_counts, got.error(), now);
     self->land(id);

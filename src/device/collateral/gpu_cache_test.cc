@@ -101,7 +101,7 @@ TEST_F(GpuHeld, ARevocationCountsFromTheFetchThatBringsIt) {
     cache.used(ids(cache), service.now);
     const auto revoked = [&] { return !judge(cache, service.now).affirming(); };
     CAIRN_CO_CHECK(co_await until(revoked));
-    const auto& findings = judge(cache, service.now).devices.at(0).findings;
+    const auto findings = judge(cache, service.now).devices.at(0).findings;
     EXPECT_TRUE(std::ranges::contains(findings, nvidia::Failure::certificate_revoked, &nvidia::Finding::failure));
     co_return Result<>{};
   });
@@ -143,6 +143,22 @@ TEST_F(GpuHeld, AMismatchMayFetchAManifestAnew) {
     EXPECT_TRUE(cache.aged(all, kGpuNow.plus(kRimRecheck - 1)).empty());
     EXPECT_EQ(cache.aged(all, kGpuNow.plus(kRimRecheck)).rims.size(), 2U);
     EXPECT_TRUE(cache.aged({"NV_OTHER"}, kGpuNow.plus(kRimRecheck)).empty());
+    co_return Result<>{};
+  });
+}
+
+// Nobody on the way can take a good document's place with one that does not verify.
+TEST_F(GpuHeld, WhatDoesNotVerifyReplacesNothing) {
+  run([&](GpuCache& cache) -> Task<> {
+    CAIRN_CO_CHECK(co_await cache.fetch(wanted(), kGpuNow, false));
+    const Time later = service.now = kGpuNow.plus(13 * 3600);
+    service.simulator = GpuSimulator::make({.scenario = GpuScenario::ocsp_flip}, kGpuNow).value();
+    cache.used(ids(cache), later);
+    CAIRN_CO_CHECK(co_await until([&] { return service.ocsp_asked == 12 && service.rims_asked == 4; }));
+    CAIRN_CO_CHECK(co_await net::sleep_for(net::Milliseconds(50)));
+    EXPECT_TRUE(judge(cache, later).affirming()) << judge(cache, later).result().error().text();
+    EXPECT_GT(cache.answers(later).failures, 0U);
+    EXPECT_GT(cache.rims(later).failures, 0U) << "of a root that is not trusted here";
     co_return Result<>{};
   });
 }
