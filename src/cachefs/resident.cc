@@ -18,7 +18,6 @@ namespace cairn::cachefs {
 namespace {
 
 enum ChunkState : std::uint8_t { kEmpty, kFilling, kWhole };
-constexpr int kFillNiceness = 5;
 constexpr std::uint64_t kShareOfMemory = 60;  // percent, where no budget is given
 
 std::uint64_t number_in(const std::filesystem::path& path, std::uint64_t otherwise) {
@@ -181,9 +180,9 @@ void Resident::start_worker() {
   for (unsigned i = 0; i < thread_count(model_.options().threads); ++i) std::thread([this] { fill_all(); }).detach();
 }
 
-// Chunks of all files in order. A chunk that fails is left to its readers, who get the error.
+// Chunks of all files in order. A chunk that fails is left to its readers, who get the error. At everyone's priority:
+// a reader who needs a chunk that is being filled waits for it.
 void Resident::fill_all() {
-  (void)::setpriority(PRIO_PROCESS, 0, kFillNiceness);  // of this thread: readers come first
   for (const auto& f : files_) {
     for (;;) {
       std::uint64_t at = next_.load();
