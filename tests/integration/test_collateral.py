@@ -132,6 +132,12 @@ def test_one_fetch_for_many_then_memory_then_disk(machine, tmp_path):
             assert trustee.attest(evidence) == (200, "")
             assert [p["state"] for p in trustee.platforms()] == ["ready"]
             assert "collateral of tdx/" in trustee.log.read_text()
+            with urllib.request.urlopen(trustee.url.removesuffix("/api") + "/metrics", timeout=10) as answer:
+                assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+                metrics = answer.read().decode()
+            assert 'cairn_trustee_collateral_fetches_total{kind="tdx"} 1\n' in metrics
+            assert 'cairn_trustee_collateral_failures_total{kind="tdx"} 0\n' in metrics
+            assert 'cairn_trustee_collateral_held{kind="tdx"} 1\n' in metrics
         with Trustee(tmp_path, root, settings) as trustee:
             assert trustee.attest(evidence) == (200, "")
     assert len(pcs.asked) == 4
