@@ -74,6 +74,8 @@ struct Entry {
 [[nodiscard]] std::span<const Entry> misc_builtins();  // semver, units, uuid, graph, rand, templates
 [[nodiscard]] std::span<const Entry> schema_builtins();
 
+[[nodiscard]] Value sprintf(CallContext& c, std::span<const Value> arguments);
+[[nodiscard]] Value yaml_marshal(CallContext& c, std::span<const Value> arguments);
 // Decoded UTF-8 helpers shared by the families.
 [[nodiscard]] std::u32string code_points(std::string_view s);
 [[nodiscard]] std::string utf8(std::u32string_view s);

@@ -279,7 +279,7 @@ class Safety {
     VarSet vars;
   };
   [[nodiscard]] Body reorder(const Body& b, const VarSet& globals, std::vector<Unsafe>& unsafe);
-  [[nodiscard]] VarSet outputs(const Expr* e, const VarSet& safe) const;
+  [[nodiscard]] VarSet outputs(const Expr* e, const VarSet& safe, VarSet* last = nullptr) const;
   [[nodiscard]] VarSet outputs_eq(const Expr* e, const VarSet& safe) const;
   void outputs_terms(const Term* t, const VarSet& safe, VarSet& out) const;
   void outputs_terms(const Expr* e, const VarSet& safe, VarSet& out) const;

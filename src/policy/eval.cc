@@ -287,6 +287,11 @@ bool Machine::next(Run& run) {
       case Op::is_object:
         ok = get_operand(i.a).is(Kind::object) && get_operand(i.a).size() == static_cast<std::size_t>(i.b);
         break;
+      case Op::suits: {
+        const Value& v = get_operand(i.a);
+        ok = v.is(static_cast<Kind>(i.b)) || v.is(Kind::set);
+        break;
+      }
       case Op::array:
       case Op::set: {
         settle();

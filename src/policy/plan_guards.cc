@@ -35,7 +35,7 @@ std::optional<Planner::Place> Planner::place(const Term* t) const {
       out.path.push_back(k->value);
     } else {
       const auto it = k->kind == TermKind::var ? known_.find(k->name) : known_.end();
-      if (it == known_.end()) return std::nullopt;
+      if (it == known_.end() || it->second.is_collection()) return std::nullopt;
       out.path.push_back(it->second);
     }
   }
@@ -84,13 +84,65 @@ std::int32_t Planner::read(const Place& at) {
   return from;
 }
 
-// The operand of a call that is known before the body: a constant, or what a guard has read.
-std::optional<Operand> Planner::settled_operand(const Term* t) {
-  if (const Value* v = literal(t); v != nullptr) return constant(*v);
+// What a variable stands for that is known before the body: an argument, or what a guard has read.
+std::optional<Operand> Planner::settled_operand(const Rule* r, const Term* t) {
   if (t->kind != TermKind::var) return std::nullopt;
-  if (const auto it = known_.find(t->name); it != known_.end()) return constant(it->second);
   if (const auto it = alias_.find(t->name); it != alias_.end()) return read(it->second);
+  for (std::size_t i = 0; i < r->args.size(); ++i)
+    if (r->args[i]->kind == TermKind::var && r->args[i]->name == t->name) return static_cast<Operand>(i);
   return std::nullopt;
+}
+
+// The constant that a term is, or the variable it is.
+const Value* Planner::settled_value(const Term* t) {
+  if (const Value* v = literal(t); v != nullptr) return v;
+  const auto it = t->kind == TermKind::var ? known_.find(t->name) : known_.end();
+  return it != known_.end() ? &it->second : nullptr;
+}
+
+// A test of something known against a constant, such as input.a in ["b", "c"] or startswith(input.a, "b").
+void Planner::guard_call(const Rule* r, const Expr* e) {
+  const Builtin* call = p_.compiler->builtin(e->items[0]);
+  if (call == nullptr || e->items.size() != 3 || call->arity != 2) return;
+  const bool member = call->name == "internal.member_2";
+  const bool any = call->name == "strings.any_prefix_match" || call->name == "strings.any_suffix_match";
+  if (!member && !any && call->name != "startswith" && call->name != "endswith") return;
+  auto a = settled_operand(r, e->items[1]);
+  std::optional<Operand> b;
+  if (a) {
+    const Value* v = settled_value(e->items[2]);
+    const auto each = [&](auto&& fits) {
+      for (std::size_t i = 0; i < v->size(); ++i)
+        if (!fits(v->is(Kind::object) ? v->value(i) : v->items()[i])) return false;
+      return v->size() > 0;
+    };
+    const auto text = [](const Value& x) { return x.is(Kind::string); };
+    const bool fits =
+        v != nullptr && (member ? v->is_collection() && each([](const Value& x) {
+                                    return !x.is(Kind::object) && !x.is(Kind::set);  // those stand for anything
+                                  })
+                                : text(*v) || (any && (v->is(Kind::array) || v->is(Kind::set)) && each(text)));
+    if (fits) b = constant(*v);
+  } else if (member) {
+    const Value* v = settled_value(e->items[1]);
+    if (v != nullptr && !v->is_collection() && (b = settled_operand(r, e->items[2]))) a = constant(*v);
+  }
+  if (!a || !b) return;
+  const auto dst = fresh();
+  code_.builtins.push_back(call);
+  emit(Op::call, dst, static_cast<std::int32_t>(code_.builtins.size() - 1), arguments({*a, *b}), 2);
+  emit(Op::test, 0, dst);
+  settled_.insert(e);
+}
+
+// An array of so many elements, with these constants among them.
+void Planner::guard_array(std::int32_t reg, const Term* pattern) {
+  emit(Op::is_array, 0, reg, static_cast<std::int32_t>(pattern->items.size()));
+  for (std::size_t i = 0; i < pattern->items.size(); ++i)
+    if (pattern->items[i]->kind == TermKind::scalar) {
+      const auto element = get(reg, constant(Value::integer(static_cast<std::int64_t>(i))));
+      emit(Op::equal, 0, element, constant(pattern->items[i]->value));
+    }
 }
 
 void Planner::guards(const Rule* r, std::vector<Guard>& out) {
@@ -121,6 +173,10 @@ void Planner::guards(const Rule* r, std::vector<Guard>& out) {
         if (a->kind == TermKind::var) {
           const auto argument = std::ranges::find_if(
               r->args, [&](const Term* x) { return x->kind == TermKind::var && x->name == a->name; });
+          if (argument != r->args.end() && v == nullptr && flat) {
+            guard_array(static_cast<std::int32_t>(argument - r->args.begin()), b);
+            break;
+          }
           if (argument != r->args.end() && v != nullptr) {
             const auto i = static_cast<std::int32_t>(argument - r->args.begin());
             emit(Op::equal, 0, i, constant(*v));
@@ -128,7 +184,7 @@ void Planner::guards(const Rule* r, std::vector<Guard>& out) {
             settled_.insert(e);
             break;
           }
-          if (b->kind == TermKind::scalar) known_.emplace(a->name, b->value);
+          if (const Value* known = literal(b); known != nullptr) known_.emplace(a->name, *known);
           if (const auto read_as = alias_.find(a->name); read_as != alias_.end() && v != nullptr) {
             const Place& at = read_as->second;
             emit(Op::equal, 0, read(at), constant(*v));
@@ -139,13 +195,17 @@ void Planner::guards(const Rule* r, std::vector<Guard>& out) {
         } else if (const auto at = place(a); at && (v != nullptr || flat || b->kind == TermKind::var)) {
           const auto reg = read(*at);
           if (b->kind == TermKind::var) {
-            if (const auto it = known_.find(b->name); it != known_.end()) v = &it->second;
+            if (const auto it = known_.find(b->name);
+                it != known_.end() && !it->second.is(Kind::object) && !it->second.is(Kind::set))
+              v = &it->second;
             alias_.emplace(b->name, *at);
           }
           if (v != nullptr) {
             emit(Op::equal, 0, reg, constant(*v));
             if (!at->data) out.push_back({.argument = -1, .path = at->path, .value = *v});
             if (b->kind != TermKind::var) settled_.insert(e);
+          } else if (flat) {
+            guard_array(reg, b);
           }
           break;
         } else if (const auto in = v != nullptr && b->kind == TermKind::scalar ? container(a) : std::nullopt) {
@@ -161,19 +221,7 @@ void Planner::guards(const Rule* r, std::vector<Guard>& out) {
       }
       continue;
     }
-    const Builtin* call = p_.compiler->builtin(e->items[0]);
-    if (call == nullptr || e->items.size() != 3 || call->arity != 2) continue;
-    static constexpr std::string_view testable[] = {"internal.member_2", "startswith", "endswith",
-                                                    "strings.any_prefix_match", "strings.any_suffix_match"};
-    if (std::ranges::find(testable, call->name) == std::end(testable)) continue;
-    const auto a = settled_operand(e->items[1]);
-    const auto b = a ? settled_operand(e->items[2]) : std::nullopt;
-    if (!b || (*a < 0 && *b < 0)) continue;
-    const auto dst = fresh();
-    code_.builtins.push_back(call);
-    emit(Op::call, dst, static_cast<std::int32_t>(code_.builtins.size() - 1), arguments({*a, *b}), 2);
-    emit(Op::test, 0, dst);
-    settled_.insert(e);
+    guard_call(r, e);
   }
 }
 

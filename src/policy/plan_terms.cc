@@ -266,7 +266,14 @@ bool Planner::settle(Side& a, Side& b, std::vector<std::pair<Side, Side>>& more)
     const bool pattern_waits = other.term != nullptr && !ground(other.term) && other.term->kind != TermKind::var;
     const bool literal_match =
         !evaluated && pattern_waits && (t->kind == TermKind::array || t->kind == TermKind::object);
-    if ((evaluated || ground(t)) && !literal_match) *s = {nullptr, value(t)};
+    if (!(evaluated || ground(t)) || literal_match) continue;
+    // As in OPA, a comprehension is not evaluated for what cannot be equal to it.
+    if (evaluated && t->kind != TermKind::ref && other.term == nullptr)
+      emit(Op::suits, 0, other.operand,
+           static_cast<std::int32_t>(t->kind == TermKind::array_of    ? Kind::array
+                                     : t->kind == TermKind::object_of ? Kind::object
+                                                                      : Kind::set));
+    *s = {nullptr, value(t)};
   }
   if (a.term != nullptr && b.term == nullptr) std::swap(a, b);
   if (a.term == nullptr && b.term == nullptr) {

@@ -116,7 +116,10 @@ class Planner {
   [[nodiscard]] std::optional<Place> place(const Term* t) const;
   [[nodiscard]] std::optional<Place> container(const Term* t) const;
   [[nodiscard]] std::int32_t read(const Place& at);
-  [[nodiscard]] std::optional<Operand> settled_operand(const Term* t);
+  [[nodiscard]] std::optional<Operand> settled_operand(const Rule* r, const Term* t);
+  [[nodiscard]] const Value* settled_value(const Term* t);
+  void guard_call(const Rule* r, const Expr* e);
+  void guard_array(std::int32_t reg, const Term* pattern);
   void guards(const Rule* r, std::vector<Guard>& out);
 
   Program& p_;

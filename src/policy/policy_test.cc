@@ -283,6 +283,11 @@ TEST(Builtins, Families) {
   EXPECT_EQ(x("x := time.format([1700000000000000000, \"UTC\", \"RFC1123\"])"), R"("Tue, 14 Nov 2023 22:13:20 UTC")");
   EXPECT_EQ(x("x := time.parse_rfc3339_ns(\"2023-11-14T22:13:20Z\") == time.now_ns()"), "true");
   EXPECT_EQ(x("x := net.cidr_contains(\"10.0.0.0/8\", \"10.1.2.3\")"), "true");
+  EXPECT_EQ(x("x := sprintf(\"%v|%5.2f|%q|%d|%+d|%06.2f|%x\", [1e6, 2, 2, \"a\", 3, -1.5, 10.5])"),
+            "\"1e+06|%!f(int64=   02)|'\\\\x02'|%!d(string=a)|+3|-01.50|0x1.5p+03\"");
+  EXPECT_EQ(
+      x("x := yaml.marshal({\"a2\": [1, {\"b\": \"- x\"}], \"a10\": \"x\\ny\", \"t\": \"true\", \"q\": \"it's\"})"),
+      "\"a2:\\n  - 1\\n  - b: '- x'\\na10: |-\\n  x\\n  y\\nq: it's\\nt: \\\"true\\\"\\n\"");
   EXPECT_EQ(x("x := semver.compare(\"1.2.3-rc1\", \"1.2.3\")"), "-1");
   EXPECT_EQ(x("x := [yaml.marshal(s) | some s in [\"1.10.0-rc.1\", \"1.1\"]]"), R"(["1.10.0-rc.1\n","\"1.1\"\n"])");
   EXPECT_EQ(x("x := crypto.sha256(\"\")"), R"("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")");
@@ -328,6 +333,10 @@ TEST(Language, GuardsComeFirst) {
   EXPECT_EQ(x(conflict + "x if { f(1); input.a == 2 }", {{"a", 1}}), "undefined");
   EXPECT_EQ(x(conflict + "x if { f(1); startswith(input.a, \"b\") }", {{"a", "c"}}), "undefined");
   EXPECT_EQ(x(conflict + "x := input.a if f(1)"), "undefined");
+  EXPECT_EQ(x(conflict + "x if { f(1); [y, 2] = input.a }", {{"a", {1, 3}}}), "undefined");
+  EXPECT_EQ(x(conflict + "x if { f(1); input.a in [1, {}] }", {{"a", 2}}).substr(0, 6), "error:");
+  EXPECT_EQ(x(conflict + "x if { f(1); input.a in [1, []] }", {{"a", 2}}), "undefined");
+  EXPECT_EQ(x("x := y if [y, 2] = input.a", {{"a", {1, 2}}}), "1");
   EXPECT_EQ(x(conflict + "x if { y := input.a; f(1); y == 2 }", {{"a", 1}}), "undefined");
   EXPECT_EQ(x("x := y if { y := input.a; y == 2 }", {{"a", 2}}), "2");
   EXPECT_EQ(x(conflict + "x if { f(1); input.a[_] == 3 }", {{"a", {1, 2}}}), "undefined");
@@ -364,7 +373,8 @@ TEST(Language, BaseDocuments) {
 // An undefined reference spares the other side of an equation.
 TEST(Language, ReferencesAreReadBeforeComprehensions) {
   EXPECT_EQ(x("x if { {1: z | some z in [1, 2]} == input.a }"), "undefined");
-  EXPECT_EQ(x("x if { {1: z | some z in [1, 2]} == input.a }", {{"a", 1}}).substr(0, 6), "error:");
+  EXPECT_EQ(x("x if { {1: z | some z in [1, 2]} == input.a }", {{"a", 1}}), "undefined");  // never equal
+  EXPECT_EQ(x("x if { {1: z | some z in [1, 2]} == input.a }", {{"a", Json::object()}}).substr(0, 6), "error:");
 }
 
 // Many rules told apart by one value: the order of what is left, others and defaults stay as they were.

@@ -31,6 +31,7 @@ enum class Op : std::uint8_t {
   test,       // a is not false
   is_array,   // a is an array of b elements (b a number, not an operand)
   is_object,  // a is an object of b members
+  suits,      // a is of the kind b (a number, not an operand) or a set
   array,
   set,
   object,      // dst = of args[a, a+b)

@@ -197,7 +197,7 @@ VarSet Safety::outputs_eq(const Expr* e, const VarSet& safe) const {
   return out.minus(safe);
 }
 
-VarSet Safety::outputs(const Expr* e, const VarSet& safe) const {
+VarSet Safety::outputs(const Expr* e, const VarSet& safe, VarSet* last) const {
   VarSet out;
   if (e->negated) return out;
   for (const auto& w : e->with) {
@@ -210,12 +210,19 @@ VarSet Safety::outputs(const Expr* e, const VarSet& safe) const {
   }
   switch (e->kind) {
     case ExprKind::term: outputs_terms(e, safe, out); return out;
-    case ExprKind::every: outputs_terms(e->items[2], safe, out); return out;
+    case ExprKind::every:
+      if (last != nullptr) out = *last;
+      outputs_terms(e->items[2], safe, out);
+      return out;
     case ExprKind::call: {
-      if (is_call_of(e, "eq")) return outputs_eq(e, safe);
+      if (is_call_of(e, "eq")) {
+        if (last != nullptr) *last = {};
+        return outputs_eq(e, safe);
+      }
       const int arity = c_.arity(e->items[0]);
       if (arity < 0) return {};
       outputs_terms(e, safe, out);
+      if (last != nullptr) *last = out;
       const auto inputs = static_cast<std::size_t>(arity) + 1;
       if (inputs >= e->items.size()) return out;
       VarSet needed;
@@ -224,6 +231,7 @@ VarSet Safety::outputs(const Expr* e, const VarSet& safe) const {
       for (std::size_t i = 1; i < inputs; ++i) collect_vars(e->items[i], o, needed);
       if (!needed.minus(out).minus(safe).empty()) return {};
       for (std::size_t i = inputs; i < e->items.size(); ++i) collect_vars(e->items[i], o, out);
+      if (last != nullptr) *last = out;
       return out;
     }
     default: return {};
@@ -330,11 +338,12 @@ Body Safety::reorder(const Body& body, const VarSet& globals, std::vector<Unsafe
   }
   Body ordered;
   std::vector<bool> done(body.size());
+  VarSet last;  // as in OPA, `every` counts as its own what the call looked at before it bound
   for (std::size_t before = SIZE_MAX; before != ordered.size();) {
     before = ordered.size();
     for (std::size_t i = 0; i < body.size(); ++i) {
       if (done[i]) continue;
-      const VarSet out = outputs(body[i], safe);
+      const VarSet out = outputs(body[i], safe, &last);
       if (!closed[i].empty()) {
         // What the expressions before bind beyond what is safe, as OPA counts it: hardly ever anything. So an
         // expression that binds just what it closes over is never safe, even where that is bound already.

@@ -1,0 +1,348 @@
+// yaml.marshal in the layout of the writer that OPA uses: block style, two spaces, scalars plain where they read back
+// as the same string, otherwise in single quotes, as a literal block, or in double quotes.
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+
+#include "policy/builtins.h"
+#include "policy/number.h"
+
+namespace cairn::policy {
+namespace {
+
+bool decimal(char32_t c) { return c >= '0' && c <= '9'; }
+bool line_break(char32_t c) { return c == '\n' || c == '\r' || c == 0x85 || c == 0x2028 || c == 0x2029; }
+bool blank(char32_t c) { return c == ' ' || c == '\t' || c == 0 || line_break(c); }
+// Without escapes; what lies beyond the basic plane is always escaped.
+bool shown(char32_t c) {
+  return c == '\n' || (c >= 0x20 && c <= 0x7E) ||
+         (c >= 0xA0 && c <= 0xFFFD && c != 0xFEFF && (c < 0xD800 || c > 0xDFFF));
+}
+
+// Digits and underscores between `from` and the end, at least one digit.
+bool integer_like(std::string_view s) {
+  if (s.starts_with('-') || s.starts_with('+')) s.remove_prefix(1);
+  int base = 10;
+  if (s.size() > 1 && s[0] == '0') {
+    const char c = s[1];
+    base = c == 'x' || c == 'X' ? 16 : c == 'b' || c == 'B' ? 2 : 8;
+    s.remove_prefix(c == 'x' || c == 'X' || c == 'b' || c == 'B' || c == 'o' || c == 'O' ? 2 : 1);
+  }
+  if (s.empty()) return false;
+  std::uint64_t n = 0;
+  const auto [end, error] = std::from_chars(s.data(), s.data() + s.size(), n, base);
+  return error == std::errc{} && end == s.data() + s.size();
+}
+
+// [-+]? (digits [. digits] | . digits) [exponent]
+bool float_like(std::string_view s) {
+  if (s.starts_with('-') || s.starts_with('+')) s.remove_prefix(1);
+  std::size_t i = 0;
+  const auto digits = [&] {
+    const std::size_t from = i;
+    while (i < s.size() && decimal(static_cast<unsigned char>(s[i]))) ++i;
+    return i - from;
+  };
+  const bool whole = digits() > 0;
+  if (i < s.size() && s[i] == '.') {
+    ++i;
+    if (digits() == 0 && !whole) return false;
+  } else if (!whole) {
+    return false;
+  }
+  if (i < s.size() && (s[i] == 'e' || s[i] == 'E')) {
+    ++i;
+    if (i < s.size() && (s[i] == '+' || s[i] == '-')) ++i;
+    if (digits() == 0) return false;
+  }
+  return i == s.size();
+}
+
+// Four digits, a hyphen and what follows in a time: the fields and, after T, t or a blank, the hour.
+bool time_like(std::string_view s) {
+  std::size_t i = 0;
+  const auto field = [&](std::size_t least, std::size_t most, int from, int to) {
+    const std::size_t start = i;
+    while (i < s.size() && i - start < most && decimal(static_cast<unsigned char>(s[i]))) ++i;
+    int n = 0;
+    if (i - start < least) return false;
+    (void)std::from_chars(s.data() + start, s.data() + i, n);
+    return n >= from && n <= to;
+  };
+  const auto one = [&](char c) { return i < s.size() && s[i] == c && ++i > 0; };
+  if (!field(4, 4, 0, 9999) || !one('-') || !field(1, 2, 1, 12) || !one('-') || !field(1, 2, 1, 31)) return false;
+  if (i == s.size()) return true;
+  const bool spaced = s[i] == ' ';
+  if (!spaced && s[i] != 'T' && s[i] != 't') return false;
+  ++i;
+  if (!field(1, 2, 0, 23) || !one(':') || !field(1, 2, 0, 59) || !one(':') || !field(1, 2, 0, 59)) return false;
+  if (one('.') && !field(1, 9, 0, 999'999'999)) return false;
+  if (spaced) return i == s.size();
+  if (i + 1 == s.size() && s[i] == 'Z') return true;
+  if (i >= s.size() || (s[i] != '+' && s[i] != '-')) return false;
+  ++i;
+  return field(2, 2, 0, 24) && one(':') && field(2, 2, 0, 60) && i == s.size();
+}
+
+// 1:20 was a number to the base 60 once.
+bool sixty_like(std::string_view s) {
+  if (s.starts_with('-') || s.starts_with('+')) s.remove_prefix(1);
+  if (s.empty() || !decimal(static_cast<unsigned char>(s[0])) || s.find(':') == std::string_view::npos) return false;
+  std::size_t i = 0;
+  while (i < s.size() && (decimal(static_cast<unsigned char>(s[i])) || s[i] == '_')) ++i;
+  bool any = false;
+  while (i < s.size() && s[i] == ':') {
+    std::size_t n = 0;
+    const std::size_t from = ++i;
+    while (i < s.size() && n < 2 && decimal(static_cast<unsigned char>(s[i]))) ++i, ++n;
+    if (n == 0 || (n == 2 && s[from] > '5')) return false;
+    any = true;
+  }
+  if (any && i < s.size() && s[i] == '.')
+    for (++i; i < s.size() && (decimal(static_cast<unsigned char>(s[i])) || s[i] == '_');) ++i;
+  return any && i == s.size();
+}
+
+// Would a reader take the plain text for something else than a string?
+bool reads_as_other(std::string_view s) {
+  static constexpr std::string_view words[] = {
+      "",     "~",    "null", "Null", "NULL",  "true",  "True",  "TRUE",  "false", "False", "FALSE", ".nan", ".NaN",
+      ".NAN", ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF", "y",     "Y",    "yes",
+      "Yes",  "YES",  "on",   "On",   "ON",    "n",     "N",     "no",    "No",    "NO",    "off",   "Off",  "OFF"};
+  if (std::ranges::find(words, s) != std::end(words)) return true;
+  if (s[0] == '.') return float_like(s);
+  if (!decimal(static_cast<unsigned char>(s[0])) && s[0] != '-' && s[0] != '+') return false;
+  std::string plain(s);
+  std::erase(plain, '_');
+  return time_like(s) || integer_like(plain) || float_like(plain) || sixty_like(s);
+}
+
+// How a string may be written, from its characters.
+struct Styles {
+  bool plain = true;
+  bool single = true;
+  bool literal = true;
+};
+
+Styles styles_of(std::u32string_view s) {
+  bool indicators = s.starts_with(U"---") || s.starts_with(U"...");
+  bool special = false, tab = false, lines = false, edges = false, break_space = false, space_break = false;
+  bool after_space = false, after_break = false, after_blank = true;
+  for (std::size_t i = 0; i < s.size(); ++i) {
+    const char32_t c = s[i];
+    const bool before_blank = i + 1 == s.size() || blank(s[i + 1]);
+    const bool edge = i == 0 || i + 1 == s.size();
+    if (i == 0) {
+      indicators |= std::u32string_view(U"#,[]{}&*!|>'\"%@`").find(c) != std::u32string_view::npos;
+      indicators |= before_blank && (c == '?' || c == ':' || c == '-');
+    } else {
+      indicators |= (c == ':' && before_blank) || (c == '#' && after_blank);
+    }
+    if (!shown(c)) (c == '\t' ? tab : special) = true;
+    if (c == ' ') {
+      edges |= edge;
+      break_space |= after_break;
+    } else if (line_break(c)) {
+      lines = true;
+      edges |= edge;
+      space_break |= after_space;
+    }
+    after_space = c == ' ';
+    after_break = line_break(c);
+    after_blank = blank(c);
+  }
+  Styles out;
+  out.plain = !(indicators || edges || break_space || space_break || tab || special || lines);
+  out.single = !(break_space || space_break || tab || special);
+  out.literal = !s.empty() && !(s.back() == ' ' || space_break || special);
+  return out;
+}
+
+void write_double(std::u32string_view s, std::string& out) {
+  out += '"';
+  for (const char32_t c : s) {
+    if (shown(c) && !line_break(c) && c != '"' && c != '\\') {
+      append_utf8(out, c);
+      continue;
+    }
+    out += '\\';
+    static constexpr std::pair<char32_t, char> names[] = {
+        {0, '0'},  {7, 'a'},   {8, 'b'},     {9, 't'},    {10, 'n'},   {11, 'v'},     {12, 'f'},    {13, 'r'},
+        {27, 'e'}, {'"', '"'}, {'\\', '\\'}, {0x85, 'N'}, {0xA0, '_'}, {0x2028, 'L'}, {0x2029, 'P'}};
+    const auto name = std::ranges::find(names, c, &std::pair<char32_t, char>::first);
+    if (name != std::end(names)) {
+      out += name->second;
+      continue;
+    }
+    std::array<char, 12> room{};
+    std::snprintf(room.data(), room.size(),
+                  c <= 0xFF     ? "x%02X"
+                  : c <= 0xFFFF ? "u%04X"
+                                : "U%08X",
+                  static_cast<unsigned>(c));
+    out += room.data();
+  }
+  out += '"';
+}
+
+void write_single(std::string_view s, std::string& out) {
+  out += '\'';
+  for (const char c : s) out.append(c == '\'' ? 2 : 1, c);
+  out += '\'';
+}
+
+// Of text with line breaks; `indent` is where its lines begin.
+void write_literal(std::u32string_view s, std::size_t indent, std::string& out) {
+  out += '|';
+  if (s[0] == ' ' || line_break(s[0])) out += '2';
+  if (!line_break(s.back()))
+    out += '-';
+  else if (s.size() == 1 || line_break(s[s.size() - 2]))
+    out += '+';
+  out += '\n';
+  bool fresh = true;
+  for (const char32_t c : s) {
+    if (line_break(c)) {
+      append_utf8(out, c);
+      fresh = true;
+      continue;
+    }
+    if (fresh) out.append(indent, ' ');
+    fresh = false;
+    append_utf8(out, c);
+  }
+  if (!fresh) out += '\n';
+}
+
+// A string and the end of its line; as a key, no more than the string.
+void write_text(std::string_view text, std::size_t indent, bool key, std::string& out) {
+  const std::u32string s = code_points(text);
+  const Styles styles = styles_of(s);
+  const bool multiline = text.find('\n') != std::string_view::npos;
+  if (multiline && styles.literal && !key) {
+    write_literal(s, indent, out);
+    return;
+  }
+  if (multiline || reads_as_other(text))
+    write_double(s, out);
+  else if (styles.plain)
+    out += text;
+  else if (styles.single)
+    write_single(text, out);
+  else
+    write_double(s, out);
+  if (!key) out += '\n';
+}
+
+// Runs of digits as numbers, and letters after what is neither.
+bool natural_less(std::u32string_view a, std::u32string_view b) {
+  const auto letter = [](char32_t c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= 0xC0 && c != 0xD7 && c != 0xF7);
+  };
+  bool digits = false;  // before here
+  for (std::size_t i = 0; i < a.size() && i < b.size(); ++i) {
+    if (a[i] == b[i]) {
+      digits = decimal(a[i]);
+      continue;
+    }
+    const bool x = letter(a[i]);
+    const bool y = letter(b[i]);
+    if (x && y) return a[i] < b[i];
+    if (x || y) return digits ? x : y;
+    std::uint64_t start = 0;
+    if (a[i] == '0' || b[i] == '0')
+      for (std::size_t k = i; k > 0 && decimal(a[k - 1]); --k)
+        if (a[k - 1] != '0') start = 1;
+    const auto run = [&](std::u32string_view s, std::size_t& end) {
+      std::uint64_t n = start;
+      for (end = i; end < s.size() && decimal(s[end]); ++end) n = n * 10 + (s[end] - '0');
+      return n;
+    };
+    std::size_t p = 0;
+    std::size_t q = 0;
+    const std::uint64_t n = run(a, p);
+    const std::uint64_t m = run(b, q);
+    if (n != m) return n < m;
+    return p != q ? p < q : a[i] < b[i];
+  }
+  return a.size() < b.size();
+}
+
+std::string number_of(const Value& v) {
+  if (v.is_small()) return std::to_string(v.integer());
+  const auto text = v.number_node()->text();
+  std::uint64_t whole = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), whole);
+  if (error == std::errc{} && stop == text.data() + text.size()) return std::string(text);
+  const double d = v.number_node()->approximate;
+  std::array<char, 400> room{};
+  auto end = std::to_chars(room.data(), room.data() + room.size(), d, std::chars_format::scientific).ptr;
+  const std::string s(room.data(), end);
+  const int exponent = std::atoi(s.c_str() + s.find('e') + 1);
+  if (exponent < -4 || exponent >= 6 || !std::isfinite(d)) return s;
+  end = std::to_chars(room.data(), room.data() + room.size(), d, std::chars_format::fixed).ptr;
+  return {room.data(), end};
+}
+
+void write_block(const Value& v, std::string& out, std::size_t indent, bool in_line) {
+  if (out.size() > max_string_bytes) throw Stop{{ErrorCode::too_large, {}, "a string is longer than the limit"}};
+  const bool list = v.is(Kind::array) || v.is(Kind::set);
+  if (!v.is_collection() || v.size() == 0) {
+    if (v.is(Kind::string)) {
+      write_text(v.text(), std::max<std::size_t>(indent, 2), false, out);
+      return;
+    }
+    if (v.is_collection())
+      out += list ? "[]" : "{}";
+    else if (v.is(Kind::number))
+      out += number_of(v);
+    else
+      write_json(v, out, max_string_bytes);
+    out += '\n';
+    return;
+  }
+  if (list) {
+    for (std::size_t i = 0; i < v.size(); ++i) {
+      if (i > 0 || !in_line) out.append(indent, ' ');
+      out += "- ";
+      write_block(v.items()[i], out, indent + 2, true);
+    }
+    return;
+  }
+  struct Member {
+    std::string name;
+    std::u32string order;
+    const Value* value;
+  };
+  std::vector<Member> members;
+  for (std::size_t i = 0; i < v.size(); ++i) {
+    Member m{{}, {}, &v.value(i)};
+    if (v.key(i).is(Kind::string))
+      m.name = v.key(i).text();
+    else
+      write_json(v.key(i), m.name, max_string_bytes);
+    m.order = code_points(m.name);
+    members.push_back(std::move(m));
+  }
+  std::ranges::stable_sort(members, natural_less, &Member::order);
+  for (const Member& m : members) {
+    if (&m != &members.front() || !in_line) out.append(indent, ' ');
+    write_text(m.name, indent, true, out);
+    const bool below = m.value->is_collection() && m.value->size() > 0;
+    out += below ? ":\n" : ": ";
+    write_block(*m.value, out, indent + 2, !below);
+  }
+}
+
+}  // namespace
+
+Value yaml_marshal(CallContext& c, std::span<const Value> a) {
+  std::string out;
+  write_block(a[0], out, 0, false);
+  c.charge(out.size() / 16);
+  return c.arena.string(out);
+}
+
+}  // namespace cairn::policy
