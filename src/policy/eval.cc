@@ -214,13 +214,13 @@ bool Machine::next(Run& run) {
   run.started = true;
   const Inst* const code = run.code.code.data();
   Value* const r = run.regs;
-  const auto get_operand = [&](Operand o) -> const Value& {
-    return o >= 0 ? r[o] : run.code.constants[static_cast<std::size_t>(~o)];
-  };
-  const auto operands = [&](std::int32_t first, std::int32_t count, Few& room) {
-    const auto out = room.of(static_cast<std::size_t>(count), arena());
-    for (std::size_t k = 0; k < out.size(); ++k)
-      out[k] = get_operand(run.code.args[static_cast<std::size_t>(first) + k]);
+  const Value* const constants = run.code.constants.data();
+  const Operand* const args = run.code.args.data();
+  const auto get_operand = [r, constants](Operand o)
+                               __attribute__((always_inline)) -> const Value& { return o >= 0 ? r[o] : constants[~o]; };
+  const auto operands = [&](std::int32_t first, std::int32_t n, Few& room) __attribute__((always_inline)) {
+    const auto out = room.of(static_cast<std::size_t>(n), arena());
+    for (std::size_t k = 0; k < out.size(); ++k) out[k] = get_operand(args[static_cast<std::size_t>(first) + k]);
     return out;
   };
   // Instructions are counted here and settled before anything that takes long: only retry() goes back.
@@ -255,8 +255,7 @@ bool Machine::next(Run& run) {
       }
       case Op::below: {
         if (context_->targets.empty()) {
-          const Value* v =
-              stored(get_operand(i.a), get_operand(run.code.args[static_cast<std::size_t>(i.b + i.c - 1)]));
+          const Value* v = stored(get_operand(i.a), get_operand(args[i.b + i.c - 1]));
           r[i.dst] = v != nullptr ? *v : Value();
         } else {
           settle();
