@@ -5,7 +5,8 @@
 
 As root, with /dev/fuse; under `nice -n -15` where others use the machine. Rounds of the rivals alternate, so that a noisy
 machine is noisy for both; medians are shown. CPU is that of the daemon. The folder (--folder) needs room for five times the
-size. --bin takes the programs from elsewhere.
+size. --bin takes the programs from elsewhere. --store measures reading from an object store only: a mock with 20 ms before each
+answer and 1 GB/s for all answers together, beside curl with as many range requests at once.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import random
 import shutil
 import statistics
 import subprocess
+import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -72,14 +74,15 @@ def name_of(pid):
 
 
 class Ours:
-    def __init__(self, bench, *options):
+    def __init__(self, bench, *options, source=None):
         self.bench, self.options, self.mount = bench, options, bench.folder / "ours"
+        self.source = source or bench.volume
 
     def __enter__(self):
         self.mount.mkdir(exist_ok=True)
         read_end, write_end = os.pipe()
         self.process = subprocess.Popen(
-            [str(self.bench.bin / "cairn-cachefs"), "mount", "--source", str(self.bench.volume), "--mountpoint", str(self.mount),
+            [str(self.bench.bin / "cairn-cachefs"), "mount", "--source", str(self.source), "--mountpoint", str(self.mount),
              "--passfile", str(self.bench.key), "--ready-fd", str(write_end), *self.options],
             pass_fds=[write_end], stderr=subprocess.DEVNULL)
         os.close(write_end)
@@ -149,6 +152,35 @@ def listing(mount):
     started = time.monotonic()
     sh("ls", "-lR", mount / "many")
     return time.monotonic() - started
+
+
+class Store:
+    """The mock store in a process of its own."""
+
+    def __init__(self, bench):
+        self.bench = bench
+
+    def __enter__(self):
+        self.process = subprocess.Popen(
+            [sys.executable, str(ROOT / "tests/integration/mock_s3.py"), "--folder", str(self.bench.volume), "--prefix", "m/",
+             "--latency", "0.02", "--rate", "1e9", "--anonymous"], stdout=subprocess.PIPE, text=True)
+        self.url = self.process.stdout.readline().strip()
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+
+    def curl(self, key, size):
+        """MB/s of one curl that reads the object by ranges of 4 MiB, sixteen at a time."""
+        config = self.bench.folder / "curl"
+        step = 4 << 20
+        config.write_text("\nnext\n".join(
+            f'url = "{self.url}/models/{key}"\nrange = "{at}-{min(at + step, size) - 1}"\noutput = "/dev/null"\nsilent'
+            for at in range(0, size, step)))
+        started = time.monotonic()
+        sh("curl", "--parallel", "--parallel-max", "16", "--config", config)
+        return size / (time.monotonic() - started) / 1e6
 
 
 class Bench:
@@ -229,9 +261,28 @@ class Bench:
         self.note("ls -lR of 10,000 files, again, s", who, listing(mounted.mount))
         self.note("private memory, MiB", who, max(rss_of(mounted.mine)))
 
+    def store(self):
+        files = [p for p in self.volume.rglob("*") if p.is_file()]
+        largest = max(files, key=lambda p: p.stat().st_size)
+        what, size = "object store, MB/s", largest.stat().st_size
+        with Store(self) as store:
+            self.note(what, "curl", store.curl(f"m/{largest.relative_to(self.volume)}", size))
+            options = ["--store-endpoint", store.url, "--store-anonymous"]
+            with Ours(self, "--mode", "streaming", *options, source="s3://models/m") as ours:
+                before = cpu_of(ours.mine)
+                self.note(what, "ours", sequential(ours.mount / "big", cold=True))
+                self.note("object store, daemon CPU, s per GiB", "ours", (cpu_of(ours.mine) - before) / self.arguments.gib)
+            started = time.monotonic()
+            with Ours(self, "--mode", "resident", "--preload", "100", *options, source="s3://models/m"):
+                self.note("object store, resident and preloaded, MB/s", "ours", size / (time.monotonic() - started) / 1e6)
+
     def run(self):
         self.prepare()
         self.encrypting()
+        if self.arguments.store:
+            for _ in range(self.arguments.rounds):
+                self.store()
+            return
         for _ in range(self.arguments.rounds):
             with Rival(self) as rival:
                 self.measure("gocryptfs", rival)
@@ -244,6 +295,7 @@ class Bench:
                 self.measure("sealed", ours)
             with Ours(self, "--mode", "resident", "--preload", "100") as ours:
                 self.measure("resident", ours)
+            self.store()
 
     def show(self):
         out = {what: {who: statistics.median(values) for who, values in row.items()} for what, row in self.results.items()}
@@ -264,6 +316,7 @@ def main():
     parser.add_argument("--folder", default="/tmp/cairn-bench-cachefs")
     parser.add_argument("--bin", default=ROOT / "build/release/bin")
     parser.add_argument("--json")
+    parser.add_argument("--store", action="store_true", help="only the object store")
     bench = Bench(parser.parse_args())
     try:
         bench.run()

@@ -183,7 +183,9 @@ int run_fsck(const DropinOptions& o) {
   auto master = key->password.empty() ? Result<Secret>(key->master_key.clone())
                                       : gocryptfs::unwrap_master_key(*config, key->password.view());
   if (!master) return refuse(master.error());
-  const auto volume = open_local(where(o), *config, *master);
+  auto source = open_folder(o.paths[0]);
+  if (!source) return refuse(source.error());
+  const auto volume = open_volume(std::move(*source), *config, *master);
   if (!volume) return refuse(volume.error());
   const auto report = check_volume(*volume, gocryptfs::Holes::allow);
   if (!report) return refuse(report.error());

@@ -54,32 +54,10 @@ std::optional<NodeId> node_of(const Model& model, fuse_ino_t ino) {
   return static_cast<NodeId>(ino - kFirstInode);
 }
 
-struct stat attributes(const Model& model, NodeId id) {
-  const Node& node = model.tree().at(id);
-  struct stat out{};
-  out.st_ino = node.inode;
-  out.st_mode = node.mode;
-  // The format authenticates no modes: a verified model has the plain ones.
-  if (model.verified() && node.type == NodeType::folder) out.st_mode = S_IFDIR | 0555;
-  if (model.verified() && node.type == NodeType::file)
-    out.st_mode = S_IFREG | ((node.mode & S_IXUSR) != 0 ? 0555 : 0444);
-  out.st_nlink = node.links;
-  out.st_uid = node.uid;
-  out.st_gid = node.gid;
-  out.st_rdev = node.rdev;
-  out.st_size = static_cast<off_t>(node.size);
-  out.st_blksize = 4096;
-  out.st_blocks = static_cast<blkcnt_t>(node.blocks);
-  out.st_atim = to_timespec(node.atime_ns);
-  out.st_mtim = to_timespec(node.mtime_ns);
-  out.st_ctim = to_timespec(node.ctime_ns);
-  return out;
-}
-
 fuse_entry_param entry_of(const Model& model, NodeId id) {
   fuse_entry_param out{};
   out.ino = id + kFirstInode;
-  out.attr = attributes(model, id);
+  out.attr = model.attributes(id);
   out.attr_timeout = kTimeout;
   out.entry_timeout = kTimeout;
   return out;
@@ -131,6 +109,7 @@ void on_init(void* data, fuse_conn_info* connection) {
     (void)fuse_set_feature_flag(connection, flag);
   (void)fuse_set_feature_flag(connection, FUSE_CAP_DIRECT_IO_ALLOW_MMAP);
   front.passthrough = front.resident != nullptr && fuse_set_feature_flag(connection, FUSE_CAP_PASSTHROUGH);
+  front.model.shared().passthrough = front.passthrough.load();
 }
 
 void on_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
@@ -156,7 +135,7 @@ void on_getattr(fuse_req_t request, fuse_ino_t ino, fuse_file_info*) {
   }
   const auto id = node_of(model, ino);
   if (!id) return (void)fuse_reply_err(request, ESTALE);
-  const struct stat status = attributes(model, *id);
+  const struct stat status = model.attributes(*id);
   fuse_reply_attr(request, &status, kTimeout);
 }
 

@@ -15,14 +15,15 @@ using namespace cairn::cachefs;
 
 struct Arguments {
   MountOptions mount;
-  std::string config_content, verify, mode, log_level;
+  std::string config_content, verify, mode, serve, log_level;
   bool no_allow_other = false, allow_holes = false, foreground = false;
 };
 
 void add_mount(CLI::App& app, Arguments& a) {
   MountOptions& m = a.mount;
   app.add_option("--config-content", a.config_content, "all options as one JSON document; others are then refused");
-  app.add_option("--source", m.source, "the encrypted model folder");
+  app.add_option("--source", m.source, "the encrypted model: a folder, or s3://BUCKET/PREFIX");
+  add_store_options(app, m.store, true);
   app.add_option("--mountpoint", m.mountpoint, "an empty folder that will show the plain model");
   app.add_option("--passfile", m.passfile, "file whose first line is the password; - for standard input");
   app.add_flag("--wipe-passfile", m.wipe_passfile, "overwrite and remove the password file once it is read");
@@ -39,6 +40,8 @@ void add_mount(CLI::App& app, Arguments& a) {
   app.add_option("--expect-root", m.expect_root, "the manifest's digest that is required, as sha384:HEX");
   app.add_flag("--fail-closed", m.fail_closed, "after one integrity failure every read fails");
   app.add_option("--mode", a.mode, "auto (default), streaming, resident or bounded");
+  app.add_option("--serve", a.serve,
+                 "auto (default), fuse, or memory: mount the memory itself once all is in it (--preload 100)");
   app.add_option("--memory", m.memory_mib, "MiB for the resident mode; default 60 % of what is available");
   app.add_option("--cache-size", m.cache_mib, "MiB for the bounded mode; default 256");
   app.add_option("--preload", m.preload, "percent of the model in memory before the mount is ready (resident mode)");
@@ -69,6 +72,9 @@ Result<MountOptions> mount_options(Arguments& a) {
   }
   if (!a.mode.empty()) {
     CAIRN_TRY(out.mode, mode_by_name(a.mode));
+  }
+  if (!a.serve.empty()) {
+    CAIRN_TRY(out.serve, serve_by_name(a.serve));
   }
   CAIRN_CHECK(check_mount_options(out));
   return out;

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "cachefs/objects/object_source.h"
 #include "cachefs/store/disk.h"
 
 namespace cairn::cachefs {
@@ -69,21 +70,23 @@ Result<WritableVolume> open_writable(const MountOptions& options, const VolumeKe
   return WritableVolume{std::move(root), std::move(volume)};
 }
 
-Model::Model(const MountOptions& options, LocalVolume volume)
+Model::Model(const MountOptions& options, OpenVolume volume)
     : options_(options), volume_(std::move(volume)), shared_(share()) {}
 Model::~Model() { ::munmap(shared_, sizeof(SharedState)); }
 
 Result<std::unique_ptr<Model>> Model::open(const MountOptions& options, const VolumeKey& key) {
   const OpenOptions where{.source = options.source, .config = options.config, .all_features = options.all_features};
-  CAIRN_TRY(const gocryptfs::Config config, read_config(where));
+  CAIRN_TRY(auto source, open_source(options.source, options.store));
+  CAIRN_TRY(const gocryptfs::Config config, read_config(where, *source));
   CAIRN_TRY(const Secret master_key, master_key_of(config, key));
-  CAIRN_TRY(LocalVolume volume, open_local(where, config, master_key));
+  CAIRN_TRY(OpenVolume volume, open_volume(std::move(source), config, master_key));
   std::unique_ptr<Model> out(new Model(options, std::move(volume)));
   for (const Damage& d : out->volume_.damage) {
     if (++out->shared_->failures > kReportedFailuresMax) break;
     spdlog::error("damaged entry {}: {}", printable(d.disk_path), d.reason);
   }
   if (options.verify != Verify::none) CAIRN_CHECK(out->take_manifest());
+  out->volume_.source->rest();
   return out;
 }
 
@@ -108,6 +111,7 @@ Result<void> Model::verify_contents(const ReadFn& read) {
   const Manifest manifest = std::exchange(manifest_, {});
   if (options_.verify != Verify::full) return {};
   auto good = verify_volume(volume_, manifest, options_.threads, {}, read);
+  volume_.source->rest();
   if (!good) return fail(std::move(good).error().in("the model is not what its manifest says"));
   spdlog::info("verified {} files, manifest {}", manifest.files.size(), digest_);
   return {};
@@ -124,6 +128,27 @@ void Model::hide_unlisted(const Manifest& manifest) {
   if (const auto id = tree().child(0, kManifestName)) show(*id);
 }
 
+struct stat Model::attributes(NodeId id) const {
+  const Node& node = tree().at(id);
+  struct stat out{};
+  out.st_ino = node.inode;
+  out.st_mode = node.mode;
+  // The format authenticates no modes: a verified model has the plain ones.
+  if (verified() && node.type == NodeType::folder) out.st_mode = S_IFDIR | 0555;
+  if (verified() && node.type == NodeType::file) out.st_mode = S_IFREG | ((node.mode & S_IXUSR) != 0 ? 0555 : 0444);
+  out.st_nlink = node.links;
+  out.st_uid = node.uid;
+  out.st_gid = node.gid;
+  out.st_rdev = node.rdev;
+  out.st_size = static_cast<off_t>(node.size);
+  out.st_blksize = 4096;
+  out.st_blocks = static_cast<blkcnt_t>(node.blocks);
+  out.st_atim = to_timespec(node.atime_ns);
+  out.st_mtim = to_timespec(node.mtime_ns);
+  out.st_ctim = to_timespec(node.ctime_ns);
+  return out;
+}
+
 Result<std::shared_ptr<const CipherFile>> Model::file(NodeId id) {
   {
     const std::scoped_lock lock(files_mutex_);
@@ -132,7 +157,7 @@ Result<std::shared_ptr<const CipherFile>> Model::file(NodeId id) {
       return found->second.file;
     }
   }
-  CAIRN_TRY(CipherFile opened, CipherFile::open(volume_.root.get(), tree(), id, volume()));
+  CAIRN_TRY(CipherFile opened, CipherFile::open(*volume_.source, tree(), id, volume()));
   auto file = std::make_shared<const CipherFile>(std::move(opened));
   const std::scoped_lock lock(files_mutex_);
   if (const auto found = files_.find(id); found != files_.end()) return found->second.file;
@@ -176,7 +201,7 @@ Result<Fd> Model::open_any(NodeId id) const {
   const Node& node = tree().at(id);
   if (node.type != NodeType::file && node.type != NodeType::folder)
     return fail(ErrorCode::not_found, "xattr", "none on this kind of entry");
-  return open_beneath(volume_.root.get(), tree().disk_path(id), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  return volume_.source->attributes(tree().disk_path(id));
 }
 
 Result<std::string> Model::attribute_names(NodeId id) const {

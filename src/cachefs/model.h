@@ -23,6 +23,7 @@ struct SharedState {
   std::atomic<std::uint64_t> reads = 0, read_bytes = 0, failures = 0, restarts = 0, lookups = 0;
   std::atomic<bool> poisoned = false;  // fail_closed, after a failure
   std::atomic<bool> ready = false;
+  std::atomic<bool> passthrough = false;          // the kernel reads whole resident files by itself
   std::atomic<std::uint64_t> resident_bytes = 0;  // decrypted into memory
   std::atomic<std::uint64_t> resident_total = 0;  // 0 unless resident
   std::atomic<std::uint64_t> cache_bytes = 0, cache_hits = 0, cache_misses = 0, prefetched_bytes = 0;  // bounded
@@ -61,11 +62,13 @@ class Model {
   [[nodiscard]] const Tree& tree() const { return volume_.tree; }
   [[nodiscard]] const gocryptfs::Volume& volume() const { return volume_.volume; }
   [[nodiscard]] SharedState& shared() const { return *shared_; }
+  [[nodiscard]] const Source& source() const { return *volume_.source; }
   [[nodiscard]] const std::string& digest() const { return digest_; }  // measured form of the manifest; "" without
   [[nodiscard]] bool verified() const { return options_.verify != Verify::none; }
   // Not listed by the manifest of a verified model: not shown.
   [[nodiscard]] bool hidden(NodeId id) const { return !hidden_.empty() && hidden_[id]; }
 
+  [[nodiscard]] struct stat attributes(NodeId id) const;  // as the mount shows them
   // Bytes read, or a negative errno. Integrity failures are logged once per place, without plaintext names.
   [[nodiscard]] int read(NodeId id, std::uint64_t offset, std::span<std::uint8_t> out);
   [[nodiscard]] Result<std::shared_ptr<const CipherFile>> file(NodeId id);
@@ -75,13 +78,13 @@ class Model {
   void failed(NodeId id, std::uint64_t offset, const Error& error);
 
  private:
-  Model(const MountOptions& options, LocalVolume volume);
+  Model(const MountOptions& options, OpenVolume volume);
   [[nodiscard]] Result<void> take_manifest();
   void hide_unlisted(const Manifest& manifest);
   [[nodiscard]] Result<Fd> open_any(NodeId id) const;
 
   MountOptions options_;
-  LocalVolume volume_;
+  OpenVolume volume_;
   Manifest manifest_;
   std::string digest_;
   std::vector<bool> hidden_;

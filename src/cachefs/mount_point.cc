@@ -59,11 +59,13 @@ Result<fs::path> check_folder(const MountOptions& options) {
   const fs::path path = fs::canonical(options.mountpoint, ec);
   if (ec || !fs::is_directory(path, ec))
     return fail(ErrorCode::not_found, options.mountpoint.string(), "the mount point is not a folder");
-  const fs::path source = fs::canonical(options.source, ec);
-  if (ec) return fail(ErrorCode::not_found, options.source.string(), "the ciphertext folder is not there");
-  if (inside(path, source) || inside(source, path))
-    return fail(ErrorCode::invalid_argument, path.string(),
-                "the mount point shadows the ciphertext folder or lies inside it");
+  if (!is_store_url(options.source.string())) {
+    const fs::path source = fs::canonical(options.source, ec);
+    if (ec) return fail(ErrorCode::not_found, options.source.string(), "the ciphertext folder is not there");
+    if (inside(path, source) || inside(source, path))
+      return fail(ErrorCode::invalid_argument, path.string(),
+                  "the mount point shadows the ciphertext folder or lies inside it");
+  }
   if (!options.nonempty && !fs::is_empty(path, ec))
     return fail(ErrorCode::invalid_argument, path.string(), "the mount point is not empty");
   return path;
@@ -82,7 +84,9 @@ Result<MountPoint> MountPoint::mount(const MountOptions& options) {
                      ",group_id=" + std::to_string(::getegid()) +
                      ",default_permissions,max_read=" + std::to_string(kRequestMax);
   if (options.allow_other) data += ",allow_other";
-  const std::string name = options.name.empty() ? fs::canonical(options.source).string() : options.name;
+  const std::string name = !options.name.empty()                   ? options.name
+                           : is_store_url(options.source.string()) ? options.source.string()
+                                                                   : fs::canonical(options.source).string();
   if (::mount(name.c_str(), path.c_str(), ("fuse." + options.type).c_str(),
               MS_NOSUID | MS_NODEV | (options.read_write ? 0UL : static_cast<unsigned long>(MS_RDONLY)),
               data.c_str()) != 0) {
@@ -95,14 +99,28 @@ Result<MountPoint> MountPoint::mount(const MountOptions& options) {
   return out;
 }
 
+Result<void> MountPoint::attach(int file_system) {
+  if (::move_mount(file_system, "", AT_FDCWD, path_.c_str(), MOVE_MOUNT_F_EMPTY_PATH) != 0)
+    return fail(errno_error(errno, path_.string(), "cannot mount the memory"));
+  if (const auto entry = find_mount(path_)) device_number_ = entry->number;
+  // Its own files are open for writing here, so it is a second mount of the same that is made read-only, above it.
+  const char* path = path_.c_str();
+  if (::mount(path, path, nullptr, MS_BIND, nullptr) == 0 &&
+      ::mount(nullptr, path, nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, nullptr) == 0)
+    return {};
+  const int error = errno;
+  unmount();
+  return fail(errno_error(error, path_.string(), "cannot make the memory read-only"));
+}
+
 bool MountPoint::mounted() const {
   const auto entry = find_mount(path_);
   return entry && entry->number == device_number_;
 }
 
 void MountPoint::unmount() const {
-  if (!mounted()) return;
-  if (::umount2(path_.c_str(), UMOUNT_NOFOLLOW) != 0) (void)::umount2(path_.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
+  for (int layer = 0; layer < 2 && mounted(); ++layer)  // attach() makes two
+    if (::umount2(path_.c_str(), UMOUNT_NOFOLLOW) != 0) (void)::umount2(path_.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
 }
 
 bool MountPoint::set_read_ahead(unsigned kb) const {

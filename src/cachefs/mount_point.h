@@ -19,7 +19,9 @@ class MountPoint {
 
   [[nodiscard]] int device() const { return device_.get(); }  // the /dev/fuse descriptor of the connection
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-  // Still the file system that mount() made, by the mount table alone: no request is sent.
+  // After unmount(): attaches another file system there, read-only; a mount that is attached nowhere.
+  [[nodiscard]] Result<void> attach(int file_system);
+  // Still the file system that mount() or attach() put there, by the mount table alone: no request is sent.
   [[nodiscard]] bool mounted() const;
   // Now where nobody uses it, else as soon as the last user is gone; new users see the folder beneath at once.
   void unmount() const;

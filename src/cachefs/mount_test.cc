@@ -91,6 +91,48 @@ TEST_F(Mounts, ResidentFilesAreReadByTheKernelAndSurviveWorkers) {
   }
 }
 
+TEST_F(Mounts, TheMemoryItselfIsMountedWhereAsked) {
+  MountOptions o = options();
+  o.mode = Mode::resident;
+  o.preload = 100;
+  o.serve = Serve::memory;
+  o.verify = Verify::full;
+  o.expect_root = digest_;
+  {
+    Mounted m(o);
+    ASSERT_TRUE(m.ready());
+    fs::rename(dir_ / "vol", dir_ / "gone");  // the ciphertext is not needed any more
+    const std::string table = read_text("/proc/self/mountinfo").value();
+    EXPECT_NE(table.find("- tmpfs", table.find(" " + (dir_ / "mnt").string() + " ")), std::string::npos);
+    EXPECT_EQ(read_file(dir_ / "mnt/a/weights").value(), weights_);
+    EXPECT_EQ(read_file(dir_ / "mnt/link").value(), weights_);
+    EXPECT_EQ(read_text(dir_ / "mnt/config.json").value(), "{}\n");
+    EXPECT_EQ(read_text(dir_ / "mnt" / std::string(255, 'L')).value(), "long");
+    EXPECT_EQ(fs::file_size(dir_ / "mnt/empty"), 0U);
+    struct stat status{};
+    ASSERT_EQ(::stat((dir_ / "mnt/a/weights").c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 07777, 0444U);
+    EXPECT_EQ(status.st_nlink, 1U);
+    EXPECT_EQ(::open((dir_ / "mnt/new").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600), -1);
+    EXPECT_EQ(errno, EROFS);
+    EXPECT_EQ(::open((dir_ / "mnt/a/weights").c_str(), O_RDWR | O_CLOEXEC), -1);
+    EXPECT_EQ(m.stop(SIGTERM), kExitOk);
+    EXPECT_FALSE(is_mounted(dir_ / "mnt"));
+  }
+  fs::rename(dir_ / "gone", dir_ / "vol");
+  {
+    Mounted m(o);
+    ASSERT_TRUE(m.ready());
+    (void)m.stop(SIGKILL);
+    const std::int64_t until = monotonic_ms() + 5000;
+    while (is_mounted(dir_ / "mnt") && monotonic_ms() < until) std::this_thread::sleep_for(5ms);
+    EXPECT_FALSE(is_mounted(dir_ / "mnt"));
+  }
+  fs::remove(dir_ / "mnt.ready");  // of the one that was killed
+  change(stored("a/weights"), 18 + 4128 * 700 + 100);
+  EXPECT_EQ(Mounted(o).code(), kExitRefused);
+}
+
 TEST_F(Mounts, ResidentWhileItFills) {
   MountOptions o = options();
   o.mode = Mode::resident;
@@ -242,7 +284,7 @@ TEST_F(Mounts, SealsCompareWhatIsRead) {
   const Bytes now = read_file(file).value();
   Bytes then = now;
   {
-    const LocalVolume v = open_volume(dir_ / "vol");
+    const OpenVolume v = open_volume(dir_ / "vol");
     const auto id = gocryptfs::parse_header(ByteView(now).first(18)).value();
     const std::size_t at = v.volume.layout().block_offset(700);
     (void)v.volume.content().seal_blocks(crypto::random_bytes(4096), 700, id, std::span(then).subspan(at, 4128));
@@ -398,7 +440,7 @@ TEST_F(Mounts, TheStatusSocketTellsReadinessAndProgress) {
 
 TEST_F(Mounts, WhatTheManifestDoesNotListIsNotShown) {
   {
-    const LocalVolume v = open_volume(dir_ / "vol");
+    const OpenVolume v = open_volume(dir_ / "vol");
     const auto iv = gocryptfs::parse_dir_iv(read_file(dir_ / "vol/gocryptfs.diriv").value()).value();
     put(dir_ / "vol" / v.volume.disk_name("x.lock", iv)->name, "");
   }

@@ -42,6 +42,13 @@ Result<Mode> mode_by_name(std::string_view name) {
   return fail(ErrorCode::invalid_argument, "mode", "must be auto, streaming, resident or bounded");
 }
 
+Result<Serve> serve_by_name(std::string_view name) {
+  if (name == "auto") return Serve::automatic;
+  if (name == "fuse") return Serve::fuse;
+  if (name == "memory") return Serve::memory;
+  return fail(ErrorCode::invalid_argument, "serve", "must be auto, fuse or memory");
+}
+
 Result<MountOptions> parse_mount_options(std::string_view json) {
   CAIRN_TRY(const Json document, parse_json(json, {.bytes = kConfigTextMax, .depth = 8}));
   Problems problems;
@@ -59,6 +66,7 @@ Result<MountOptions> parse_mount_options(std::string_view json) {
   if (f.value_or("allow_holes", false)) out.holes = gocryptfs::Holes::allow;
   named(f, "verify", out.verify, verify_by_name);
   named(f, "mode", out.mode, mode_by_name);
+  named(f, "serve", out.serve, serve_by_name);
   out.expect_root = f.value_or("expect_root", std::string());
   out.fail_closed = f.value_or("fail_closed", out.fail_closed);
   out.memory_mib = f.value_or("memory_mib", out.memory_mib);
@@ -70,6 +78,18 @@ Result<MountOptions> parse_mount_options(std::string_view json) {
   out.name = f.value_or("name", out.name);
   out.status = f.value_or("status", std::string());
   out.ready_file = f.value_or("ready_file", std::string());
+  StoreOptions& store = out.store;
+  store.endpoint = f.value_or("store_endpoint", store.endpoint);
+  store.region = f.value_or("store_region", store.region);
+  store.style = f.value_or("store_style", store.style);
+  store.credentials = f.value_or("store_credentials", std::string());
+  store.anonymous = f.value_or("store_anonymous", store.anonymous);
+  store.ca = f.value_or("store_ca", std::string());
+  store.cache = f.value_or("store_cache", std::string());
+  store.cache_mib = f.value_or("store_cache_size", store.cache_mib);
+  store.memory_mib = f.value_or("store_memory", store.memory_mib);
+  store.parallel = f.value_or("store_parallel", store.parallel);
+  store.timeout_s = f.value_or("store_timeout", store.timeout_s);
   f.done();
   CAIRN_CHECK(problems.result());
   return out;
@@ -82,9 +102,16 @@ Result<void> check_mount_options(const MountOptions& o) {
   if (o.passfile.empty()) problems.add("passfile", "missing: the file with the password, or - for standard input");
   if (o.wipe_passfile && o.passfile == "-") problems.add("wipe_passfile", "needs a file");
   if (o.preload > 100) problems.add("preload", "at most 100 percent");
+  if (o.serve == Serve::memory && (o.mode != Mode::resident || o.preload != 100))
+    problems.add("serve", "memory needs mode resident and preload 100");
   if (o.read_write &&
       (o.verify != Verify::none || o.mode != Mode::automatic || o.preload != 0 || o.fail_closed || !o.status.empty()))
     problems.add("read_write", "excludes verify, mode, preload, fail_closed and status: what changes is not a model");
+  if (const auto good = check_store_options(o.store); !good) problems.add("store", good.error().message);
+  if (!o.store.cache.empty() && o.holes == gocryptfs::Holes::allow)
+    problems.add("store_cache", "excludes allow_holes: what the format does not authenticate cannot be kept on disk");
+  if (is_store_url(o.source.string()) && o.read_write)
+    problems.add("read_write", "object stores are read only here; change a folder and push it");
   if (o.cache_mib == 0 || o.cache_mib > kCacheMibMax) problems.add("cache_mib", "1 to " + std::to_string(kCacheMibMax));
   if (!o.status.empty())
     if (const auto endpoint = net::Endpoint::parse(o.status); !endpoint)

@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "cachefs/limits.h"
+#include "cachefs/objects/store_target.h"
 #include "gocryptfs/content.h"
 
 namespace cairn::cachefs {
@@ -18,9 +19,15 @@ enum class Verify : std::uint8_t {
   full,  // the manifest, and every file's digest, before the mount is ready; seals too where the model has them
 };
 enum class Mode : std::uint8_t { automatic, streaming, resident, bounded };
+enum class Serve : std::uint8_t {
+  automatic,  // by FUSE; the memory itself where the kernel has no passthrough and everything is preloaded
+  fuse,
+  memory,  // the memory that holds the model is mounted, once everything is in it
+};
 
 struct MountOptions {
-  std::filesystem::path source;      // the ciphertext folder
+  std::filesystem::path source;      // the ciphertext folder, or "s3://bucket/prefix"
+  StoreOptions store;                // for the latter
   std::filesystem::path mountpoint;  // an existing folder
   std::filesystem::path config;      // gocryptfs.conf elsewhere; "": inside the source
   std::filesystem::path passfile;    // "-": standard input
@@ -34,6 +41,7 @@ struct MountOptions {
   std::string expect_root;   // "sha384:<hex>" of the manifest; "": any
   bool fail_closed = false;  // after one integrity failure every read fails
   Mode mode = Mode::automatic;
+  Serve serve = Serve::automatic;
   std::uint64_t memory_mib = 0;                // for the resident mode; 0: 60 % of what is available
   std::uint64_t cache_mib = kCacheMibDefault;  // for the bounded mode
   unsigned preload = 0;                        // percent in memory before the mount is ready (resident mode)
@@ -56,5 +64,6 @@ struct MountOptions {
 
 [[nodiscard]] Result<Verify> verify_by_name(std::string_view name);
 [[nodiscard]] Result<Mode> mode_by_name(std::string_view name);
+[[nodiscard]] Result<Serve> serve_by_name(std::string_view name);
 
 }  // namespace cairn::cachefs

@@ -8,12 +8,12 @@ namespace {
 constexpr std::string_view kMinimal = R"({"source":"/c","mountpoint":"/p","passfile":"/k")";
 
 TEST(MountOptions, FromJson) {
-  const auto o =
-      parse_mount_options(std::string(kMinimal) +
-                          R"(,"wipe_passfile":true,"allow_other":false,"verify":"full","mode":"resident",)"
-                          R"("expect_root":"sha384:)" +
-                          std::string(96, 'a') +
-                          R"(","allow_holes":true,"threads":3,"read_ahead_kb":128,"type":"cachefs","memory_mib":7})");
+  const auto o = parse_mount_options(
+      std::string(kMinimal) +
+      R"(,"wipe_passfile":true,"allow_other":false,"verify":"full","mode":"resident",)"
+      R"("expect_root":"sha384:)" +
+      std::string(96, 'a') +
+      R"(","serve":"fuse","store_endpoint":"https://h","store_parallel":3,"allow_holes":true,"threads":3,"read_ahead_kb":128,"type":"cachefs","memory_mib":7})");
   ASSERT_TRUE(o) << o.error().text();
   EXPECT_EQ(o->source, "/c");
   EXPECT_EQ(o->passfile, "/k");
@@ -23,6 +23,9 @@ TEST(MountOptions, FromJson) {
   EXPECT_EQ(o->mode, Mode::resident);
   EXPECT_EQ(o->holes, gocryptfs::Holes::allow);
   EXPECT_EQ(o->threads, 3U);
+  EXPECT_EQ(o->serve, Serve::fuse);
+  EXPECT_EQ(o->store.endpoint, "https://h");
+  EXPECT_EQ(o->store.parallel, 3U);
   EXPECT_EQ(o->type, "cachefs");
   EXPECT_TRUE(check_mount_options(*o));
 }
@@ -64,6 +67,13 @@ TEST(MountOptions, ContradictionsAreRefused) {
       with([](MountOptions& o) { o.expect_root = "sha384:" + std::string(95, 'a'), o.verify = Verify::full; }));
   EXPECT_TRUE(with([](MountOptions& o) { o.expect_root = "sha384:" + std::string(96, 'a'), o.verify = Verify::seal; }));
   EXPECT_FALSE(with([](MountOptions& o) { o.cache_mib = 0; }));
+  EXPECT_FALSE(with([](MountOptions& o) { o.serve = Serve::memory; }));
+  EXPECT_FALSE(with([](MountOptions& o) { o.serve = Serve::memory, o.mode = Mode::resident, o.preload = 99; }));
+  EXPECT_TRUE(with([](MountOptions& o) { o.serve = Serve::memory, o.mode = Mode::resident, o.preload = 100; }));
+  EXPECT_FALSE(with([](MountOptions& o) { o.source = "s3://bucket/x", o.read_write = true; }));
+  EXPECT_TRUE(with([](MountOptions& o) { o.store.cache = "/x"; }));
+  EXPECT_FALSE(with([](MountOptions& o) { o.store.cache = "/x", o.holes = gocryptfs::Holes::allow; }));
+  EXPECT_FALSE(with([](MountOptions& o) { o.store.parallel = 0; }));
   EXPECT_FALSE(with([](MountOptions& o) { o.status = "nowhere"; }));
   EXPECT_TRUE(with([](MountOptions& o) { o.status = "unix:/run/x"; }));
   EXPECT_FALSE(with([](MountOptions& o) { o.type = "a/b"; }));

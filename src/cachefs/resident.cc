@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "cachefs/store/disk.h"
+#include "cachefs/store/pages.h"
 #include "cachefs/store/work.h"
 
 namespace cairn::cachefs {
@@ -146,7 +147,9 @@ Result<void> Resident::allocate(const std::vector<NodeId>& files) {
     slot_of_[id] = static_cast<std::int32_t>(files_.size());
     files_.push_back(std::move(file));
   }
-  CAIRN_TRY(store_, make_tmpfs((chunks + files.size()) * kChunkBytes));
+  // The rest of the model too: for whoever mounts this file system itself.
+  const std::uint64_t others = model_.tree().total_bytes() - bytes + model_.tree().size() * kPage;
+  CAIRN_TRY(store_, make_tmpfs((chunks + files.size()) * kChunkBytes + others));
   shared_size_ = files_.size() * sizeof(Shared) + chunks;
   shared_ = ::mmap(nullptr, shared_size_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared_ == MAP_FAILED) {
@@ -157,11 +160,9 @@ Result<void> Resident::allocate(const std::vector<NodeId>& files) {
   auto* states = reinterpret_cast<std::atomic<std::uint8_t>*>(counters + files_.size());
   for (std::size_t i = 0; i < files_.size(); ++i) {
     File& f = *files_[i];
-    const std::string name = std::to_string(i);
-    f.memory = Fd(::openat(store_.get(), name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    f.memory = Fd(::openat(store_.get(), ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600));
     if (!f.memory || ::ftruncate(f.memory.get(), static_cast<off_t>(f.size)) != 0)
       return fail(errno_error(errno, "tmpfs", "cannot make a file"));
-    (void)::unlinkat(store_.get(), name.c_str(), 0);
     void* map = ::mmap(nullptr, f.size, PROT_READ | PROT_WRITE, MAP_SHARED, f.memory.get(), 0);
     if (map == MAP_FAILED) return fail(errno_error(errno, "tmpfs", "cannot map a file"));
     f.map = static_cast<std::uint8_t*>(map);
@@ -267,6 +268,66 @@ void Resident::closed(NodeId id) {
 int Resident::descriptor(NodeId id) const { return files_[static_cast<std::size_t>(slot_of_[id])]->memory.get(); }
 std::atomic<int>& Resident::backing_id(NodeId id) const {
   return files_[static_cast<std::size_t>(slot_of_[id])]->shared->backing;
+}
+
+Result<void> Resident::name_all() {
+  const auto shown = [&](NodeId id) { return !model_.hidden(id); };
+  for (NodeId id = 1; id < model_.tree().size(); ++id)
+    if (shown(id)) CAIRN_CHECK(name_entry(id));
+  for (NodeId id = static_cast<NodeId>(model_.tree().size()); id-- > 0;)  // making entries touches their folders
+    if (shown(id)) CAIRN_CHECK(finish_entry(id));
+  return {};
+}
+
+Result<void> Resident::name_entry(NodeId id) {
+  const Node& node = model_.tree().at(id);
+  if (node.damaged || node.type == NodeType::special)
+    return fail(ErrorCode::unsupported, model_.tree().disk_path(id), "is damaged, or no file, folder or link");
+  CAIRN_TRY(const Fd folder,
+            open_beneath(store_.get(), model_.tree().path(node.parent), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  const char* name = node.name.c_str();
+  int result = 0;
+  if (node.type == NodeType::folder) {
+    result = ::mkdirat(folder.get(), name, 0700);
+  } else if (node.type == NodeType::link) {
+    result = ::symlinkat(node.target.c_str(), folder.get(), name);
+  } else if (holds(id)) {
+    const std::string memory = "/proc/self/fd/" + std::to_string(descriptor(id));
+    result = ::linkat(AT_FDCWD, memory.c_str(), folder.get(), name, AT_SYMLINK_FOLLOW);
+  } else {
+    return copy_file(folder.get(), id);
+  }
+  if (result == 0) return {};
+  return fail(errno_error(errno, model_.tree().disk_path(id), "cannot make its entry in memory"));
+}
+
+Result<void> Resident::copy_file(int folder, NodeId id) {
+  const Node& node = model_.tree().at(id);
+  const Fd out(::openat(folder, node.name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!out) return fail(errno_error(errno, model_.tree().disk_path(id), "cannot make its entry in memory"));
+  Bytes piece(std::min<std::uint64_t>(node.size, kRequestMax));
+  for (std::uint64_t at = 0; at < node.size;) {
+    const int got = model_.read(id, at, piece);
+    if (got <= 0) return fail(ErrorCode::crypto_failed, model_.tree().disk_path(id), "does not authenticate");
+    CAIRN_CHECK(write_at(out.get(), ByteView(piece).first(static_cast<std::size_t>(got)), at, "memory"));
+    at += static_cast<std::uint64_t>(got);
+  }
+  return {};
+}
+
+Result<void> Resident::finish_entry(NodeId id) {
+  const struct stat wanted = model_.attributes(id);
+  const timespec times[2] = {wanted.st_atim, wanted.st_mtim};
+  CAIRN_TRY(const Fd folder, open_beneath(store_.get(), model_.tree().path(model_.tree().at(id).parent),
+                                          O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  const char* name = id == 0 ? "." : model_.tree().at(id).name.c_str();
+  const mode_t others = model_.options().allow_other ? 07777 : 0700;
+  const mode_t mode = wanted.st_mode & (id == 0 ? others : 07777);
+  const bool good = ::fchownat(folder.get(), name, wanted.st_uid, wanted.st_gid, AT_SYMLINK_NOFOLLOW) == 0 &&
+                    (model_.tree().at(id).type == NodeType::link || ::fchmodat(folder.get(), name, mode, 0) == 0) &&
+                    ::utimensat(folder.get(), name, times, AT_SYMLINK_NOFOLLOW) == 0;
+  if (good) return {};
+  return fail(errno_error(errno, model_.tree().disk_path(id), "cannot set its owner, mode and times"));
 }
 
 std::vector<Resident::Progress> Resident::progress() const {

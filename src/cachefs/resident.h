@@ -50,6 +50,11 @@ class Resident {
   [[nodiscard]] int descriptor(NodeId id) const;
   [[nodiscard]] std::atomic<int>& backing_id(NodeId id) const;  // of the connection; 0: none yet
 
+  // Names for everything: the model as a file system of its own, which needs no FUSE. Once, when all is loaded, and
+  // before somebody mounts it. unsupported where an entry is damaged or is no file, folder or link.
+  [[nodiscard]] Result<void> name_all();
+  [[nodiscard]] int file_system() const { return store_.get(); }  // a mount that is attached nowhere
+
   struct Progress {
     NodeId node = 0;
     std::uint64_t size = 0, loaded = 0;
@@ -61,6 +66,9 @@ class Resident {
   struct Shared;  // counters of one file, in memory that outlives workers
   struct File;
   explicit Resident(Model& model);
+  [[nodiscard]] Result<void> name_entry(NodeId id);
+  [[nodiscard]] Result<void> copy_file(int folder, NodeId id);
+  [[nodiscard]] Result<void> finish_entry(NodeId id);
   [[nodiscard]] Result<void> allocate(const std::vector<NodeId>& files);
   [[nodiscard]] bool ensure(File& file, std::uint64_t chunk);
   [[nodiscard]] bool fill(File& file, std::uint64_t chunk);

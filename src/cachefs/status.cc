@@ -53,6 +53,7 @@ Json status_json(const Model& model, const Resident* resident, bool names) {
               {"model_bytes", model.tree().total_bytes()},
               {"files", Json::array()}};
   for (const Counter& c : kCounters) out[std::string(c.name).substr(8)] = (shared.*c.value).load();
+  for (const SourceCounter& c : model.source().counters()) out[c.name] = c.value;
   if (resident == nullptr) return out;
   for (const auto& p : resident->progress())
     out["files"].push_back(
@@ -69,6 +70,11 @@ std::string metrics_text(const Model& model) {
     const std::string name = c.name;
     out += "# HELP " + name + " " + c.help + "\n# TYPE " + name + " " + c.type + "\n" + name + " " +
            std::to_string((model.shared().*c.value).load()) + "\n";
+  }
+  for (const SourceCounter& c : model.source().counters()) {
+    const std::string name = std::string("cachefs_") + c.name;
+    out += "# HELP " + name + " " + c.help + "\n# TYPE " + name + " counter\n" + name + " " + std::to_string(c.value) +
+           "\n";
   }
   return out;
 }

@@ -115,30 +115,69 @@ class Supervisor {
     for (;;) {
       pollfd waiting[2] = {{signals_.get(), POLLIN, 0}, {ready_ ? ready_.get() : -1, POLLIN, 0}};
       const bool starting = !model_.shared().ready;
-      const int n = ::poll(waiting, 2, starting ? 1000 : -1);
+      const int n = ::poll(waiting, 2, starting || in_memory_ ? 1000 : -1);
       if (n < 0 && errno != EINTR) return kExitOther;
       if (starting && model_.options().preload == 0 &&
           monotonic_ms() - started_ms_ > std::chrono::milliseconds(kStartTime).count()) {
         spdlog::error("the mount did not come up in time");
         return kExitMountFailed;
       }
+      if (in_memory_ && !mount_.mounted()) {  // FUSE would tell
+        spdlog::info("unmounted from outside");
+        return kExitOk;
+      }
       if (n <= 0) continue;
-      if ((waiting[1].revents & (POLLIN | POLLHUP)) != 0) worker_ready();
+      if ((waiting[1].revents & (POLLIN | POLLHUP)) != 0)
+        if (const auto code = worker_ready()) return *code;
       if ((waiting[0].revents & POLLIN) == 0) continue;
       if (const auto code = on_signal()) return *code;
     }
   }
 
-  void worker_ready() {
+  // The exit code where it ends here.
+  std::optional<int> worker_ready() {
     char byte = 0;
     const bool ready = ::read(ready_.get(), &byte, 1) == 1;
     ready_.reset();
-    if (!ready || model_.shared().ready.exchange(true)) return;
+    if (!ready || model_.shared().ready) return std::nullopt;
+    if (const auto mounted = mount_memory(); !mounted) {
+      spdlog::error("{}", mounted.error().text());
+      return exit_code(mounted.error());
+    }
+    model_.shared().ready = true;
     announce(model_.options(), mount_);
     spdlog::info("serving {} files, {} MiB, on {} ({}{})", model_.tree().file_count(),
                  model_.tree().total_bytes() >> 20, mount_.path().string(), model_.volume().content().engine(),
                  std::string(", ") + mode_in_force(model_, resident_));
     if (model_.options().detach) leave_terminal();
+    return std::nullopt;
+  }
+
+  // Where the kernel would copy every byte out of this process, the memory itself takes the mount's place: all is in
+  // it, and nobody uses the mount yet.
+  Result<void> mount_memory() {
+    const MountOptions& o = model_.options();
+    const bool wanted =
+        o.serve == Serve::memory || (o.serve == Serve::automatic && o.preload == 100 && !model_.shared().passthrough);
+    if (resident_ == nullptr || !wanted) return {};
+    auto named = resident_->name_all();
+    model_.source().rest();
+    if (!named && o.serve == Serve::automatic) {
+      spdlog::info("served by FUSE: {}", named.error().text());
+      return {};
+    }
+    if (!named) return named;
+    mount_.unmount();
+    end_worker();
+    CAIRN_CHECK(mount_.attach(resident_->file_system()));
+    in_memory_ = true;
+    const pid_t parent = ::getpid();
+    worker_ = ::fork();  // only to unmount where this process dies
+    if (worker_ != 0) return {};
+    (void)::prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+    if (::getppid() == parent) watch_parent(mount_, parent);
+    mount_.unmount();
+    ::_exit(1);
   }
 
   std::optional<int> on_signal() {
@@ -155,6 +194,10 @@ class Supervisor {
     status_.replace_if_ended();
     if (worker_ <= 0 || ::waitpid(worker_, &status, WNOHANG) != worker_) return std::nullopt;
     worker_ = -1;
+    if (in_memory_) {
+      spdlog::error("the process that would unmount after this one ended; giving up");
+      return kExitOther;
+    }
     if (!mount_.mounted()) {
       spdlog::info("unmounted from outside");
       return kExitOk;
@@ -177,13 +220,18 @@ class Supervisor {
   // The unmounted worker ends by itself once its last reader is gone; it is not waited for longer than that.
   void end_worker() {
     if (worker_ <= 0) return;
+    if (in_memory_) ::kill(worker_, SIGKILL);  // it serves nobody
     const std::int64_t until = monotonic_ms() + std::chrono::milliseconds(kDrainTime).count();
     while (monotonic_ms() < until) {
-      if (::waitpid(worker_, nullptr, WNOHANG) == worker_) return;
+      if (::waitpid(worker_, nullptr, WNOHANG) == worker_) {
+        worker_ = -1;
+        return;
+      }
       std::this_thread::sleep_for(10ms);
     }
     ::kill(worker_, SIGKILL);
     ::waitpid(worker_, nullptr, 0);
+    worker_ = -1;
   }
 
   Model& model_;
@@ -192,6 +240,7 @@ class Supervisor {
   Fd signals_, ready_;
   StatusProcess& status_;
   pid_t worker_ = -1;
+  bool in_memory_ = false;  // nothing is served: the mount is the memory
   std::int64_t started_ms_ = 0;
   std::deque<std::chrono::milliseconds> deaths_;
 };

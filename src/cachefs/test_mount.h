@@ -85,7 +85,7 @@ class Mounts : public testing::Test {
     return o;
   }
   [[nodiscard]] fs::path stored(std::string_view path) const {
-    const LocalVolume v = open_volume(dir_ / "vol");
+    const OpenVolume v = open_volume(dir_ / "vol");
     return dir_ / "vol" / v.tree.disk_path(v.tree.find(path).value());
   }
   void change(const fs::path& file, std::size_t at) {

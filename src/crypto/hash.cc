@@ -54,6 +54,13 @@ std::optional<Hash> hash_by_name(std::string_view name) {
   return std::nullopt;
 }
 
+Digest<16> md5(ByteView data) {
+  static const EVP_MD* const kMethod = EVP_MD_fetch(nullptr, "MD5", nullptr);
+  Digest<16> out{};
+  if (EVP_Digest(data.data(), data.size(), out.data(), nullptr, kMethod, nullptr) != 1) std::abort();
+  return out;
+}
+
 Bytes digest(Hash hash, ByteView data) {
   Bytes out(hash_size(hash));
   if (EVP_Digest(data.data(), data.size(), out.data(), nullptr, method(hash), nullptr) != 1) std::abort();

@@ -19,6 +19,8 @@ enum class Hash { sha1, sha256, sha384, sha512, sm3 };
 [[nodiscard]] Digest<48> sha384(ByteView data);
 [[nodiscard]] Digest<64> sha512(ByteView data);
 [[nodiscard]] Bytes digest(Hash hash, ByteView data);
+// What object stores compare bytes with (ETag); worth nothing against somebody who wants to deceive.
+[[nodiscard]] Digest<16> md5(ByteView data);
 
 // Hash of parts in order.
 class Hasher {

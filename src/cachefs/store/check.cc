@@ -1,6 +1,5 @@
 #include "cachefs/store/check.h"
 
-#include <fcntl.h>
 #include <sys/xattr.h>
 
 #include <deque>
@@ -19,9 +18,15 @@ using gocryptfs::kBlockSize;
 
 namespace {
 
+// The source does not answer, or not us: nothing is known about the data.
+bool is_away(const Error& error) {
+  return error.code == ErrorCode::unavailable || error.code == ErrorCode::timed_out ||
+         error.code == ErrorCode::permission_denied;
+}
+
 class Checker {
  public:
-  Checker(const LocalVolume& v, Holes holes, const ProgressFn& progress)
+  Checker(const OpenVolume& v, Holes holes, const ProgressFn& progress)
       : v_(v), holes_(holes), meter_("checking", v.tree.total_bytes(), v.tree.file_count(), progress) {}
 
   Result<CheckReport> run(unsigned threads) {
@@ -53,14 +58,17 @@ class Checker {
 
   Result<void> check_range(NodeId id, const WorkRange& range) {
     thread_local Bytes piece(kPieceBytes);
-    const auto file = CipherFile::open(v_.root.get(), v_.tree, id, v_.volume);
+    const auto file = CipherFile::open(*v_.source, v_.tree, id, v_.volume);
+    if (!file && is_away(file.error())) return fail(file.error());
     if (!file) {
       if (range.offset == 0) note({v_.tree.disk_path(id), std::nullopt, file.error().message});
       return meter_.add(range.size, range.last ? 1 : 0);
     }
     for (std::uint64_t done = 0; done < range.size;) {
       const auto want = std::span(piece).first(std::min<std::uint64_t>(piece.size(), range.size - done));
-      if (!file->read(range.offset + done, want, holes_)) check_blocks(*file, id, range.offset + done, want);
+      const auto got = file->read(range.offset + done, want, holes_);
+      if (!got && is_away(got.error())) return fail(got.error());
+      if (!got) check_blocks(*file, id, range.offset + done, want);
       done += want.size();
       CAIRN_CHECK(meter_.add(want.size()));
     }
@@ -77,7 +85,7 @@ class Checker {
 
   void check_attributes(NodeId id) {
     const std::string path = v_.tree.disk_path(id);
-    const auto fd = open_beneath(v_.root.get(), path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    const auto fd = v_.source->attributes(path);
     if (!fd) return;
     std::string names(kReadBuffer, '\0');
     const ssize_t size = ::flistxattr(fd->get(), names.data(), names.size());
@@ -98,7 +106,7 @@ class Checker {
       note({path, std::nullopt, "attribute value does not authenticate"});
   }
 
-  const LocalVolume& v_;
+  const OpenVolume& v_;
   Holes holes_;
   Meter meter_;
   std::mutex mutex_;
@@ -111,7 +119,7 @@ struct ToDigest {
 };
 
 // The digests of these files, in their order.
-Result<std::vector<ContentDigest>> digest_files(const LocalVolume& v, const std::vector<ToDigest>& files,
+Result<std::vector<ContentDigest>> digest_files(const OpenVolume& v, const std::vector<ToDigest>& files,
                                                 unsigned threads, const ProgressFn& progress, const ReadFn& read) {
   std::vector<WorkFile> work;
   std::deque<FileDigest> digests;
@@ -129,7 +137,7 @@ Result<std::vector<ContentDigest>> digest_files(const LocalVolume& v, const std:
     const std::string where = printable(v.tree.path(id));
     std::optional<CipherFile> file;
     if (!read) {
-      CAIRN_TRY(file, CipherFile::open(v.root.get(), v.tree, id, v.volume));
+      CAIRN_TRY(file, CipherFile::open(*v.source, v.tree, id, v.volume));
     }
     auto part = digests[range.file].part(range.offset);
     for (std::uint64_t done = 0; done < range.size;) {
@@ -169,11 +177,11 @@ Result<std::vector<std::pair<std::string, NodeId>>> listed_files(const Tree& tre
 
 }  // namespace
 
-Result<CheckReport> check_volume(const LocalVolume& volume, Holes holes, unsigned threads, const ProgressFn& progress) {
+Result<CheckReport> check_volume(const OpenVolume& volume, Holes holes, unsigned threads, const ProgressFn& progress) {
   return Checker(volume, holes, progress).run(threads);
 }
 
-Result<Manifest> manifest_of_volume(const LocalVolume& volume, std::string_view name, unsigned threads,
+Result<Manifest> manifest_of_volume(const OpenVolume& volume, std::string_view name, unsigned threads,
                                     const ProgressFn& progress) {
   CAIRN_TRY(const auto listed, listed_files(volume.tree));
   std::vector<ToDigest> files;
@@ -188,27 +196,27 @@ Result<Manifest> manifest_of_volume(const LocalVolume& volume, std::string_view 
   return out;
 }
 
-Result<std::string> stored_manifest(const LocalVolume& volume) {
+Result<std::string> stored_manifest(const OpenVolume& volume) {
   const auto id = volume.tree.child(0, kManifestName);
   if (!id || volume.tree.at(*id).type != NodeType::file)
     return fail(ErrorCode::not_found, std::string(kManifestName), "this volume has no manifest");
   if (volume.tree.at(*id).size > kManifestMax)
     return fail(ErrorCode::too_large, std::string(kManifestName), "is too large");
-  CAIRN_TRY(const CipherFile file, CipherFile::open(volume.root.get(), volume.tree, *id, volume.volume));
+  CAIRN_TRY(const CipherFile file, CipherFile::open(*volume.source, volume.tree, *id, volume.volume));
   Bytes text(file.size());
   auto got = file.read(0, text, Holes::deny);
   if (!got) return fail(got.error().code, std::string(kManifestName), got.error().where + ": " + got.error().message);
   return std::string(as_text(text));
 }
 
-Result<void> take_seals(LocalVolume& volume, const Manifest& manifest) {
+Result<void> take_seals(OpenVolume& volume, const Manifest& manifest) {
   const std::string name(kSealName);
   const auto listed = std::ranges::find(manifest.files, name, &ManifestFile::path);
   if (listed == manifest.files.end())
     return fail(ErrorCode::not_found, name, "this model has no seals; encrypt it with --seals, or verify it in full");
   const auto id = volume.tree.child(0, kSealName);
   if (!id || listed->size > kManifestMax) return fail(ErrorCode::crypto_failed, name, "missing, or too large");
-  CAIRN_TRY(const CipherFile file, CipherFile::open(volume.root.get(), volume.tree, *id, volume.volume));
+  CAIRN_TRY(const CipherFile file, CipherFile::open(*volume.source, volume.tree, *id, volume.volume));
   Bytes bytes(file.size());
   auto got = file.read(0, bytes, Holes::deny);
   if (!got) return fail(got.error().code, name, got.error().where + ": " + got.error().message);
@@ -228,7 +236,7 @@ Result<void> take_seals(LocalVolume& volume, const Manifest& manifest) {
   return {};
 }
 
-Result<void> verify_names(const LocalVolume& volume, const Manifest& manifest) {
+Result<void> verify_names(const OpenVolume& volume, const Manifest& manifest) {
   CAIRN_TRY(const auto listed, listed_files(volume.tree));
   const auto differs = [](const std::string& path, std::string message) {
     return fail(ErrorCode::crypto_failed, printable(path), std::move(message));
@@ -247,18 +255,18 @@ Result<void> verify_names(const LocalVolume& volume, const Manifest& manifest) {
   return {};
 }
 
-Result<void> pin_files(LocalVolume& volume) {
+Result<void> pin_files(OpenVolume& volume) {
   for (NodeId id = 1; id < volume.tree.size(); ++id) {
     const Node& node = volume.tree.at(id);
     if (node.type != NodeType::file || node.size == 0 || !manifest_covers(volume.tree.path(id))) continue;
-    auto file = CipherFile::open(volume.root.get(), volume.tree, id, volume.volume);
+    auto file = CipherFile::open(*volume.source, volume.tree, id, volume.volume);
     if (!file) return fail(file.error().code, printable(volume.tree.path(id)), file.error().message);
     volume.tree.pin(id, file->id());
   }
   return {};
 }
 
-Result<void> verify_volume(const LocalVolume& volume, const Manifest& manifest, unsigned threads,
+Result<void> verify_volume(const OpenVolume& volume, const Manifest& manifest, unsigned threads,
                            const ProgressFn& progress, const ReadFn& read) {
   CAIRN_CHECK(verify_names(volume, manifest));
   CAIRN_TRY(const auto listed, listed_files(volume.tree));

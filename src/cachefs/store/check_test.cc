@@ -18,7 +18,7 @@ class CheckedVolume : public testing::Test {
     manifest_ = parse_manifest(report->manifest).value();
   }
   [[nodiscard]] fs::path stored(std::string_view path) const {
-    const LocalVolume v = open_volume(dir_ / "vol");
+    const OpenVolume v = open_volume(dir_ / "vol");
     return dir_ / "vol" / v.tree.disk_path(v.tree.find(path).value());
   }
   [[nodiscard]] Result<void> verify() const { return verify_volume(open_volume(dir_ / "vol"), manifest_); }
@@ -75,7 +75,7 @@ TEST_F(CheckedVolume, CutSwappedAndMissingFilesAreFound) {
 }
 
 TEST_F(CheckedVolume, AddedFilesAreFound) {
-  const LocalVolume v = open_volume(dir_ / "vol");
+  const OpenVolume v = open_volume(dir_ / "vol");
   const auto iv = gocryptfs::parse_dir_iv(read_file(dir_ / "vol" / "gocryptfs.diriv").value()).value();
   put(dir_ / "vol" / v.volume.disk_name("extra", iv)->name, "");
   EXPECT_EQ(verify().error().where, "extra");

@@ -28,7 +28,7 @@ struct DecryptJob {
 
 class Decryptor {
  public:
-  Decryptor(const DecryptOptions& options, const LocalVolume& volume, const Staging& staging)
+  Decryptor(const DecryptOptions& options, const OpenVolume& volume, const Staging& staging)
       : options_(options), volume_(volume), tree_(volume.tree), staging_(staging) {}
 
   Result<void> run() {
@@ -81,7 +81,7 @@ class Decryptor {
   }
 
   Result<void> start(DecryptJob& job) {
-    CAIRN_TRY(CipherFile file, CipherFile::open(volume_.root.get(), tree_, job.node, volume_.volume));
+    CAIRN_TRY(CipherFile file, CipherFile::open(*volume_.source, tree_, job.node, volume_.volume));
     job.source.emplace(std::move(file));
     job.target = Fd(::openat(staging_.folder(), job.temporary.c_str(),
                              O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
@@ -129,7 +129,7 @@ class Decryptor {
   }
 
   const DecryptOptions& options_;
-  const LocalVolume& volume_;
+  const OpenVolume& volume_;
   const Tree& tree_;
   const Staging& staging_;
   std::deque<DecryptJob> jobs_;
@@ -138,9 +138,12 @@ class Decryptor {
 }  // namespace
 
 Result<DecryptReport> decrypt_model(const DecryptOptions& options) {
-  CAIRN_TRY(const LocalVolume volume,
-            open_local({.source = options.source, .config = {}, .all_features = options.all_features},
-                       options.password.view()));
+  const OpenOptions where{.source = options.source, .config = {}, .all_features = options.all_features};
+  auto source = options.opened ? Result<std::shared_ptr<const Source>>(options.opened) : open_folder(options.source);
+  if (!source) return fail(std::move(source).error());
+  CAIRN_TRY(const auto config, read_config(where, **source));
+  CAIRN_TRY(const Secret key, gocryptfs::unwrap_master_key(config, options.password.view()));
+  CAIRN_TRY(const OpenVolume volume, open_volume(std::move(*source), config, key));
   if (!volume.damage.empty())
     return fail(ErrorCode::crypto_failed, printable(volume.damage.front().disk_path), volume.damage.front().reason);
   for (NodeId id = 1; id < volume.tree.size(); ++id) {

@@ -129,13 +129,13 @@ std::vector<std::string> describe_plain(const std::filesystem::path& source) {
   return out;
 }
 
-std::vector<std::string> describe_volume(const LocalVolume& volume) {
+std::vector<std::string> describe_volume(const OpenVolume& volume) {
   std::vector<std::string> out;
   for (NodeId id = 1; id < volume.tree.size(); ++id) {
     const Node& node = volume.tree.at(id);
     if (node.type != NodeType::file) continue;
     Bytes beginning(std::min<std::uint64_t>(node.size, kDescribeBytes));
-    const auto file = CipherFile::open(volume.root.get(), volume.tree, id, volume.volume);
+    const auto file = CipherFile::open(*volume.source, volume.tree, id, volume.volume);
     if (!file || !file->read(0, beginning, gocryptfs::Holes::allow)) continue;
     if (const auto what = describe_beginning(beginning, node.size))
       out.push_back(printable(volume.tree.path(id)) + ": " + *what);

@@ -18,6 +18,6 @@ inline constexpr std::size_t kDescribeBytes = 1U << 20;  // of a file's beginnin
 
 // "path: description" for every file recognised; unreadable files are passed over.
 [[nodiscard]] std::vector<std::string> describe_plain(const std::filesystem::path& source);
-[[nodiscard]] std::vector<std::string> describe_volume(const LocalVolume& volume);
+[[nodiscard]] std::vector<std::string> describe_volume(const OpenVolume& volume);
 
 }  // namespace cairn::cachefs

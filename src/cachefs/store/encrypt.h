@@ -7,6 +7,7 @@
 
 #include "base/secret.h"
 #include "cachefs/store/manifest.h"
+#include "cachefs/store/source.h"
 #include "gocryptfs/config.h"
 
 namespace cairn::cachefs {
@@ -37,8 +38,9 @@ struct EncryptReport {
 [[nodiscard]] Result<EncryptReport> encrypt_model(const EncryptOptions& options);
 
 struct DecryptOptions {
-  std::filesystem::path source;       // a volume
-  std::filesystem::path destination;  // must not exist, or be an empty folder
+  std::filesystem::path source;          // a volume
+  std::shared_ptr<const Source> opened;  // instead of a local folder
+  std::filesystem::path destination;     // must not exist, or be an empty folder
   Secret password;
   bool all_features = true;  // volumes with other than the default flags too
   bool holes = true;         // full blocks of zeros read as zeros (sparse files)

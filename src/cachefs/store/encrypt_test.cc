@@ -73,7 +73,7 @@ TEST(Encrypt, OneFileAndItsManifest) {
   const auto plain = manifest_of_plain(dir / "model.gguf", "m");
   ASSERT_TRUE(plain);
   EXPECT_EQ(write_manifest(*plain).value(), report->manifest);
-  const LocalVolume v = open_volume(dir / "vol");
+  const OpenVolume v = open_volume(dir / "vol");
   EXPECT_EQ(stored_manifest(v).value(), report->manifest);
   EXPECT_EQ(read_all(v, "model.gguf").value(), read_file(dir / "model.gguf").value());
 }
@@ -88,7 +88,7 @@ TEST(Encrypt, LargeFilesAreSplitAndDigestedAlike) {
   ASSERT_TRUE(report) << report.error().text();
   EXPECT_NE(report->manifest.find("\"verity\""), std::string::npos);
   EXPECT_EQ(write_manifest(manifest_of_plain(dir / "src", "m", 2).value()).value(), report->manifest);
-  const LocalVolume v = open_volume(dir / "vol");
+  const OpenVolume v = open_volume(dir / "vol");
   EXPECT_TRUE(verify_volume(v, parse_manifest(report->manifest).value(), 2));
   EXPECT_TRUE(check_volume(v, gocryptfs::Holes::deny, 2)->clean());
 }
@@ -145,7 +145,7 @@ TEST(Encrypt, GoesOnAfterAnInterruption) {
   ASSERT_TRUE(report) << report.error().text();
   EXPECT_GE(report->resumed_files, 5U);
   EXPECT_LT(report->resumed_files, 40U);
-  const LocalVolume v = open_volume(dir / "vol");
+  const OpenVolume v = open_volume(dir / "vol");
   EXPECT_TRUE(verify_volume(v, manifest_of_plain(dir / "src", "m").value()));
   EXPECT_TRUE(v.damage.empty());
 }
@@ -157,7 +157,7 @@ TEST(Encrypt, ADamagedLeftoverIsNotTakenOver) {
   ASSERT_TRUE(encrypt_model(encrypting(dir / "src", dir / "vol")));
   fs::path stored;
   {
-    const LocalVolume v = open_volume(dir / "vol");
+    const OpenVolume v = open_volume(dir / "vol");
     stored = dir / "vol.partial" / v.tree.disk_path(v.tree.find("a").value());
   }
   fs::rename(dir / "vol", dir / "vol.partial");
@@ -190,7 +190,7 @@ TEST(Decrypt, RefusesDamageAndWrongPasswords) {
   options.password = password();
   std::string stored;
   {
-    const LocalVolume v = open_volume(dir / "vol");
+    const OpenVolume v = open_volume(dir / "vol");
     stored = v.tree.disk_path(v.tree.find("file").value());
   }
   Bytes bytes = read_file(dir / "vol" / stored).value();

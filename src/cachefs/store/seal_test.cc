@@ -113,8 +113,8 @@ class SealedVolume : public testing::Test {
     ASSERT_TRUE(report) << report.error().text();
   }
   // The volume with its seals taken, or why not.
-  [[nodiscard]] Result<LocalVolume> taken() const {
-    LocalVolume v = open_volume(dir_ / "vol");
+  [[nodiscard]] Result<OpenVolume> taken() const {
+    OpenVolume v = open_volume(dir_ / "vol");
     CAIRN_TRY(const std::string text, stored_manifest(v));
     CAIRN_TRY(const Manifest manifest, parse_manifest(text));
     CAIRN_CHECK(verify_names(v, manifest));
@@ -122,7 +122,7 @@ class SealedVolume : public testing::Test {
     return v;
   }
   [[nodiscard]] fs::path stored(std::string_view path) const {
-    const LocalVolume v = open_volume(dir_ / "vol");
+    const OpenVolume v = open_volume(dir_ / "vol");
     return dir_ / "vol" / v.tree.disk_path(v.tree.find(path).value());
   }
   TempDir dir_;
@@ -135,7 +135,7 @@ TEST_F(SealedVolume, ReadsInAnyPieces) {
   EXPECT_EQ(read_all(*v, "weights", gocryptfs::Holes::deny).value(), weights_);
   for (const char* name : {"size0", "size1", "size4096", "size131073", "run.sh"})
     EXPECT_TRUE(read_all(*v, name)) << name;
-  const auto file = CipherFile::open(v->root.get(), v->tree, v->tree.find("weights").value(), v->volume).value();
+  const auto file = CipherFile::open(*v->source, v->tree, v->tree.find("weights").value(), v->volume).value();
   std::uint64_t state = 1;
   for (int i = 0; i < 300; ++i) {
     state = state * 6364136223846793005ULL + 1442695040888963407ULL;
@@ -155,14 +155,14 @@ TEST_F(SealedVolume, ABlockRolledBackIsDamage) {
   const auto id = gocryptfs::parse_header(ByteView(now).first(18)).value();
   Bytes then = now;
   {
-    const LocalVolume v = open_volume(dir_ / "vol");
+    const OpenVolume v = open_volume(dir_ / "vol");
     const std::size_t at = v.volume.layout().block_offset(300);
     (void)v.volume.content().seal_blocks(crypto::random_bytes(kBlockSize), 300, id,
                                          std::span(then).subspan(at, v.volume.layout().cipher_block()));
   }
   const auto v = taken();
   ASSERT_TRUE(v) << v.error().text();
-  const auto open = CipherFile::open(v->root.get(), v->tree, v->tree.find("weights").value(), v->volume).value();
+  const auto open = CipherFile::open(*v->source, v->tree, v->tree.find("weights").value(), v->volume).value();
   Bytes block(kBlockSize);
   const auto reads = [&](std::uint64_t number) {
     return open.read(number * kBlockSize, block, gocryptfs::Holes::deny).has_value();
@@ -176,8 +176,7 @@ TEST_F(SealedVolume, ABlockRolledBackIsDamage) {
   EXPECT_TRUE(read_all(open_volume(dir_ / "vol"), "weights"));  // without seals nobody would notice
   const auto fresh = taken();                                   // nothing remembered: the whole chunk is refused
   ASSERT_TRUE(fresh);
-  const auto again =
-      CipherFile::open(fresh->root.get(), fresh->tree, fresh->tree.find("weights").value(), fresh->volume);
+  const auto again = CipherFile::open(*fresh->source, fresh->tree, fresh->tree.find("weights").value(), fresh->volume);
   EXPECT_FALSE(again->read(301 * kBlockSize, block, gocryptfs::Holes::deny));
   put(file, now);
   EXPECT_TRUE(again->read(301 * kBlockSize, block, gocryptfs::Holes::deny));
@@ -199,7 +198,7 @@ TEST_F(SealedVolume, WhatWasExchangedIsRefusedAtTheStart) {
   EXPECT_FALSE(with(seals, other));
   const fs::path target = fs::read_symlink(link);
   fs::remove(link);
-  const LocalVolume v = open_volume(dir_ / "vol");
+  const OpenVolume v = open_volume(dir_ / "vol");
   fs::create_symlink(v.volume.seal_symlink("../size4096"), link);
   EXPECT_FALSE(taken());
   fs::remove(link);
@@ -216,7 +215,7 @@ TEST_F(SealedVolume, AFileOfTheSameSizeCannotStandIn) {
   put(stored("weights"), read_file(stored("twin")).value());
   const auto v = taken();
   ASSERT_TRUE(v);
-  EXPECT_FALSE(CipherFile::open(v->root.get(), v->tree, v->tree.find("weights").value(), v->volume));
+  EXPECT_FALSE(CipherFile::open(*v->source, v->tree, v->tree.find("weights").value(), v->volume));
 }
 
 TEST_F(SealedVolume, AnInterruptedRunGoesOn) {
@@ -243,7 +242,7 @@ TEST(Seals, NeedTheManifest) {
   options.seals = false;
   options.manifest = true;
   ASSERT_TRUE(encrypt_model(options));
-  LocalVolume v = open_volume(dir / "vol");
+  OpenVolume v = open_volume(dir / "vol");
   const Manifest manifest = parse_manifest(stored_manifest(v).value()).value();
   EXPECT_EQ(take_seals(v, manifest).error().code, ErrorCode::not_found);
 }

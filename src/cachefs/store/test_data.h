@@ -74,17 +74,17 @@ inline void make_plain(const fs::path& at) {
   fs::create_symlink("../size4097", at / "sub" / "link");
 }
 
-inline LocalVolume open_volume(const fs::path& at, std::string_view pw = "pw") {
+inline OpenVolume open_volume(const fs::path& at, std::string_view pw = "pw") {
   auto out = open_local({.source = at, .config = {}, .all_features = true}, as_bytes(pw));
   EXPECT_TRUE(out) << out.error().text();
   return std::move(*out);
 }
 
-inline Result<Bytes> read_all(const LocalVolume& v, std::string_view path,
+inline Result<Bytes> read_all(const OpenVolume& v, std::string_view path,
                               gocryptfs::Holes holes = gocryptfs::Holes::allow) {
   const auto id = v.tree.find(path);
   if (!id) return fail(ErrorCode::not_found, std::string(path), "not in the tree");
-  CAIRN_TRY(const CipherFile file, CipherFile::open(v.root.get(), v.tree, *id, v.volume));
+  CAIRN_TRY(const CipherFile file, CipherFile::open(*v.source, v.tree, *id, v.volume));
   Bytes out(file.size());
   CAIRN_TRY(const std::size_t got, file.read(0, out, holes));
   out.resize(got);

@@ -30,11 +30,11 @@ NodeType type_of(mode_t mode) {
 // Breadth first, so that the children of a folder lie side by side.
 class Scanner {
  public:
-  Scanner(int root, const Volume& volume, std::vector<Damage>& damage)
-      : root_(root), volume_(volume), damage_(damage) {}
+  Scanner(const Source& source, const Volume& volume, std::vector<Damage>& damage)
+      : source_(source), volume_(volume), damage_(damage) {}
 
   Result<Tree> run() {
-    CAIRN_TRY(const struct stat status, stat_of(root_, "the volume"));
+    CAIRN_TRY(const struct stat status, source_.root_status());
     if (!S_ISDIR(status.st_mode)) return fail(ErrorCode::invalid_argument, "the volume", "not a folder");
     tree_.nodes_.push_back(node_of(status));
     depth_.push_back(0);
@@ -68,10 +68,11 @@ class Scanner {
   }
 
   // The folder's IV; nullopt and the node marked where it is damaged.
-  std::optional<DirIv> iv_of(const Fd& folder, NodeId id, const std::string& path) {
+  std::optional<DirIv> iv_of(const SourceFolder& folder, NodeId id, const std::string& path) {
     if (!volume_.has_dir_iv()) return DirIv{};
-    auto iv = read_small(folder.get(), std::string(gocryptfs::kDirIvName), gocryptfs::kDirIvSize)
-                  .and_then([](const Bytes& b) { return gocryptfs::parse_dir_iv(b); });
+    auto iv = folder.read_small(std::string(gocryptfs::kDirIvName), gocryptfs::kDirIvSize).and_then([](const Bytes& b) {
+      return gocryptfs::parse_dir_iv(b);
+    });
     if (iv) return *iv;
     tree_.nodes_[id].damaged = true;
     note(join(path, gocryptfs::kDirIvName), iv.error().message);
@@ -79,14 +80,14 @@ class Scanner {
   }
 
   // The encrypted name's text: the entry's name, or the content of its .name file.
-  Result<std::string> name_text(const Fd& folder, const std::string& disk_name) const {
+  Result<std::string> name_text(const SourceFolder& folder, const std::string& disk_name) const {
     if (volume_.plaintext_names() || gocryptfs::entry_kind(disk_name) != EntryKind::long_content) return disk_name;
-    CAIRN_TRY(const Bytes text, read_small(folder.get(), disk_name + std::string(gocryptfs::kLongNameSuffix),
-                                           gocryptfs::kLongNameTextMax));
+    CAIRN_TRY(const Bytes text,
+              folder.read_small(disk_name + std::string(gocryptfs::kLongNameSuffix), gocryptfs::kLongNameTextMax));
     return std::string(as_text(text));
   }
 
-  Result<std::string> plain_name(const Fd& folder, const std::string& disk_name, const DirIv& iv) const {
+  Result<std::string> plain_name(const SourceFolder& folder, const std::string& disk_name, const DirIv& iv) const {
     CAIRN_TRY(const std::string text, name_text(folder, disk_name));
     CAIRN_TRY(std::string name, volume_.plain_name(text, iv));
     // Encrypting it again must lead back here: no second spelling, no .name beside another object.
@@ -104,20 +105,21 @@ class Scanner {
 
   Result<void> scan_folder(NodeId id) {
     const std::string path = tree_.disk_path(id);
-    auto folder = open_beneath(root_, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-    if (!folder && id == 0) return fail(std::move(folder).error().in("cannot scan the volume"));
-    if (!folder) {
+    auto opened = source_.folder(path);
+    if (!opened && id == 0) return fail(std::move(opened).error().in("cannot scan the volume"));
+    if (!opened) {
       tree_.nodes_[id].damaged = true;
-      note(path, folder.error().message);
+      note(path, opened.error().message);
       return {};
     }
-    const auto iv = iv_of(*folder, id, path);
+    const SourceFolder& folder = **opened;
+    const auto iv = iv_of(folder, id, path);
     if (!iv) return {};
-    CAIRN_TRY(const auto entries, list_folder(*folder, path, kTreeEntriesMax));
+    CAIRN_TRY(const auto entries, folder.list(kTreeEntriesMax));
     std::vector<Node> children;
     for (const DirEntry& entry : entries) {
       if (hidden(id, entry.name)) continue;
-      auto name = plain_name(*folder, entry.name, *iv);
+      auto name = plain_name(folder, entry.name, *iv);
       if (!name) {
         note(join(path, entry.name), "hidden: " + name.error().message);
         continue;
@@ -130,17 +132,16 @@ class Scanner {
         note(join(path, entry.name), "hidden: impossible size");
         continue;
       }
-      if (node.type == NodeType::link) read_target(*folder, path, node);
+      if (node.type == NodeType::link) read_target(folder, path, node);
       children.push_back(std::move(node));
     }
     return adopt(id, std::move(children));
   }
 
-  void read_target(const Fd& folder, const std::string& path, Node& node) {
-    auto target =
-        read_link(folder.get(), node.disk_name, gocryptfs::kSymlinkTextMax).and_then([&](const std::string& t) {
-          return volume_.open_symlink(t);
-        });
+  void read_target(const SourceFolder& folder, const std::string& path, Node& node) {
+    auto target = folder.read_link(node.disk_name, gocryptfs::kSymlinkTextMax).and_then([&](const std::string& t) {
+      return volume_.open_symlink(t);
+    });
     if (target) {
       node.size = target->size();
       node.target = std::move(*target);
@@ -169,15 +170,15 @@ class Scanner {
     return {};
   }
 
-  int root_;
+  const Source& source_;
   const Volume& volume_;
   std::vector<Damage>& damage_;
   Tree tree_;
   std::vector<std::uint16_t> depth_;
 };
 
-Result<Tree> Tree::scan(int root, const Volume& volume, std::vector<Damage>& damage) {
-  return Scanner(root, volume, damage).run();
+Result<Tree> Tree::scan(const Source& source, const Volume& volume, std::vector<Damage>& damage) {
+  return Scanner(source, volume, damage).run();
 }
 
 std::optional<NodeId> Tree::child(NodeId folder, std::string_view name) const {
@@ -260,22 +261,18 @@ std::string Tree::disk_path(NodeId id) const {
   return id == 0 ? std::string() : join(disk_path(nodes_[id].parent), nodes_[id].disk_name);
 }
 
-Result<CipherFile> CipherFile::open(int root, const Tree& tree, NodeId id, const Volume& volume) {
+Result<CipherFile> CipherFile::open(const Source& source, const Tree& tree, NodeId id, const Volume& volume) {
   const Node& node = tree.at(id);
   const std::string path = tree.disk_path(id);
   if (node.type != NodeType::file) return fail(ErrorCode::invalid_argument, path, "not a regular file");
   CipherFile out;
-  CAIRN_TRY(out.fd_, open_beneath(root, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
-  CAIRN_TRY(const struct stat status, stat_of(out.fd_.get(), path));
-  if (!S_ISREG(status.st_mode) || status.st_ino != node.inode ||
-      static_cast<std::uint64_t>(status.st_size) != node.cipher_size)
-    return fail(ErrorCode::conflict, path, "the file was replaced or cut since the volume was opened");
+  CAIRN_TRY(out.file_, source.file(path, {node.inode, node.cipher_size}));
   out.volume_ = &volume;
   out.size_ = node.size;
   out.cipher_size_ = node.cipher_size;
   if (out.size_ == 0) return out;
   std::array<std::uint8_t, gocryptfs::kHeaderSize> header{};
-  CAIRN_TRY(const std::size_t size, read_at(out.fd_.get(), header, 0, path));
+  CAIRN_TRY(const std::size_t size, out.file_->read(header, 0, path));
   auto parsed = gocryptfs::parse_header(ByteView(header).first(size));
   if (!parsed) return fail(ErrorCode::crypto_failed, path, parsed.error().message);
   out.id_ = *parsed;
@@ -298,7 +295,7 @@ Result<std::span<const std::uint8_t>> CipherFile::read_stored(std::uint64_t firs
   const std::string where = "block " + std::to_string(first);
   if (end <= start) return fail(ErrorCode::io_failed, where, "past the end of the ciphertext");
   const auto piece = (count > kRunBlocks ? large->span() : memory.span()).subspan(start % kPage, end - start);
-  CAIRN_TRY(const std::size_t size, read_at(fd_.get(), piece, start, where));
+  CAIRN_TRY(const std::size_t size, file_->read(piece, start, where));
   if (size != piece.size()) return fail(ErrorCode::io_failed, where, "the ciphertext ends early");
   return piece;
 }
@@ -318,6 +315,16 @@ Result<void> CipherFile::check_chunk(std::uint64_t chunk, ByteView stored) const
 // Decrypts `count` blocks from `first` into `out`, which has room for them.
 Result<std::size_t> CipherFile::read_run(std::uint64_t first, std::size_t count, std::span<std::uint8_t> out,
                                          Holes holes) const {
+  auto got = read_run_once(first, count, out, holes);
+  if (got || got.error().code != ErrorCode::crypto_failed) return got;
+  const std::uint64_t from = sealed_ == nullptr ? first : first / kSealBlocks * kSealBlocks;
+  const std::uint64_t to = sealed_ == nullptr ? first + count : from + kSealBlocks;
+  const std::uint64_t start = volume_->layout().block_offset(from), end = volume_->layout().block_offset(to);
+  return file_->distrust(start, end - start) ? read_run_once(first, count, out, holes) : got;
+}
+
+Result<std::size_t> CipherFile::read_run_once(std::uint64_t first, std::size_t count, std::span<std::uint8_t> out,
+                                              Holes holes) const {
   if (sealed_ == nullptr) {
     CAIRN_TRY(const auto stored, read_stored(first, count));
     return volume_->content().open_blocks(stored, first, id_, holes, out);
@@ -369,30 +376,40 @@ Result<std::size_t> CipherFile::read(std::uint64_t offset, std::span<std::uint8_
   return end - offset;
 }
 
-Result<gocryptfs::Config> read_config(const OpenOptions& options) {
-  const auto path = options.config.empty() ? options.source / gocryptfs::kConfName : options.config;
-  auto text = read_text(path, gocryptfs::kConfigMax);
+namespace {
+Result<gocryptfs::Config> config_of(Result<std::string> text, const std::string& where, const OpenOptions& options) {
   if (!text && text.error().code == ErrorCode::not_found)
-    return fail(ErrorCode::not_found, path.string(), "not a gocryptfs volume (no gocryptfs.conf)");
+    return fail(ErrorCode::not_found, where, "not a gocryptfs volume (no gocryptfs.conf)");
   if (!text) return fail(std::move(text).error());
   CAIRN_TRY(gocryptfs::Config config, gocryptfs::parse_config(*text));
   if (!options.all_features) CAIRN_CHECK(gocryptfs::require_default_features(config));
   return config;
 }
+}  // namespace
 
-Result<LocalVolume> open_local(const OpenOptions& options, ByteView password) {
-  CAIRN_TRY(const gocryptfs::Config config, read_config(options));
-  CAIRN_TRY(const Secret key, gocryptfs::unwrap_master_key(config, password));
-  return open_local(options, config, key);
+Result<gocryptfs::Config> read_config(const OpenOptions& options) {
+  const auto path = options.config.empty() ? options.source / gocryptfs::kConfName : options.config;
+  return config_of(read_text(path, gocryptfs::kConfigMax), path.string(), options);
 }
 
-Result<LocalVolume> open_local(const OpenOptions& options, const gocryptfs::Config& config, const Secret& master_key) {
+Result<gocryptfs::Config> read_config(const OpenOptions& options, const Source& source) {
+  if (!options.config.empty()) return read_config(options);
+  return config_of(source.config_text(), source.text(), options);
+}
+
+Result<OpenVolume> open_local(const OpenOptions& options, ByteView password) {
+  CAIRN_TRY(const gocryptfs::Config config, read_config(options));
+  CAIRN_TRY(const Secret key, gocryptfs::unwrap_master_key(config, password));
+  CAIRN_TRY(auto source, open_folder(options.source));
+  return open_volume(std::move(source), config, key);
+}
+
+Result<OpenVolume> open_volume(std::shared_ptr<const Source> source, const gocryptfs::Config& config,
+                               const Secret& master_key) {
   CAIRN_TRY(Volume volume, Volume::open(config, master_key));
-  Fd root(::open(options.source.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!root) return fail(errno_error(errno, options.source.string(), "cannot open the volume"));
   std::vector<Damage> damage;
-  CAIRN_TRY(Tree tree, Tree::scan(root.get(), volume, damage));
-  return LocalVolume{std::move(root), std::move(volume), std::move(tree), std::move(damage)};
+  CAIRN_TRY(Tree tree, Tree::scan(*source, volume, damage));
+  return OpenVolume{std::move(source), std::move(volume), std::move(tree), std::move(damage)};
 }
 
 }  // namespace cairn::cachefs

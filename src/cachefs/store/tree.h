@@ -14,6 +14,7 @@
 
 #include "base/file.h"
 #include "cachefs/store/seal.h"
+#include "cachefs/store/source.h"
 #include "gocryptfs/volume.h"
 
 namespace cairn::cachefs {
@@ -51,9 +52,10 @@ struct Damage {
 
 class Tree {
  public:
-  // Walks the whole volume below `root`. Entries whose names do not decrypt are left out and noted in `damage`.
+  // Walks the whole volume. Entries whose names do not decrypt are left out and noted in `damage`.
   // too_large past kTreeEntriesMax, kTreeDepthMax or kPathMax.
-  [[nodiscard]] static Result<Tree> scan(int root, const gocryptfs::Volume& volume, std::vector<Damage>& damage);
+  [[nodiscard]] static Result<Tree> scan(const Source& source, const gocryptfs::Volume& volume,
+                                         std::vector<Damage>& damage);
 
   [[nodiscard]] const Node& at(NodeId id) const { return nodes_[id]; }
   [[nodiscard]] std::size_t size() const { return nodes_.size(); }
@@ -86,11 +88,12 @@ class Tree {
 // One ciphertext file, open for reading. Used by any number of threads at once.
 class CipherFile {
  public:
-  // not_found, io_failed; conflict when the file is no longer what the tree saw (size, inode).
-  [[nodiscard]] static Result<CipherFile> open(int root, const Tree& tree, NodeId id, const gocryptfs::Volume& volume);
+  // not_found, io_failed; conflict when the file is no longer what the tree saw.
+  [[nodiscard]] static Result<CipherFile> open(const Source& source, const Tree& tree, NodeId id,
+                                               const gocryptfs::Volume& volume);
   // Plaintext [offset, offset + out.size()), cut at the end of the file; returns how many bytes. crypto_failed or
   // io_failed with where = "block N" when any block involved does not verify or is missing, "chunk N" when its seal
-  // does not.
+  // does not. A copy that does not verify is dropped and had anew, once.
   [[nodiscard]] Result<std::size_t> read(std::uint64_t offset, std::span<std::uint8_t> out,
                                          gocryptfs::Holes holes) const;
   [[nodiscard]] std::uint64_t size() const { return size_; }
@@ -99,10 +102,12 @@ class CipherFile {
  private:
   [[nodiscard]] Result<std::size_t> read_run(std::uint64_t first, std::size_t count, std::span<std::uint8_t> out,
                                              gocryptfs::Holes holes) const;
+  [[nodiscard]] Result<std::size_t> read_run_once(std::uint64_t first, std::size_t count, std::span<std::uint8_t> out,
+                                                  gocryptfs::Holes holes) const;
   [[nodiscard]] Result<std::span<const std::uint8_t>> read_stored(std::uint64_t first, std::size_t count) const;
   [[nodiscard]] Result<void> check_seal(std::uint64_t first, ByteView stored) const;
   [[nodiscard]] Result<void> check_chunk(std::uint64_t chunk, ByteView stored) const;
-  Fd fd_;
+  std::unique_ptr<SourceFile> file_;
   const gocryptfs::Volume* volume_ = nullptr;
   const Sealed* sealed_ = nullptr;
   CheckedChunks* checked_ = nullptr;
@@ -110,9 +115,9 @@ class CipherFile {
   gocryptfs::FileId id_{};
 };
 
-// A volume of a local folder with its tree.
-struct LocalVolume {
-  Fd root;
+// A volume with its tree.
+struct OpenVolume {
+  std::shared_ptr<const Source> source;
   gocryptfs::Volume volume;
   Tree tree;
   std::vector<Damage> damage;  // found while scanning
@@ -122,9 +127,11 @@ struct OpenOptions {
   std::filesystem::path config = {};  // "": gocryptfs.conf inside it
   bool all_features = true;           // false: only the default flag set (model volumes)
 };
+// options.source says where a local folder is; other sources are opened by whoever knows them, and given here.
 [[nodiscard]] Result<gocryptfs::Config> read_config(const OpenOptions& options);
-[[nodiscard]] Result<LocalVolume> open_local(const OpenOptions& options, ByteView password);
-[[nodiscard]] Result<LocalVolume> open_local(const OpenOptions& options, const gocryptfs::Config& config,
+[[nodiscard]] Result<gocryptfs::Config> read_config(const OpenOptions& options, const Source& source);
+[[nodiscard]] Result<OpenVolume> open_local(const OpenOptions& options, ByteView password);
+[[nodiscard]] Result<OpenVolume> open_volume(std::shared_ptr<const Source> source, const gocryptfs::Config& config,
                                              const Secret& master_key);
 
 }  // namespace cairn::cachefs

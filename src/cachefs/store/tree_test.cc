@@ -35,7 +35,7 @@ TEST_P(GeneratedVolumes, HoldTheExpectedTree) {
   UNPACK_OR_SKIP(path, dir, GetParam().archive);
   const Json expected =
       parse_json(read_text(fs::path(CAIRN_SHARED_DATA) / "gocryptfs/generated/expected-tree.json").value()).value();
-  const LocalVolume v = open_volume(path, GetParam().password);
+  const OpenVolume v = open_volume(path, GetParam().password);
   EXPECT_TRUE(v.damage.empty());
   EXPECT_EQ(v.tree.size() - 1, expected.size());
   for (const auto& [name, want] : expected.items()) {
@@ -61,7 +61,7 @@ TEST(SharedVolumes, OfEveryGeneration) {
   for (const std::string version : {"v0.7", "v0.7-plaintextnames", "v0.9", "v1.1-aessiv", "v1.3",
                                     "v2.2-deterministic-names", "v2.2-xchacha", "v2.2-xchacha-deterministic-names"}) {
     UNPACK_OR_SKIP(path, dir, "upstream/" + version);
-    const LocalVolume v = open_volume(path, "test");
+    const OpenVolume v = open_volume(path, "test");
     EXPECT_EQ(as_text(read_all(v, "status.txt").value()), "It works!\n") << version;
     EXPECT_EQ(v.tree.at(v.tree.find("rel").value()).target, "status.txt");
     EXPECT_EQ(v.tree.at(v.tree.find("abs").value()).target, "/a/b/c/d");
@@ -97,12 +97,12 @@ TEST(SharedVolumes, DamageIsAnErrorNeverData) {
   UNPACK_OR_SKIP(path, dir, "generated/corrupt");
   const Json expected =
       parse_json(read_text(fs::path(CAIRN_SHARED_DATA) / "gocryptfs/generated/corrupt-expected.json").value()).value();
-  const LocalVolume v = open_volume(path, "test");
+  const OpenVolume v = open_volume(path, "test");
   for (const auto& [name, want] : expected["files"].items()) {
     const auto id = v.tree.find(name);
     ASSERT_TRUE(id) << name;
     EXPECT_EQ(v.tree.at(*id).size, want["size"].get<std::uint64_t>()) << name;
-    const auto file = CipherFile::open(v.root.get(), v.tree, *id, v.volume);
+    const auto file = CipherFile::open(*v.source, v.tree, *id, v.volume);
     for (const auto& [offset, block] : want["pread4096"].items()) {
       Bytes out(4096);
       const auto got = file ? file->read(std::stoull(offset), out, Holes::allow) : std::unexpected(file.error());
@@ -121,7 +121,7 @@ TEST(SharedVolumes, DamageIsAnErrorNeverData) {
   EXPECT_EQ(v.tree.at(v.tree.find("sl_ok").value()).target, "target/ok");
   EXPECT_FALSE(v.tree.find("dir_diriv15/f"));
   EXPECT_TRUE(v.tree.find("dir_ok/f"));
-  const auto zero = CipherFile::open(v.root.get(), v.tree, v.tree.find("zeroblock0").value(), v.volume);
+  const auto zero = CipherFile::open(*v.source, v.tree, v.tree.find("zeroblock0").value(), v.volume);
   Bytes out(4096);
   EXPECT_FALSE(zero->read(0, out, Holes::deny));
 }
@@ -129,7 +129,7 @@ TEST(SharedVolumes, DamageIsAnErrorNeverData) {
 TEST(SharedVolumes, TwoSpellingsOfOneNameAreNotShown) {
   const TempDir dir;
   UNPACK_OR_SKIP(path, dir, "upstream/malleable_base64");
-  const LocalVolume v = open_volume(path, "test");
+  const OpenVolume v = open_volume(path, "test");
   EXPECT_FALSE(v.damage.empty());
 }
 
@@ -138,8 +138,8 @@ TEST(Tree, ReadsAtAnyOffset) {
   const Bytes plain = crypto::random_bytes(700'001);
   put(dir / "src/file", plain);
   ASSERT_TRUE(encrypt_model(encrypting(dir / "src", dir / "vol")));
-  const LocalVolume v = open_volume(dir / "vol");
-  const auto file = CipherFile::open(v.root.get(), v.tree, v.tree.find("file").value(), v.volume);
+  const OpenVolume v = open_volume(dir / "vol");
+  const auto file = CipherFile::open(*v.source, v.tree, v.tree.find("file").value(), v.volume);
   ASSERT_TRUE(file);
   for (const std::uint64_t offset :
        {0UL, 1UL, 4095UL, 4096UL, 262143UL, 262144UL, 524289UL, 700000UL, 700001UL, 900000UL})
@@ -158,14 +158,14 @@ TEST(Tree, ChangesUnderneathAreErrors) {
   const TempDir dir;
   put(dir / "src/file", crypto::random_bytes(10000));
   ASSERT_TRUE(encrypt_model(encrypting(dir / "src", dir / "vol")));
-  const LocalVolume v = open_volume(dir / "vol");
+  const OpenVolume v = open_volume(dir / "vol");
   const NodeId id = v.tree.find("file").value();
   const fs::path stored = dir / "vol" / v.tree.disk_path(id);
-  const auto file = CipherFile::open(v.root.get(), v.tree, id, v.volume);
+  const auto file = CipherFile::open(*v.source, v.tree, id, v.volume);
   fs::resize_file(stored, 18 + 4128);
   Bytes out(10000);
   EXPECT_EQ(file->read(0, out, Holes::deny).error().code, ErrorCode::io_failed);
-  EXPECT_EQ(CipherFile::open(v.root.get(), v.tree, id, v.volume).error().code, ErrorCode::conflict);
+  EXPECT_EQ(CipherFile::open(*v.source, v.tree, id, v.volume).error().code, ErrorCode::conflict);
 }
 
 TEST(Tree, NeverLeavesTheVolume) {
@@ -175,12 +175,12 @@ TEST(Tree, NeverLeavesTheVolume) {
   ASSERT_TRUE(encrypt_model(encrypting(dir / "src", dir / "vol")));
   std::string sub;
   {
-    const LocalVolume v = open_volume(dir / "vol");
+    const OpenVolume v = open_volume(dir / "vol");
     sub = v.tree.disk_path(v.tree.find("sub").value());
   }
   fs::rename(dir / "vol" / sub, dir / "moved");
   fs::create_directory_symlink(dir / "moved", dir / "vol" / sub);
-  const LocalVolume v = open_volume(dir / "vol");
+  const OpenVolume v = open_volume(dir / "vol");
   EXPECT_FALSE(v.tree.find("sub/file"));
   EXPECT_TRUE(v.tree.at(v.tree.find("sub").value()).damaged);
 }
@@ -197,7 +197,7 @@ TEST(Tree, FollowsLinksInsideOnly) {
   fs::create_symlink("loop2", dir / "src/loop1");
   fs::create_symlink("loop1", dir / "src/loop2");
   ASSERT_TRUE(encrypt_model(options));
-  const LocalVolume v = open_volume(dir / "vol");
+  const OpenVolume v = open_volume(dir / "vol");
   const auto to = [&](std::string_view path) { return v.tree.resolve(v.tree.find(path).value()); };
   EXPECT_EQ(to("good"), v.tree.find("a/file"));
   EXPECT_EQ(to("twice"), v.tree.find("a/file"));

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "cachefs/objects/transfer.h"
 #include "cachefs/store/check.h"
 #include "cachefs/store/describe.h"
 #include "cachefs/store/disk.h"
@@ -24,13 +25,15 @@ namespace cairn::cli {
 namespace {
 
 namespace fs = std::filesystem;
-using cachefs::LocalVolume;
+using cachefs::OpenVolume;
 using gocryptfs::Holes;
 
 struct Options {
   fs::path volume, source, destination, config, manifest_out;
   std::string path, name, expect;
   KeySource key, new_key;
+  cachefs::StoreOptions store;
+  bool replace = false;
   unsigned threads = 0;
   int log_n = gocryptfs::kLogNDefault;
   bool json = false, quiet = false, deny_holes = false, no_manifest = false, no_verify = false, seals = false;
@@ -52,12 +55,13 @@ int report(const Error& error) {
 }
 void say(const std::string& line) { std::fprintf(stdout, "%s\n", line.c_str()); }
 
-Result<LocalVolume> open_volume(const Options& o) {
-  CAIRN_TRY(const auto config,
-            cachefs::read_config({.source = o.volume, .config = o.config}));  // before a password is asked for
+Result<OpenVolume> open_volume(const Options& o) {
+  CAIRN_TRY(auto source, cachefs::open_source(o.volume, o.store));
+  CAIRN_TRY(const auto config, cachefs::read_config({.source = o.volume, .config = o.config},
+                                                    *source));  // before a password is asked for
   CAIRN_TRY(const Secret password, take_key(o.key, false));
   CAIRN_TRY(const Secret key, gocryptfs::unwrap_master_key(config, password.view()));
-  return cachefs::open_local({.source = o.volume, .config = o.config}, config, key);
+  return cachefs::open_volume(std::move(source), config, key);
 }
 
 Holes holes_of(const Options& o) { return o.deny_holes ? Holes::deny : Holes::allow; }
@@ -98,6 +102,7 @@ Result<int> run_encrypt(Options& o) {
 Result<int> run_decrypt(Options& o) {
   cachefs::DecryptOptions d;
   d.source = o.volume;
+  CAIRN_TRY(d.opened, cachefs::open_source(o.volume, o.store));
   d.destination = o.destination;
   d.holes = !o.deny_holes;
   d.threads = o.threads;
@@ -114,7 +119,7 @@ std::string long_line(const cachefs::Node& node) {
   return std::string(1, type) + " " + std::to_string(node.size) + "\t";
 }
 
-void list_folder(const LocalVolume& v, cachefs::NodeId id, const std::string& prefix, const Options& o) {
+void list_folder(const OpenVolume& v, cachefs::NodeId id, const std::string& prefix, const Options& o) {
   std::vector<std::pair<cachefs::NodeId, std::string>> todo{{id, prefix}};
   while (!todo.empty()) {
     const auto [folder, at] = std::move(todo.back());
@@ -132,7 +137,7 @@ void list_folder(const LocalVolume& v, cachefs::NodeId id, const std::string& pr
 }
 
 Result<int> run_ls(Options& o) {
-  CAIRN_TRY(const LocalVolume v, open_volume(o));
+  CAIRN_TRY(const OpenVolume v, open_volume(o));
   const auto id = v.tree.find(o.path);
   if (!id) return fail(ErrorCode::not_found, printable(o.path), "not in this volume");
   const auto& node = v.tree.at(*id);
@@ -147,11 +152,11 @@ Result<int> run_ls(Options& o) {
 }
 
 Result<int> run_cat(Options& o) {
-  CAIRN_TRY(const LocalVolume v, open_volume(o));
+  CAIRN_TRY(const OpenVolume v, open_volume(o));
   auto id = v.tree.find(o.path);
   if (id) id = v.tree.resolve(*id);
   if (!id) return fail(ErrorCode::not_found, printable(o.path), "not in this volume");
-  CAIRN_TRY(const auto file, cachefs::CipherFile::open(v.root.get(), v.tree, *id, v.volume));
+  CAIRN_TRY(const auto file, cachefs::CipherFile::open(*v.source, v.tree, *id, v.volume));
   Bytes piece(cachefs::kPieceBytes);
   for (std::uint64_t at = 0; at < file.size();) {
     CAIRN_TRY(const std::size_t got, file.read(at, piece, holes_of(o)));
@@ -162,7 +167,8 @@ Result<int> run_cat(Options& o) {
 }
 
 Result<int> run_info(Options& o) {
-  CAIRN_TRY(const auto c, cachefs::read_config({.source = o.volume, .config = o.config}));
+  CAIRN_TRY(const auto source, cachefs::open_source(o.volume, o.store));
+  CAIRN_TRY(const auto c, cachefs::read_config({.source = o.volume, .config = o.config}, *source));
   const auto mode = c.features.has(gocryptfs::Feature::xchacha)   ? gocryptfs::ContentMode::xchacha
                     : c.features.has(gocryptfs::Feature::aes_siv) ? gocryptfs::ContentMode::aes_siv
                                                                   : gocryptfs::ContentMode::aes_gcm;
@@ -186,7 +192,7 @@ Result<int> run_info(Options& o) {
 }
 
 Result<int> run_fsck(Options& o) {
-  CAIRN_TRY(const LocalVolume v, open_volume(o));
+  CAIRN_TRY(const OpenVolume v, open_volume(o));
   std::optional<ProgressBar> bar(std::in_place, o.quiet);
   const auto progress = bar->function();
   CAIRN_TRY(const auto r, cachefs::check_volume(v, holes_of(o), o.threads, progress));
@@ -214,13 +220,14 @@ Result<int> run_fsck(Options& o) {
 Result<std::string> manifest_text(Options& o, const cachefs::ProgressFn& progress,
                                   std::vector<std::string>& described) {
   std::error_code ec;
-  if (!fs::exists(o.source / gocryptfs::kConfName, ec) && o.config.empty()) {
+  if (!cachefs::is_store_url(o.source.string()) && !fs::exists(o.source / gocryptfs::kConfName, ec) &&
+      o.config.empty()) {
     described = cachefs::describe_plain(o.source);
     CAIRN_TRY(const auto manifest, cachefs::manifest_of_plain(o.source, o.name, o.threads, progress));
     return cachefs::write_manifest(manifest);
   }
   o.volume = o.source;
-  CAIRN_TRY(const LocalVolume v, open_volume(o));
+  CAIRN_TRY(const OpenVolume v, open_volume(o));
   described = cachefs::describe_volume(v);
   const auto stored = cachefs::stored_manifest(v);
   if (!stored && stored.error().code == ErrorCode::not_found) {
@@ -271,6 +278,62 @@ Result<int> run_passwd(Options& o) {
   return 0;
 }
 
+Result<int> say_transfer(const Options& o, const char* done, const cachefs::TransferReport& r) {
+  if (o.json) {
+    say(compact_json({{"files", r.files}, {"bytes", r.bytes}, {"resumed_bytes", r.resumed_bytes}, {"index", r.index}}));
+  } else if (!o.quiet) {
+    say(std::string(done) + " " + std::to_string(r.files) + " files, " + human_size(r.bytes) +
+        (r.resumed_bytes != 0 ? " (" + human_size(r.resumed_bytes) + " from an earlier run)" : ""));
+    say(r.index.empty() ? "the store has no list of digests: pushed by another tool" : "objects   " + r.index);
+  }
+  return 0;
+}
+
+Result<int> run_push(Options& o) {
+  cachefs::PushOptions p;
+  p.source = o.volume;
+  p.destination = o.destination.string();
+  p.store = o.store;
+  p.replace = o.replace;
+  if (o.threads != 0) p.threads = o.threads;
+  std::optional<ProgressBar> bar(std::in_place, o.quiet);
+  p.progress = bar->function();
+  CAIRN_TRY(const auto report, cachefs::push_volume(p));
+  bar.reset();
+  return say_transfer(o, "pushed", report);
+}
+
+Result<int> run_pull(Options& o) {
+  cachefs::PullOptions p;
+  p.source = o.source.string();
+  p.destination = o.destination;
+  p.store = o.store;
+  if (o.threads != 0) p.threads = o.threads;
+  std::optional<ProgressBar> bar(std::in_place, o.quiet);
+  p.progress = bar->function();
+  CAIRN_TRY(const auto report, cachefs::pull_volume(p));
+  bar.reset();
+  return say_transfer(o, "pulled", report);
+}
+
+// The options of the store that were given, for the program that mounts.
+std::vector<std::string> store_words(const cachefs::StoreOptions& s) {
+  std::vector<std::string> out;
+  const auto add = [&](const char* name, const std::string& value) {
+    if (!value.empty()) out.insert(out.end(), {name, value});
+  };
+  const cachefs::StoreOptions usual;
+  add("--store-endpoint", s.endpoint);
+  add("--store-region", s.region);
+  add("--store-style", s.style);
+  add("--store-credentials", s.credentials.string());
+  add("--store-ca", s.ca.string());
+  if (s.parallel != usual.parallel) add("--store-parallel", std::to_string(s.parallel));
+  if (s.timeout_s != usual.timeout_s) add("--store-timeout", std::to_string(s.timeout_s));
+  if (s.anonymous) out.emplace_back("--store-anonymous");
+  return out;
+}
+
 // The program of its own privilege does it: beside this one, else by the search path.
 Result<int> run_mount_program(Options& o) {
   std::error_code ec;
@@ -282,6 +345,7 @@ Result<int> run_mount_program(Options& o) {
                                  "--source",      o.volume.string(),
                                  "--mountpoint",  o.destination.string(),
                                  "--passfile",    o.key.standard_input ? "-" : o.key.file.string()};
+  for (std::string& word : store_words(o.store)) words.push_back(std::move(word));
   words.insert(words.end(), o.mount_arguments.begin(), o.mount_arguments.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
@@ -303,8 +367,9 @@ CLI::App* add_verb(CLI::App& model, std::string name, std::string help, const st
 }
 
 void add_volume(CLI::App* app, Options& o) {
-  app->add_option("volume", o.volume, "the encrypted folder")->required();
+  app->add_option("volume", o.volume, "the encrypted folder, or s3://BUCKET/PREFIX")->required();
   app->add_option("--config", o.config, "gocryptfs.conf, where it is not in the folder");
+  add_store_options(*app, o.store, false);
 }
 void add_work(CLI::App* app, Options& o) {
   app->add_option("--threads", o.threads, "default: one per core");
@@ -334,7 +399,8 @@ void add_writers(CLI::App& model, const std::shared_ptr<Options>& o, int& exit_c
   decrypt->add_flag("--deny-holes", o->deny_holes, "full blocks of zeros are damage");
   add_work(decrypt, *o);
   auto* passwd = add_verb(model, "passwd", "change the password", o, exit_code, run_passwd);
-  add_volume(passwd, *o);
+  passwd->add_option("volume", o->volume, "the encrypted folder")->required();
+  passwd->add_option("--config", o->config, "gocryptfs.conf, where it is not in the folder");
   add_key_options(*passwd, o->key, false);
   passwd->add_option("--new-key-file", o->new_key.file, "file whose first line is the new password");
   passwd->add_option("--new-key", o->new_key.new_file, "make this file with a random new password");
@@ -365,8 +431,10 @@ void add_readers(CLI::App& model, const std::shared_ptr<Options>& o, int& exit_c
   add_work(fsck, *o);
   auto* digest = add_verb(model, "digest", "the digest that is attested: of a plain model or of a volume", o, exit_code,
                           run_digest);
-  digest->add_option("model", o->source, "a plain folder or file, or an encrypted folder")->required();
+  digest->add_option("model", o->source, "a plain folder or file, an encrypted folder, or s3://BUCKET/PREFIX")
+      ->required();
   digest->add_option("--config", o->config, "gocryptfs.conf, where it is not in the folder");
+  add_store_options(*digest, o->store, false);
   add_key_options(*digest, o->key, false);
   digest->add_option("--name", o->name, "the model's name in its manifest");
   digest->add_option("--manifest", o->manifest_out, "write the manifest to this file");
@@ -375,18 +443,38 @@ void add_readers(CLI::App& model, const std::shared_ptr<Options>& o, int& exit_c
   add_work(digest, *o);
 }
 
+void add_transfers(CLI::App& model, const std::shared_ptr<Options>& o, int& exit_code) {
+  auto* push = add_verb(model, "push", "upload an encrypted folder to an object store; an interrupted run goes on", o,
+                        exit_code, run_push);
+  push->add_option("volume", o->volume, "the encrypted folder")->required();
+  push->add_option("destination", o->destination, "s3://BUCKET/PREFIX")->required();
+  push->add_flag("--replace", o->replace, "put it in the place of the volume and the objects that are there");
+  auto* pull = add_verb(model, "pull", "download an encrypted folder from an object store; an interrupted run goes on",
+                        o, exit_code, run_pull);
+  pull->add_option("source", o->source, "s3://BUCKET/PREFIX")->required();
+  pull->add_option("destination", o->destination, "the folder to make")->required();
+  for (CLI::App* app : {push, pull}) {
+    add_store_options(*app, o->store, false);
+    app->add_option("--threads", o->threads, "parts under way at most; 8");
+    app->add_flag("-q,--quiet", o->quiet, "no progress and no summary");
+    app->add_flag("--json", o->json);
+  }
+}
+
 }  // namespace
 
 void add_model(CLI::App& app, int& exit_code) {
-  CLI::App* model =
-      app.add_subcommand("model", "encrypted models: encrypt, decrypt, ls, cat, info, fsck, digest, passwd, mount");
+  CLI::App* model = app.add_subcommand(
+      "model", "encrypted models: encrypt, decrypt, ls, cat, info, fsck, digest, passwd, mount, push, pull");
   model->require_subcommand(1);
   const auto o = std::make_shared<Options>();
   add_writers(*model, o, exit_code);
   add_readers(*model, o, exit_code);
+  add_transfers(*model, o, exit_code);
   auto* mount = add_verb(*model, "mount", "mount until Ctrl-C, read-only unless '-- --rw' (by cairn-cachefs)", o,
                          exit_code, run_mount_program);
-  mount->add_option("volume", o->volume, "the encrypted folder")->required();
+  mount->add_option("volume", o->volume, "the encrypted folder, or s3://BUCKET/PREFIX")->required();
+  add_store_options(*mount, o->store, false);
   mount->add_option("mountpoint", o->destination, "an empty folder")->required();
   add_key_options(*mount, o->key, false);
   mount->add_option("arguments", o->mount_arguments, "after --: further options of cairn-cachefs mount");
