@@ -71,7 +71,11 @@ bool time_like(std::string_view s) {
     (void)std::from_chars(s.data() + start, s.data() + i, n);
     return n >= from && n <= to;
   };
-  const auto one = [&](char c) { return i < s.size() && s[i] == c && ++i > 0; };
+  const auto one = [&](char c) {
+    const bool there = i < s.size() && s[i] == c;
+    if (there) ++i;
+    return there;
+  };
   if (!field(4, 4, 0, 9999) || !one('-') || !field(1, 2, 1, 12) || !one('-') || !field(1, 2, 1, 31)) return false;
   if (i == s.size()) return true;
   const bool spaced = s[i] == ' ';

@@ -125,7 +125,8 @@ void Planner::guard_call(const Rule* r, const Expr* e) {
     if (fits) b = constant(*v);
   } else if (member) {
     const Value* v = settled_value(e->items[1]);
-    if (v != nullptr && !v->is_collection() && (b = settled_operand(r, e->items[2]))) a = constant(*v);
+    if (v != nullptr && !v->is_collection()) b = settled_operand(r, e->items[2]);
+    if (b) a = constant(*v);
   }
   if (!a || !b) return;
   const auto dst = fresh();
