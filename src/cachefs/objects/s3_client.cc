@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/encoding.h"
 #include "base/log.h"
+#include "crypto/hash.h"
 
 namespace cairn::cachefs {
 

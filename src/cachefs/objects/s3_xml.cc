@@ -1,6 +1,7 @@
 #include "cachefs/objects/s3_xml.h"
 
 #include <charconv>
+#include <cstdlib>
 #include <optional>
 
 #include "base/clock.h"
