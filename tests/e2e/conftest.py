@@ -72,7 +72,9 @@ class Up:
                 process.kill()
                 raise AssertionError("cairn up did not come up in time")
             time.sleep(0.05)
-        return process, json.loads(file.read_text())
+        result = json.loads(file.read_text())
+        assert result["ok"], f"cairn up did not come up: {result['error']}\n{process.communicate()[0]}"
+        return process, result
 
     @property
     def proxy(self):
