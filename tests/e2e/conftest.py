@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import random
 import shutil
 import socket
 import subprocess
@@ -19,9 +20,14 @@ UP_LIMIT_S = 180
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below the range that outgoing connections take theirs from, one of which could be in the way at the next start."""
+    while True:
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", random.randrange(20000, 32000)))
+            except OSError:
+                continue
+            return s.getsockname()[1]
 
 
 def mounts():
