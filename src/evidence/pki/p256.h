@@ -20,8 +20,8 @@ class P256Key {
   [[nodiscard]] bool verify(const Digest<32>& digest, ByteView r_s) const;
   [[nodiscard]] bool verify_message(ByteView message, ByteView r_s) const;
 
-  // Computes a table of multiples (150 KiB, 20 ms) after which a verification takes half the time: for the few keys
-  // that sign thousands of things. Not to be called while another thread uses a copy of this key.
+  // Computes a table of multiples (150 KiB, 20 ms) after which a verification takes a third of the time: for the few
+  // keys that sign thousands of things. Not to be called while another thread uses a copy of this key.
   void prepare();
   [[nodiscard]] bool prepared() const;
 

@@ -131,8 +131,19 @@ Checked<> check_root(const Chain& chain, const RootKey& root) {
                certificate(chain.root()) + " has another key than the trust root \"" + root.root.name + "\"");
 }
 
+AuthorityKeys::AuthorityKeys(std::size_t capacity, const std::vector<RootKey>& roots) : AuthorityKeys(capacity) {
+  for (const RootKey& root : roots) roots_.push_back({.key = root.key});
+}
+
+const pki::P256Key& AuthorityKeys::used(Entry& entry) {
+  if (++entry.uses == kUsesBeforeTable) entry.key.prepare();
+  return entry.key;
+}
+
 std::optional<pki::P256Key> AuthorityKeys::find(const pki::Point& point) {
-  auto entry = std::ranges::find_if(entries_, [&](const Entry& e) { return e.key.point() == point; });
+  const auto is_it = [&](const Entry& e) { return e.key.point() == point; };
+  if (const auto root = std::ranges::find_if(roots_, is_it); root != roots_.end()) return used(*root);
+  auto entry = std::ranges::find_if(entries_, is_it);
   if (entry == entries_.end()) {
     Result<pki::P256Key> key = pki::P256Key::from_point(point);
     if (!key) return std::nullopt;
@@ -140,9 +151,8 @@ std::optional<pki::P256Key> AuthorityKeys::find(const pki::Point& point) {
     if (entries_.size() == capacity_) entries_.pop_back();
     entry = entries_.insert(entries_.end(), Entry{.key = *std::move(key)});
   }
-  if (++entry->uses == kUsesBeforeTable) entry->key.prepare();
   std::rotate(entries_.begin(), entry, entry + 1);
-  return entries_.front().key;
+  return used(entries_.front());
 }
 
 // From the root down, so that each key is certified before it is used.

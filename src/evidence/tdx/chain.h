@@ -23,6 +23,8 @@ struct RootKey {
 class AuthorityKeys {
  public:
   explicit AuthorityKeys(std::size_t capacity = 0) : capacity_(capacity) {}
+  // The keys of trust roots are known from the start and stay, beside `capacity` others.
+  AuthorityKeys(std::size_t capacity, const std::vector<RootKey>& roots);
   // A key that is a trust root's or was certified under one; none if it is not on the curve.
   [[nodiscard]] std::optional<pki::P256Key> find(const pki::Point& point);
 
@@ -31,7 +33,9 @@ class AuthorityKeys {
     pki::P256Key key;
     std::uint32_t uses = 0;
   };
-  std::size_t capacity_;        // 0: every key is made anew
+  static const pki::P256Key& used(Entry& entry);
+  std::vector<Entry> roots_;
+  std::size_t capacity_;        // 0: every other key is made anew
   std::vector<Entry> entries_;  // most recently used first
 };
 

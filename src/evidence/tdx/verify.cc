@@ -222,7 +222,7 @@ struct Verifier::Impl {
   AuthorityKeys keys;
 
   Impl(std::vector<TrustRoot> trusted, CacheSizes s)
-      : roots(root_keys(std::move(trusted))), sizes(s), chains(s.chains), bindings(s.bindings), keys(s.keys) {}
+      : roots(root_keys(std::move(trusted))), sizes(s), chains(s.chains), bindings(s.bindings), keys(s.keys, roots) {}
 
   // Steps 1 to 5.
   Checked<std::shared_ptr<const CollateralSet>> collateral(const Collateral& source, TimeJudge& time) {
