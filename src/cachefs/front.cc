@@ -6,12 +6,15 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <condition_variable>
 #include <cstring>
+#include <list>
 #include <map>
 #include <mutex>
 #include <thread>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "cachefs/chunk_cache.h"
 #include "cachefs/fuse_api.h"
@@ -26,6 +29,14 @@ namespace {
 constexpr double kTimeout = kTimeoutSeconds;
 constexpr fuse_ino_t kFirstInode = FUSE_ROOT_ID;  // node 0
 
+// An open whose answer waits for its file to be whole in memory: only then can the kernel read by itself.
+struct WaitingOpen {
+  fuse_req_t request;
+  NodeId id;
+  fuse_file_info info;
+  std::int64_t since_ms;
+};
+
 // What the replies of one session need; libfuse hands it to every operation.
 struct Front {
   Model& model;
@@ -36,6 +47,9 @@ struct Front {
   std::map<fuse_ino_t, std::string> snapshots = {};  // of the .stats file; the last kSnapshotsKept
   std::atomic<bool> passthrough = false;             // the kernel reads whole resident files by itself
   std::mutex backing = {};
+  std::mutex opens_mutex = {};
+  std::condition_variable_any opens_changed = {};
+  std::list<WaitingOpen> opens = {};
   bool replaying = false;            // the saved first request is still to be read
   std::uint64_t swallow_unique = 0;  // its answer, which the kernel has had already
   bool swallow = false;
@@ -247,6 +261,31 @@ int backing_of(fuse_req_t request, NodeId id) {
   return backing;
 }
 
+void open_held(fuse_req_t request, Front& front, NodeId id, fuse_file_info info) {
+  if (front.resident->opened(id, front.passthrough && backing_of(request, id) != 0) == Resident::OpenAs::passthrough) {
+    info.keep_cache = 0;
+    info.backing_id = front.resident->backing_id(id);
+  }
+  if (fuse_reply_open(request, &info) != 0) front.resident->closed(id);
+}
+
+// Answers the opens that wait, in a thread of its own: those who serve are not held up.
+void answer_opens(const std::stop_token& stop, Front& front) {
+  std::unique_lock lock(front.opens_mutex);
+  while (front.opens_changed.wait(lock, stop, [&] { return !front.opens.empty(); })) {
+    std::list<WaitingOpen> due;
+    for (auto open = front.opens.begin(); open != front.opens.end();) {
+      const auto next = std::next(open);
+      if (!front.resident->whole_soon(open->id, open->since_ms)) due.splice(due.end(), front.opens, open);
+      open = next;
+    }
+    lock.unlock();
+    for (const WaitingOpen& open : due) open_held(open.request, front, open.id, open.info);
+    std::this_thread::sleep_for(kOpenPoll);
+    lock.lock();
+  }
+}
+
 // Streaming: not implemented on purpose, the kernel then opens without asking and keeps its cache.
 void on_open(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info) {
   Front& front = front_of(request);
@@ -260,13 +299,13 @@ void on_open(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info) {
     info->keep_cache = 0;
     info->direct_io = 1;
   }
-  const bool held = front.resident != nullptr && front.resident->holds(*id);
-  if (held && front.resident->opened(*id, front.passthrough && backing_of(request, *id) != 0) ==
-                  Resident::OpenAs::passthrough) {
-    info->keep_cache = 0;
-    info->backing_id = front.resident->backing_id(*id);
-  }
-  if (fuse_reply_open(request, info) != 0 && held) front.resident->closed(*id);
+  if (front.resident == nullptr || !front.resident->holds(*id)) return (void)fuse_reply_open(request, info);
+  const std::int64_t now = monotonic_ms();
+  front.resident->hurry(*id);
+  if (!front.passthrough || !front.resident->whole_soon(*id, now)) return open_held(request, front, *id, *info);
+  const std::scoped_lock lock(front.opens_mutex);
+  front.opens.push_back({request, *id, *info, now});
+  front.opens_changed.notify_one();
 }
 void on_release(fuse_req_t request, fuse_ino_t ino, fuse_file_info*) {
   Front& front = front_of(request);
@@ -417,6 +456,10 @@ class FuseSession {
     return true;
   }
 
+  [[nodiscard]] std::jthread start_opener() {
+    return std::jthread([this](const std::stop_token& stop) { answer_opens(stop, front_); });
+  }
+
   void loop() {
     fuse_buf buffer{};
     while (!fuse_session_exited(session_) && one(buffer)) {
@@ -450,6 +493,7 @@ int serve(Model& model, Resident* resident, int device, const OnReady& on_ready)
   const unsigned wanted = model.options().threads;
   const unsigned count = std::clamp(wanted != 0 ? wanted : 2 * thread_count(0), kServeThreadsMin, kServeThreadsMax);
   std::vector<std::jthread> threads;
+  const std::jthread opener = session.start_opener();
   for (unsigned i = 0; i < count; ++i) threads.emplace_back([&] { session.loop(); });
   while (resident != nullptr && !resident->preloaded(model.options().preload))
     std::this_thread::sleep_for(kPreloadPoll);

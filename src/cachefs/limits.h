@@ -26,5 +26,10 @@ inline constexpr std::chrono::seconds kStatusRestartPause{1};
 inline constexpr std::chrono::seconds kDrainTime{2};   // from SIGTERM until the worker is ended
 inline constexpr std::chrono::seconds kStartTime{30};  // from mount to the first answer
 inline constexpr std::chrono::milliseconds kPreloadPoll{5};
+inline constexpr std::chrono::seconds kOpenWait{4};              // an open waits for its file to be whole in memory
+inline constexpr std::chrono::milliseconds kFillSample{100};     // of filling, before its speed is judged
+inline constexpr std::chrono::milliseconds kOpenPoll{1};         // while opens wait
+inline constexpr std::chrono::microseconds kHugePageWorth{600};  // what as much memory costs in pages of 4 KiB
+inline constexpr int kHugeLossMax = 16;                          // what is lost by them, as a multiple of that
 
 }  // namespace cairn::cachefs

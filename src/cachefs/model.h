@@ -23,7 +23,9 @@ struct SharedState {
   std::atomic<std::uint64_t> reads = 0, read_bytes = 0, failures = 0, restarts = 0, lookups = 0;
   std::atomic<bool> poisoned = false;  // fail_closed, after a failure
   std::atomic<bool> ready = false;
-  std::atomic<bool> passthrough = false;          // the kernel reads whole resident files by itself
+  std::atomic<bool> passthrough = false;  // the kernel reads whole resident files by itself
+  std::atomic<std::uint64_t> passthrough_opens = 0;
+  std::atomic<bool> small_pages = false;          // huge pages turned out to cost more (resident)
   std::atomic<std::uint64_t> resident_bytes = 0;  // decrypted into memory
   std::atomic<std::uint64_t> resident_total = 0;  // 0 unless resident
   std::atomic<std::uint64_t> cache_bytes = 0, cache_hits = 0, cache_misses = 0, prefetched_bytes = 0;  // bounded

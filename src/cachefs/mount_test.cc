@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/utsname.h>
 #include <sys/xattr.h>
 
 #include "cachefs/test_mount.h"
@@ -147,6 +148,47 @@ TEST_F(Mounts, ResidentWhileItFills) {
     });
   readers.clear();
   EXPECT_EQ(wrong, 0);
+}
+
+std::uint64_t counter_in(const fs::path& mount, const std::string& name) {
+  const std::string text = read_text(mount / ".stats").value(), line = "\n" + name + " ";
+  const std::size_t at = text.find(line);
+  return at == std::string::npos ? ~std::uint64_t{0} : std::strtoull(text.c_str() + at + line.size(), nullptr, 10);
+}
+
+// An open right after the mount waits the moment until the kernel can read the file by itself.
+TEST_F(Mounts, AnOpenWaitsForItsFileToBeInMemory) {
+  utsname system{};
+  ::uname(&system);
+  int major = 0, minor = 0;
+  ASSERT_EQ(std::sscanf(system.release, "%d.%d", &major, &minor), 2);
+  if (major * 100 + minor < 609) GTEST_SKIP() << "no passthrough before Linux 6.9";
+  const Bytes large = crypto::random_bytes(150'000'001);
+  put(dir_ / "src/large", large);
+  put(dir_ / "src/z-second", weights_);
+  fs::remove_all(dir_ / "vol");
+  ASSERT_TRUE(encrypt_model(encrypting(dir_ / "src", dir_ / "vol")));
+  MountOptions o = options();
+  o.mode = Mode::resident;
+  {
+    Mounted m(o);
+    ASSERT_TRUE(m.ready());
+    EXPECT_TRUE(read_file(dir_ / "mnt/large", large.size()) == large);
+    EXPECT_TRUE(read_file(dir_ / "mnt/z-second") == weights_);
+    EXPECT_EQ(counter_in(dir_ / "mnt", "cachefs_passthrough_opens"), 2U);
+  }
+  std::fstream(stored("large"), std::ios::in | std::ios::out | std::ios::binary).seekp(18 + 4128 * 36'000) << "?";
+  Mounted m(o);  // never whole: nobody waits for long, and what is good is read
+  ASSERT_TRUE(m.ready());
+  const std::int64_t before = monotonic_ms();
+  const Fd fd(::open((dir_ / "mnt/large").c_str(), O_RDONLY | O_CLOEXEC));
+  EXPECT_LT(monotonic_ms() - before, 3000);
+  Bytes out(4096);
+  ASSERT_EQ(::pread(fd.get(), out.data(), out.size(), 35'999 * 4096), 4096);
+  EXPECT_TRUE(std::equal(out.begin(), out.end(), large.begin() + 35'999 * 4096));
+  EXPECT_EQ(::pread(fd.get(), out.data(), out.size(), 36'000 * 4096), -1);
+  EXPECT_EQ(errno, EIO);
+  EXPECT_EQ(counter_in(dir_ / "mnt", "cachefs_passthrough_opens"), 0U);
 }
 
 TEST_F(Mounts, ResidentDamageIsEioAroundGoodData) {

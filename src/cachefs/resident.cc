@@ -6,10 +6,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <sstream>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "cachefs/store/disk.h"
 #include "cachefs/store/pages.h"
@@ -72,6 +75,24 @@ Result<Fd> make_tmpfs(std::uint64_t bytes) {
   return root;
 }
 
+// From now on the memory file system takes pages of 4 KiB.
+bool take_small_pages(int file_system) {
+  const Fd context(::fspick(file_system, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH));
+  return context && ::fsconfig(context.get(), FSCONFIG_SET_STRING, "huge", "never", 0) == 0 &&
+         ::fsconfig(context.get(), FSCONFIG_CMD_RECONFIGURE, nullptr, nullptr, 0) == 0;
+}
+
+// Many at a time. Kernels before 5.14 do not know it: there each is had when it is touched.
+bool have_pages(std::span<std::uint8_t> memory) {
+  return ::madvise(memory.data(), memory.size(), MADV_POPULATE_WRITE) == 0 || errno == EINVAL;
+}
+
+std::int64_t thread_cpu_ns() {
+  timespec t{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return t.tv_sec * 1'000'000'000 + t.tv_nsec;
+}
+
 }  // namespace
 
 struct Resident::Shared {
@@ -83,6 +104,9 @@ struct Resident::Shared {
 struct Resident::File {
   NodeId node = 0;
   std::uint64_t size = 0, chunks = 0, first = 0;  // first: number of its first chunk among all
+  std::uint64_t next = 0;                         // chunk to be filled in the background
+  bool huge = false;                              // the kernel gives it pages of 2 MiB
+  std::atomic<bool> damaged = false;              // never whole
   Fd memory;
   std::uint8_t* map = nullptr;
   Shared* shared = nullptr;
@@ -166,6 +190,8 @@ Result<void> Resident::allocate(const std::vector<NodeId>& files) {
     void* map = ::mmap(nullptr, f.size, PROT_READ | PROT_WRITE, MAP_SHARED, f.memory.get(), 0);
     if (map == MAP_FAILED) return fail(errno_error(errno, "tmpfs", "cannot map a file"));
     f.map = static_cast<std::uint8_t*>(map);
+    CAIRN_TRY(const struct stat status, stat_of(f.memory.get(), "tmpfs"));
+    f.huge = static_cast<std::uint64_t>(status.st_blksize) >= kChunkBytes;
     f.shared = new (counters + i) Shared;
     f.states = states + f.first;
   }
@@ -177,29 +203,68 @@ void Resident::start_worker() {
   for (const auto& f : files_) {
     for (std::uint64_t c = 0; c < f->chunks; ++c)
       if (f->states[c] == kFilling) f->states[c] = kEmpty;
+    f->next = 0;
+    if (!f->complete()) order_.push_back(f.get());
   }
+  filling_since_ms_ = monotonic_ms();
+  filled_ = 0;
   for (unsigned i = 0; i < thread_count(model_.options().threads); ++i) std::thread([this] { fill_all(); }).detach();
 }
 
-// Chunks of all files in order. A chunk that fails is left to its readers, who get the error. At everyone's priority:
-// a reader who needs a chunk that is being filled waits for it.
-void Resident::fill_all() {
-  for (const auto& f : files_) {
-    for (;;) {
-      std::uint64_t at = next_.load();
-      if (at >= f->first + f->chunks) break;
-      if (!next_.compare_exchange_weak(at, at + 1)) continue;
-      if (at < f->first) continue;  // cannot happen: files are in order
-      (void)ensure(*f, at - f->first);
-    }
+std::optional<std::pair<Resident::File*, std::uint64_t>> Resident::next_chunk() {
+  const std::scoped_lock lock(order_mutex_);
+  while (!order_.empty()) {
+    File* file = order_.front();
+    if (file->next < file->chunks) return std::pair(file, file->next++);
+    order_.pop_front();
+    if (hurried_ > 0) --hurried_;
   }
+  return std::nullopt;
+}
+
+// Chunks in order; those of files that somebody waits for first. A chunk that fails is left to its readers, who get
+// the error. At everyone's priority: a reader who needs a chunk that is being filled waits for it.
+void Resident::fill_all() {
+  while (const auto next = next_chunk()) (void)ensure(*next->first, next->second);
+}
+
+void Resident::hurry(NodeId id) {
+  const std::scoped_lock lock(order_mutex_);
+  const auto waited_for = order_.begin() + static_cast<std::ptrdiff_t>(hurried_);
+  const auto found = std::find(waited_for, order_.end(), files_[static_cast<std::size_t>(slot_of_[id])].get());
+  if (found == order_.end()) return;
+  std::rotate(waited_for, found, found + 1);
+  ++hurried_;
+}
+
+bool Resident::whole_soon(NodeId id, std::int64_t since_ms) const {
+  const File& file = *files_[static_cast<std::size_t>(slot_of_[id])];
+  if (file.complete() || file.damaged || model_.shared().poisoned) return false;
+  const std::int64_t now = monotonic_ms(), filling = now - filling_since_ms_;
+  const std::int64_t left = std::chrono::milliseconds(kOpenWait).count() - (now - since_ms);
+  if (left <= 0 || filling < kFillSample.count()) return left > 0;
+  const std::uint64_t missing = (file.chunks - file.shared->whole) * kChunkBytes;
+  return missing / static_cast<std::uint64_t>(left) <= filled_ / static_cast<std::uint64_t>(filling);
+}
+
+// A huge page saves its reader much, and usually us too. Not where it has to be had from a hypervisor first: that
+// takes back memory in such pieces, while small pages come from what lies between.
+void Resident::judge_huge_page(std::int64_t cost_ns) {
+  const std::int64_t worth = std::chrono::nanoseconds(kHugePageWorth).count();
+  const std::scoped_lock lock(order_mutex_);
+  huge_loss_ns_ = std::max<std::int64_t>(0, huge_loss_ns_ + cost_ns - worth);
+  if (huge_loss_ns_ > kHugeLossMax * worth && !std::exchange(huge_judged_, true))
+    model_.shared().small_pages = take_small_pages(store_.get());
 }
 
 bool Resident::fill(File& file, std::uint64_t chunk) {
   const std::uint64_t offset = chunk * kChunkBytes;
-  const std::size_t size = std::min(kChunkBytes, file.size - offset);
-  const int got = model_.read(file.node, offset, std::span(file.map + offset, size));
-  return got == static_cast<int>(size);
+  const std::span target(file.map + offset, std::min(kChunkBytes, file.size - offset));
+  const bool huge = file.huge && !model_.shared().small_pages;
+  const std::int64_t before = thread_cpu_ns();
+  if (!have_pages(target)) return false;
+  if (huge) judge_huge_page(thread_cpu_ns() - before);
+  return model_.read(file.node, offset, target) == static_cast<int>(target.size());
 }
 
 bool Resident::ensure(File& file, std::uint64_t chunk) {
@@ -214,8 +279,12 @@ bool Resident::ensure(File& file, std::uint64_t chunk) {
     if (!state.compare_exchange_strong(seen, kFilling)) continue;
     const bool good = fill(file, chunk);
     if (good) {
-      model_.shared().resident_bytes += std::min(kChunkBytes, file.size - chunk * kChunkBytes);
+      const std::uint64_t size = std::min(kChunkBytes, file.size - chunk * kChunkBytes);
+      model_.shared().resident_bytes += size;
+      filled_ += size;
       ++file.shared->whole;
+    } else {
+      file.damaged = true;
     }
     state = good ? kWhole : kEmpty;
     state.notify_all();
@@ -254,6 +323,7 @@ Resident::OpenAs Resident::opened(NodeId id, bool passthrough_possible) {
   const bool past =
       file.shared->passthrough > 0 || (passthrough_possible && file.shared->cached == 0 && file.complete());
   ++(past ? file.shared->passthrough : file.shared->cached);
+  if (past) ++model_.shared().passthrough_opens;
   return past ? OpenAs::passthrough : OpenAs::cached;
 }
 

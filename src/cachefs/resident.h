@@ -5,8 +5,10 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -46,6 +48,11 @@ class Resident {
   // through its cache and past it.
   enum class OpenAs { cached, passthrough };
   [[nodiscard]] OpenAs opened(NodeId id, bool passthrough_possible);
+  // Filled next, after those that were asked for before.
+  void hurry(NodeId id);
+  // Whether an open that began at `since_ms` (monotonic) should go on waiting: the file is not whole yet and will be,
+  // at the speed seen so far, within kOpenWait.
+  [[nodiscard]] bool whole_soon(NodeId id, std::int64_t since_ms) const;
   void closed(NodeId id);
   [[nodiscard]] int descriptor(NodeId id) const;
   [[nodiscard]] std::atomic<int>& backing_id(NodeId id) const;  // of the connection; 0: none yet
@@ -72,6 +79,8 @@ class Resident {
   [[nodiscard]] Result<void> allocate(const std::vector<NodeId>& files);
   [[nodiscard]] bool ensure(File& file, std::uint64_t chunk);
   [[nodiscard]] bool fill(File& file, std::uint64_t chunk);
+  void judge_huge_page(std::int64_t cost_ns);
+  [[nodiscard]] std::optional<std::pair<File*, std::uint64_t>> next_chunk();
   void fill_all();
 
   Model& model_;
@@ -80,7 +89,13 @@ class Resident {
   std::vector<std::int32_t> slot_of_;  // by node; -1: not held
   void* shared_ = nullptr;
   std::size_t shared_size_ = 0;
-  std::atomic<std::uint64_t> next_ = 0;  // background: chunks handed out, over all files
+  std::mutex order_mutex_;
+  std::deque<File*> order_;  // still to be filled in the background; the first hurried_ are waited for
+  std::size_t hurried_ = 0;
+  std::int64_t filling_since_ms_ = 0;
+  std::atomic<std::uint64_t> filled_ = 0;  // bytes, by this process
+  std::int64_t huge_loss_ns_ = 0;          // what huge pages cost more than small ones
+  bool huge_judged_ = false;
   std::mutex opens_;
 };
 

@@ -35,7 +35,7 @@ struct Options {
   cachefs::StoreOptions store;
   bool replace = false;
   unsigned threads = 0;
-  int log_n = gocryptfs::kLogNDefault;
+  std::optional<int> log_n;
   bool json = false, quiet = false, deny_holes = false, no_manifest = false, no_verify = false, seals = false;
   bool long_form = false, recursive = false;
   std::vector<std::string> mount_arguments;
@@ -66,12 +66,17 @@ Result<OpenVolume> open_volume(const Options& o) {
 
 Holes holes_of(const Options& o) { return o.deny_holes ? Holes::deny : Holes::allow; }
 
+// scrypt slows down who guesses passwords. Nobody guesses 256 random bits, and each mount would pay for it.
+int log_n_of(const Options& o, const KeySource& key) {
+  return o.log_n.value_or(key.new_file.empty() ? gocryptfs::kLogNDefault : gocryptfs::kLogNMin);
+}
+
 Result<int> run_encrypt(Options& o) {
   cachefs::EncryptOptions e;
   e.source = o.source;
   e.destination = o.destination;
   e.name = o.name;
-  e.log_n = o.log_n;
+  e.log_n = log_n_of(o, o.key);
   e.manifest = !o.no_manifest;
   e.seals = o.seals;
   e.verify = !o.no_verify;
@@ -267,8 +272,8 @@ Result<int> run_passwd(Options& o) {
   CAIRN_TRY(const Secret old_password, take_key(o.key, false));
   CAIRN_TRY(const Secret key, gocryptfs::unwrap_master_key(config, old_password.view()));
   CAIRN_TRY(const Secret password, take_key(o.new_key, true));
-  CAIRN_TRY(auto changed,
-            gocryptfs::wrap_master_key(key, password.view(), config.features, config.long_name_max, o.log_n));
+  CAIRN_TRY(auto changed, gocryptfs::wrap_master_key(key, password.view(), config.features, config.long_name_max,
+                                                     log_n_of(o, o.new_key)));
   changed.creator = config.creator;
   const fs::path path = o.config.empty() ? o.volume / gocryptfs::kConfName : o.config;
   CAIRN_CHECK(write_text(path, gocryptfs::write_config(changed), 0400));
@@ -383,7 +388,8 @@ void add_writers(CLI::App& model, const std::shared_ptr<Options>& o, int& exit_c
   encrypt->add_option("destination", o->destination, "the folder to make; an interrupted run goes on")->required();
   add_key_options(*encrypt, o->key, true);
   encrypt->add_option("--name", o->name, "the model's name in its manifest; default: the source's");
-  encrypt->add_option("--log-n", o->log_n, "cost of the password's scrypt, 10 to 20");
+  encrypt->add_option("--log-n", o->log_n,
+                      "cost of the password's scrypt, 10 to 20; default 16, for a new random key 10");
   encrypt->add_flag("--no-manifest", o->no_manifest,
                     "without .cairn-manifest.json: for trees whose names are not UTF-8");
   encrypt
@@ -404,7 +410,8 @@ void add_writers(CLI::App& model, const std::shared_ptr<Options>& o, int& exit_c
   add_key_options(*passwd, o->key, false);
   passwd->add_option("--new-key-file", o->new_key.file, "file whose first line is the new password");
   passwd->add_option("--new-key", o->new_key.new_file, "make this file with a random new password");
-  passwd->add_option("--log-n", o->log_n, "cost of the password's scrypt, 10 to 20");
+  passwd->add_option("--log-n", o->log_n,
+                     "cost of the password's scrypt, 10 to 20; default 16, for a new random key 10");
   passwd->add_flag("-q,--quiet", o->quiet);
 }
 

@@ -89,11 +89,13 @@ TEST_F(ModelVerbs, WrongPasswordAndNoPassword) {
 }
 
 TEST_F(ModelVerbs, NewKeyIsMadeOnceAndPrivate) {
-  ASSERT_EQ(run({"encrypt", "@src", "@vol", "--new-key", "@made", "--log-n", "10", "-q"}), 0);
+  ASSERT_EQ(run({"encrypt", "@src", "@vol", "--new-key", "@made", "-q"}), 0);
   struct stat status{};
   ASSERT_EQ(::stat((dir_ / "made").c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0600U);
   EXPECT_EQ(status.st_size, 44);
+  EXPECT_EQ(run({"info", "@vol"}), 0);
+  EXPECT_NE(out_.find("N=1024 "), std::string::npos);  // a random key needs no stretching
   EXPECT_EQ(run({"fsck", "@vol", "--key-file", "@made", "-q"}), 0);
   EXPECT_EQ(run({"encrypt", "@src", "@vol2", "--new-key", "@made", "-q"}), kModelFailed);
   EXPECT_FALSE(fs::exists(dir_ / "vol2"));
