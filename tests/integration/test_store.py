@@ -219,6 +219,12 @@ def worker_of(process):
     return children[-1]
 
 
+def usage_of(pid):
+    """Descriptors, and KiB of private memory."""
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return len(os.listdir(f"/proc/{pid}/fd")), int(text.split("RssAnon:")[1].split()[0])
+
+
 def stats(point):
     lines = (point / ".stats").read_text().splitlines()
     return {line.split()[0]: int(line.split()[1]) for line in lines if not line.startswith("#")}
@@ -302,6 +308,8 @@ def test_the_cache_on_disk_serves_without_the_store(volume, store, tmp_path):
 
 
 def test_soak_with_faults_and_dying_workers(volume, store):
+    """Right bytes or an error, in time, and nothing grows. CAIRN_SOAK_SECONDS makes it longer."""
+    seconds = int(os.environ.get("CAIRN_SOAK_SECONDS", 8))
     generator = random.Random(3)
     lock = threading.Lock()
 
@@ -314,7 +322,7 @@ def test_soak_with_faults_and_dying_workers(volume, store):
                 Fault(reset=True) if dice < 0.2 else Fault(delay=0.3) if dice < 0.25 else None)
 
     expected = {p: (volume / "plain" / p).read_bytes() for p in ("shard-1", "shard-2", "sub/shard-3", "config.json")}
-    wrong, good, failed, stop = [], [0], [0], threading.Event()
+    wrong, good, failed, slowest, stop = [], [0], [0], [0], threading.Event()
 
     def reader(seed):
         mine = random.Random(seed)
@@ -322,14 +330,17 @@ def test_soak_with_faults_and_dying_workers(volume, store):
             path = mine.choice(list(expected))
             size = mine.choice([4096, 100_000, 3 * MIB])
             at = mine.randrange(max(1, len(expected[path]) - size))
+            began = time.monotonic()
+            fd = os.open(point / path, os.O_RDONLY)
             try:
-                fd = os.open(point / path, os.O_RDONLY)
                 os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
                 data = os.pread(fd, size, at)
-                os.close(fd)
             except OSError:
                 failed[0] += 1
                 continue
+            finally:
+                os.close(fd)
+                slowest[0] = max(slowest[0], time.monotonic() - began)
             if data != expected[path][at:at + len(data)]:
                 wrong.append((path, at))
             good[0] += 1
@@ -339,9 +350,13 @@ def test_soak_with_faults_and_dying_workers(volume, store):
         threads = [threading.Thread(target=reader, args=(i,)) for i in range(4)]
         for t in threads:
             t.start()
-        for _ in range(5):
-            time.sleep(1.5)
-            os.kill(worker_of(process), signal.SIGKILL)
+        pause = 1.5 if seconds < 60 else 4.0  # more than 20 deaths in a minute would be given up
+        usage = []
+        for _ in range(int(seconds / pause)):
+            time.sleep(pause)
+            worker = worker_of(process)
+            usage.append([usage_of(process.pid), usage_of(worker)])
+            os.kill(worker, signal.SIGKILL)
         time.sleep(1)
         stop.set()
         for t in threads:
@@ -349,6 +364,13 @@ def test_soak_with_faults_and_dying_workers(volume, store):
             assert not t.is_alive(), "a reader hangs"
         store.fault = lambda *_: None
         assert wrong == [] and good[0] > 20
+        assert slowest[0] < 25  # the timeout, and what a dying worker adds
+        half = len(usage) // 2
+        for who in (0, 1):
+            for what, slack in ((0, 8), (1, 16 << 10)):
+                early, late = (max(u[who][what] for u in part) for part in (usage[:half], usage[half:]))
+                assert late <= early + slack, ("grows", who, what, early, late)
+        print(f"{good[0]} reads, {failed[0]} refused, slowest {slowest[0]:.1f} s, last usage {usage[-1]}")
         assert (point / "shard-1").read_bytes() == expected["shard-1"]
 
 
