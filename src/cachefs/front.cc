@@ -272,7 +272,7 @@ void open_held(fuse_req_t request, Front& front, NodeId id, fuse_file_info info)
 // Answers the opens that wait, in a thread of its own: those who serve are not held up.
 void answer_opens(const std::stop_token& stop, Front& front) {
   std::unique_lock lock(front.opens_mutex);
-  while (front.opens_changed.wait(lock, stop, [&] { return !front.opens.empty(); })) {
+  while (front.opens_changed.wait(lock, stop, [&] { return !front.opens.empty(); }) && !stop.stop_requested()) {
     std::list<WaitingOpen> due;
     for (auto open = front.opens.begin(); open != front.opens.end();) {
       const auto next = std::next(open);
