@@ -102,7 +102,6 @@ struct Import {
 struct Comment {
   Location loc;
   std::string text;  // without the #
-  bool own_line = false;
 };
 
 struct Module {
@@ -111,7 +110,6 @@ struct Module {
   std::vector<std::string> package;  // without "data"
   std::vector<Import> imports;
   std::vector<Rule*> rules;
-  std::vector<Comment> comments;
   bool v1 = true;
   bool not_bodies = false;
 };

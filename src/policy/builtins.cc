@@ -37,7 +37,8 @@ Registry make_registry() {
   }
   const std::array families{core_builtins(),   string_builtins(),   regex_builtins(), collection_builtins(),
                             object_builtins(), encoding_builtins(), time_builtins(),  crypto_builtins(),
-                            jwt_builtins(),    net_builtins(),      misc_builtins(),  schema_builtins()};
+                            x509_builtins(),   jwt_builtins(),      net_builtins(),   misc_builtins(),
+                            schema_builtins()};
   for (const auto& family : families)
     for (const auto& e : family)
       if (const auto it = all.find(e.name); it != all.end()) it->second.fn = e.fn;

@@ -69,6 +69,7 @@ struct Entry {
 [[nodiscard]] std::span<const Entry> encoding_builtins();
 [[nodiscard]] std::span<const Entry> time_builtins();
 [[nodiscard]] std::span<const Entry> crypto_builtins();
+[[nodiscard]] std::span<const Entry> x509_builtins();
 [[nodiscard]] std::span<const Entry> jwt_builtins();
 [[nodiscard]] std::span<const Entry> net_builtins();
 [[nodiscard]] std::span<const Entry> misc_builtins();  // semver, units, uuid, graph, rand, templates
@@ -76,6 +77,10 @@ struct Entry {
 
 [[nodiscard]] Value sprintf(CallContext& c, std::span<const Value> arguments);
 [[nodiscard]] Value yaml_marshal(CallContext& c, std::span<const Value> arguments);
+// What Go's url.URL holds of a URI; undefined where it is none.
+[[nodiscard]] Value uri_fields(CallContext& c, std::string_view text);
+// An address of 4 or 16 bytes as Go writes it.
+[[nodiscard]] std::string ip_text(std::string_view bytes);
 // Decoded UTF-8 helpers shared by the families.
 [[nodiscard]] std::u32string code_points(std::string_view s);
 [[nodiscard]] std::string utf8(std::u32string_view s);

@@ -130,6 +130,8 @@ Value cast_set(CallContext& c, Args a) {
   return c.arena.set(items);
 }
 
+Value trace(CallContext& c, Args a) { return all_strings(c, a, 1) ? Value::boolean(true) : Value(); }
+
 }  // namespace
 
 std::span<const Entry> core_builtins() {
@@ -175,6 +177,7 @@ std::span<const Entry> core_builtins() {
       {"cast_object", cast_object},
       {"cast_array", cast_array},
       {"cast_set", cast_set},
+      {"trace", trace},
   };
   return all;
 }

@@ -512,6 +512,30 @@ Value uri_parse(CallContext& c, Args a) {
 
 }  // namespace
 
+Value uri_fields(CallContext& c, std::string_view text) {
+  const auto u = parse_uri(text);
+  if (!u) return {};
+  const std::string path = percent_decode(u->path).value_or(u->path);
+  std::string host = percent_decode(u->host).value_or(u->host);
+  if (host.find(':') != std::string::npos) host = "[" + host + "]";
+  if (!u->port.empty()) host += ":" + u->port;
+  std::vector<Pair> out;
+  const auto put = [&](std::string_view k, const Value& v) { out.emplace_back(c.arena.string(k), v); };
+  put("Scheme", c.arena.string(u->scheme));
+  put("Opaque", c.arena.string(u->opaque));
+  put("User", u->has_user ? c.arena.object({}) : Value::null());
+  put("Host", c.arena.string(host));
+  put("Path", c.arena.string(path));
+  put("RawPath", c.arena.string(escaped_path(path) == u->path ? "" : u->path));
+  put("OmitHost", Value::boolean(!u->scheme.empty() && u->path.starts_with('/') &&
+                                 !text.substr(u->scheme.size()).starts_with("://")));
+  put("ForceQuery", Value::boolean(u->has_query && u->query.empty()));
+  put("RawQuery", c.arena.string(u->query));
+  put("Fragment", c.arena.string(percent_decode(u->fragment).value_or(u->fragment)));
+  put("RawFragment", c.arena.string(""));
+  return c.arena.object(out);
+}
+
 std::span<const Entry> misc_builtins() {
   static constexpr Entry all[] = {
       {"semver.compare", semver_compare}, {"semver.is_valid", semver_is_valid},

@@ -359,6 +359,13 @@ Value cidr_merge(CallContext& c, Args a) {
 
 }  // namespace
 
+std::string ip_text(std::string_view bytes) {
+  Address a{};
+  std::copy_n(bytes.begin(), std::min(bytes.size(), a.size()), a.end() - static_cast<std::ptrdiff_t>(bytes.size()));
+  const bool mapped = bytes.size() == 16 && bytes.starts_with(std::string_view("\0\0\0\0\0\0\0\0\0\0\xFF\xFF", 12));
+  return text(a, bytes.size() == 4 || mapped);
+}
+
 std::span<const Entry> net_builtins() {
   static constexpr Entry all[] = {
       {"net.cidr_contains", cidr_contains},     {"net.cidr_overlap", cidr_contains},

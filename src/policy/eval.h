@@ -19,6 +19,23 @@ struct DocNode {
   std::span<const Value> path;
 };
 
+// The member of a base document. Stores look members up by the texts of their keys: 1 finds "1", and "1" an element of
+// an array.
+[[nodiscard]] const Value* stored(const Value& in, const Value& key);
+
+// Room for operands, usually on the stack; nothing is there yet.
+class Few {
+ public:
+  std::span<Value> of(std::size_t n, Arena& arena) {
+    void* p = n <= most ? near_ : arena.allocate(n * sizeof(Value));
+    return {static_cast<Value*>(p), n};
+  }
+
+ private:
+  static constexpr std::size_t most = 6;
+  alignas(Value) std::byte near_[most * sizeof(Value)];
+};
+
 // Where evaluation goes on when what follows fails.
 struct Choice {
   std::uint32_t pc;
@@ -38,6 +55,8 @@ class Memos {
     const Value* keys;
     Value result;
   };
+  // Keys are compared by identity where they are large: a miss only costs time.
+  [[nodiscard]] static std::uint64_t hash_of(std::span<const Value> keys, std::uint64_t seed);
   [[nodiscard]] const Value* find(std::uint64_t hash, std::int32_t set, std::uint32_t mask,
                                   std::span<const Value> keys) const;
   void add(std::uint64_t hash, std::int32_t set, std::uint32_t mask, std::uint32_t count, const Value* keys,

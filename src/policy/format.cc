@@ -139,12 +139,14 @@ Result<std::string> format(const Source& source, Dialect dialect) {
     AstPool pool;
     Diagnostic problem;
     const CompileLimits limits;
+    Lexed lexed;
     bool parsed = false;
+    const bool lexes = tokens_of(source.text, 0, limits, lexed, problem);
     for (const Syntax& s :
          {Syntax{.v1 = true}, Syntax{.v1 = false, .keywords = true}, Syntax{.v1 = false, .keywords = false}}) {
-      if ((dialect == Dialect::v1 && !s.v1) || (dialect == Dialect::v0 && (s.v1 || s.keywords))) continue;
+      if (!lexes || (dialect == Dialect::v1 && !s.v1) || (dialect == Dialect::v0 && (s.v1 || s.keywords))) continue;
       Diagnostic d;
-      parsed = parse_module(source.text, 0, s, limits, pool, d).has_value();
+      parsed = parse_module(lexed, 0, s, limits, pool, d).has_value();
       if (parsed) break;
       if (problem.message.empty()) problem = d;
     }
@@ -154,11 +156,6 @@ Result<std::string> format(const Source& source, Dialect dialect) {
                   source.name + ":" + std::to_string(problem.line) + ":" + std::to_string(problem.column),
                   problem.message);
     }
-    Lexed lexed;
-    Location where;
-    std::string message;
-    if (!lex(source.text, 0, limits.tokens, lexed, message, where))
-      return fail(ErrorCode::malformed, source.name, message);
     return Formatter(source.text, lexed).run();
   } catch (Stop& s) {
     return std::unexpected(std::move(s.error));

@@ -72,7 +72,6 @@ class Lexer {
   void comment() {
     Comment c;
     c.loc = here();
-    c.own_line = out_.tokens.empty() || out_.tokens.back().loc.line < c.loc.line;
     const std::size_t from = ++at_;
     while (at_ < text_.size() && text_[at_] != '\n') ++at_;
     auto body = text_.substr(from, at_ - from);

@@ -11,7 +11,7 @@ struct CompileLimits {
   std::size_t sources = 256;            // texts per compilation
   std::size_t nesting = 128;            // brackets, terms and bodies inside each other
   std::size_t tokens = 400'000;         // of all texts together
-  std::size_t rules = 50'000;
+  std::size_t rules = 50'000;           // of all texts together
 };
 
 struct EvalLimits {

@@ -533,8 +533,6 @@ std::optional<Body> Parser::whole_query() {
   return body;
 }
 
-namespace {
-
 bool tokens_of(std::string_view text, std::uint32_t file, const CompileLimits& limits, Lexed& lexed,
                Diagnostic& problem) {
   problem.code = "rego_parse_error";
@@ -550,18 +548,11 @@ bool tokens_of(std::string_view text, std::uint32_t file, const CompileLimits& l
   return false;
 }
 
-}  // namespace
-
-std::optional<Module> parse_module(std::string_view text, std::uint32_t file, Syntax syntax,
-                                   const CompileLimits& limits, AstPool& pool, Diagnostic& problem) {
-  Lexed lexed;
-  if (!tokens_of(text, file, limits, lexed, problem)) return std::nullopt;
+std::optional<Module> parse_module(const Lexed& lexed, std::uint32_t file, Syntax syntax, const CompileLimits& limits,
+                                   AstPool& pool, Diagnostic& problem) {
   Parser parser(lexed, file, syntax, limits, pool);
   auto module = parser.module();
-  if (!module)
-    problem = parser.diagnostic();
-  else
-    module->comments = std::move(lexed.comments);
+  if (!module) problem = parser.diagnostic();
   return module;
 }
 

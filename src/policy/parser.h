@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "policy/ast.h"
+#include "policy/lexer.h"
 
 namespace cairn::policy {
 
@@ -15,8 +16,11 @@ struct Syntax {
   bool logical = false;  // and, or, and bodies after not (rego.v2)
 };
 
+// A text's tokens, which are the same in every syntax and point into it; false with one diagnostic.
+[[nodiscard]] bool tokens_of(std::string_view text, std::uint32_t file, const CompileLimits& limits, Lexed& lexed,
+                             Diagnostic& problem);
 // The module, or nullopt with one diagnostic. Nodes live in `pool`.
-[[nodiscard]] std::optional<Module> parse_module(std::string_view text, std::uint32_t file, Syntax syntax,
+[[nodiscard]] std::optional<Module> parse_module(const Lexed& lexed, std::uint32_t file, Syntax syntax,
                                                  const CompileLimits& limits, AstPool& pool, Diagnostic& problem);
 // A query: expressions separated by ; or newlines.
 [[nodiscard]] std::optional<Body> parse_query(std::string_view text, std::uint32_t file, Syntax syntax,

@@ -35,11 +35,18 @@ Error of(const std::vector<Diagnostic>& all) {
   return e;
 }
 
-std::optional<Module> parse_any(const Source& source, std::uint32_t file, const CompileOptions& options, AstPool& pool,
-                                Diagnostic& problem) {
+// Takes what it reads from `limits`, also where it does not parse.
+std::optional<Module> parse_any(const Source& source, std::uint32_t file, const CompileOptions& options,
+                                CompileLimits& limits, AstPool& pool, Diagnostic& problem) {
+  problem.file = source.name;
+  Lexed lexed;
+  const bool lexes = tokens_of(source.text, file, limits, lexed, problem);
+  limits.tokens -= std::min(limits.tokens, lexed.tokens.size());
+  if (!lexes) return std::nullopt;
   const auto attempt = [&](bool v1, bool keywords, Diagnostic& d) {
-    auto m = parse_module(source.text, file, {.v1 = v1, .keywords = keywords}, options.limits, pool, d);
+    auto m = parse_module(lexed, file, {.v1 = v1, .keywords = keywords}, limits, pool, d);
     d.file = source.name;
+    if (m) limits.rules -= m->rules.size();
     return m;
   };
   if (options.dialect == Dialect::v1) return attempt(true, true, problem);
@@ -210,9 +217,11 @@ Result<Policy> compile(const std::vector<Source>& sources, const CompileOptions&
     auto program = std::make_shared<Program>();
     program->options = options;
     std::vector<Module> modules;
+    CompileLimits limits = options.limits;
     for (const auto& s : sources) {
       Diagnostic problem;
-      auto m = parse_any(s, static_cast<std::uint32_t>(program->files.size()), options, program->pool, problem);
+      const auto file = static_cast<std::uint32_t>(program->files.size());
+      auto m = parse_any(s, file, options, limits, program->pool, problem);
       program->files.push_back(s.name);
       if (m)
         modules.push_back(std::move(*m));

@@ -2,7 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+#include <sstream>
 #include <thread>
+
+#include "base/file.h"
+#include "policy/builtins.h"
+#include "policy/signatures.h"
 
 namespace cairn::policy {
 namespace {
@@ -52,6 +58,10 @@ TEST(Language, Bodies) {
   EXPECT_EQ(x("x if not input.a"), "true");
   EXPECT_EQ(x("x if not input.a", {{"a", false}}), "true");
   EXPECT_EQ(x("x if not input.a", {{"a", 0}}), "undefined");
+  EXPECT_EQ(x("x if not true"), "undefined");
+  EXPECT_EQ(x("x := upper(\"a\") if not true"), "\"A\"");  // as in OPA
+  EXPECT_EQ(x("x := [upper(\"a\") | not true]"), "[\"A\"]");
+  EXPECT_EQ(x("x := upper(\"a\") if { not true; not true }"), "undefined");
   EXPECT_EQ(x("x if every v in [] { v > 5 }"), "true");
   EXPECT_EQ(x("x if every v in input.none { v > 5 }"), "undefined");
   EXPECT_EQ(x("x if every k, v in [0, 1] { k == v }"), "true");
@@ -213,6 +223,17 @@ TEST(Limits, AreErrors) {
   EXPECT_FALSE(value(doubled, "data.p.a39").has_value());
 }
 
+TEST(Limits, OfTextsHoldForAllTogether) {
+  const std::string text = "package p\nx if input.a == 1\nx if input.b == 1\n";
+  const auto compiles = [&](std::size_t texts, const CompileLimits& limits) {
+    return compile(std::vector<Source>(texts, {"p.rego", text}), {.limits = limits}).has_value();
+  };
+  EXPECT_TRUE(compiles(2, {.tokens = 40}));
+  EXPECT_FALSE(compiles(3, {.tokens = 40}));
+  EXPECT_TRUE(compiles(2, {.rules = 4}));
+  EXPECT_FALSE(compiles(3, {.rules = 4}));
+}
+
 TEST(Limits, Deadline) {
   const auto p =
       compile({{"p.rego", "package p\nx := count([1 | numbers.range(1, 3000)[_]; numbers.range(1, 3000)[_]])"}});
@@ -306,6 +327,27 @@ TEST(Builtins, Families) {
   EXPECT_EQ(x("x := [p | walk({\"a\": [1]}, [p, 1])]"), R"([["a",0]])");
   EXPECT_EQ(x("x := base64url.decode(base64url.encode_no_pad(\"a?~\"))"), R"("a?~")");
   EXPECT_EQ(x("x := strings.replace_n({\"<\": \"&lt;\"}, \"a<b\")"), R"("a&lt;b")");
+}
+
+TEST(Builtins, ThosePagesNameAreRefused) {
+  const auto page = read_file(CAIRN_DOCS "/policy.md", 1U << 20);
+  ASSERT_TRUE(page.has_value());
+  auto text = as_text(*page);
+  text = text.substr(text.find("## Built-in functions"));
+  text = text.substr(text.find("\n    "));  // the block of code
+  std::istringstream words{std::string(text.substr(0, text.find("\n\n")))};
+  std::set<std::string> listed;
+  for (std::string word; words >> word;) listed.insert(word);
+  std::set<std::string> refused_here;
+  for (const auto& s : signatures())
+    if (const Builtin* b = find_builtin(s.name); b->fn == nullptr && s.name != "print")
+      refused_here.insert(std::string(s.name));
+  EXPECT_EQ(listed, refused_here);
+}
+
+TEST(Builtins, Trace) {
+  EXPECT_EQ(x("x if trace(\"note\")"), "true");
+  EXPECT_EQ(x("x if trace(input.a)", {{"a", 1}}), "undefined");
 }
 
 TEST(Builtins, TimeZonesComeFromTheHost) {

@@ -5,10 +5,10 @@
 namespace cairn::policy {
 namespace {
 
+// What an absent body is. As in OPA, `not true` counts too: where a head is computed, a rule with no other body holds.
 bool only_true(const Body& b) {
   return b.size() == 1 && b[0]->kind == ExprKind::term && b[0]->items[0]->kind == TermKind::scalar &&
-         b[0]->items[0]->value.is(Kind::boolean) && b[0]->items[0]->value.boolean() && b[0]->with.empty() &&
-         !b[0]->negated;
+         b[0]->items[0]->value.is(Kind::boolean) && b[0]->items[0]->value.boolean();
 }
 
 }  // namespace

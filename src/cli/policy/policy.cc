@@ -211,9 +211,20 @@ int run_policy_check(const PolicyOptions& o, std::ostream& out, std::ostream& er
   }
   const auto p = compiled(o, *texts, err);
   if (!p) return kPolicyBroken;
-  out << texts->size() << (texts->size() == 1 ? " file, " : " files, ") << p->rules().size() << " rules: fine\n";
+  const std::size_t rules = p->rules().size();
+  out << texts->size() << (texts->size() == 1 ? " file, " : " files, ") << rules
+      << (rules == 1 ? " rule: fine\n" : " rules: fine\n");
   return kPolicyOk;
 }
+
+namespace {
+
+// A test holds where its value is true, or an object of cases (`test_x[name] if …`) that all hold.
+bool passes(const Json& v) {
+  return v.is_object() ? !v.empty() && std::all_of(v.begin(), v.end(), passes) : v == Json(true);
+}
+
+}  // namespace
 
 int run_policy_test(const PolicyOptions& o, std::ostream& out, std::ostream& err) {
   Setting s;
@@ -227,7 +238,7 @@ int run_policy_test(const PolicyOptions& o, std::ostream& out, std::ostream& err
     }
     if (!name.starts_with("test_")) continue;
     const auto r = s.policy->evaluate(rule, s.eval);
-    if (r && *r && **r != Json(false)) {
+    if (r && *r && passes(**r)) {
       ++passed;
       continue;
     }
@@ -237,6 +248,7 @@ int run_policy_test(const PolicyOptions& o, std::ostream& out, std::ostream& err
       out << ": " << r.error().text() << "\n";
       continue;
     }
+    if (*r && **r != Json(false)) out << ": its value is " << (*r)->dump() << ", not true";
     out << "\n";
     auto again = s.eval;  // to learn which line did not hold
     again.print = {};

@@ -98,6 +98,19 @@ TEST_F(PolicyVerb, Test) {
       << out_.str();
 }
 
+TEST_F(PolicyVerb, OnlyTrueIsAPassedTest) {
+  PolicyOptions o;
+  o.files = {
+      file("a_test.rego",
+           "package a_test\ntest_cases[name] if some name in [\"x\", \"y\"]\ntest_some[name] := name == \"x\" if some "
+           "name in [\"x\", \"y\"]\ntest_five := 5\n")};
+  EXPECT_EQ(run_policy_test(o, out_, err_), kPolicyNegative);
+  EXPECT_NE(out_.str().find("a_test.rego:4): its value is 5, not true\n"), std::string::npos) << out_.str();
+  EXPECT_NE(out_.str().find("a_test.rego:3): its value is {\"x\":true,\"y\":false}, not true\n"), std::string::npos)
+      << out_.str();
+  EXPECT_NE(out_.str().find("1 passed, 2 failed, 0 skipped\n"), std::string::npos) << out_.str();
+}
+
 TEST_F(PolicyVerb, Format) {
   PolicyOptions o;
   o.files = {file(

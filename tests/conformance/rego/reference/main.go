@@ -20,6 +20,7 @@ type testCase struct {
 	Query   string   `json:"query"`
 	Data    string   `json:"data"`
 	Input   string   `json:"input"`
+	Whole   bool     `json:"whole"` // no early exit: every rule is evaluated to its end
 }
 
 func run(c testCase) map[string]any {
@@ -39,7 +40,7 @@ func run(c testCase) map[string]any {
 		out["error"] = map[string]any{"stage": "compile", "message": err.Error()}
 		return out
 	}
-	eval := []rego.EvalOption{}
+	eval := []rego.EvalOption{rego.EvalEarlyExit(!c.Whole)}
 	if c.Input != "" {
 		var input any
 		if err := util.UnmarshalJSON([]byte(c.Input), &input); err == nil {
