@@ -103,27 +103,6 @@ Value json_is_valid(CallContext& c, Args a) {
   return Value::boolean(read_json(a[0].text(), c.arena, problem).defined());
 }
 
-Value yaml_of(CallContext& c, const Value& v, bool& ok) {
-  ok = false;
-  if (!v.is(Kind::string)) return c.wrong(1, "string", v);
-  c.charge(v.text().size() / 4);
-  auto j = parse_yaml(v.text(), "yaml");
-  if (!j) return c.fail(j.error().message);
-  ok = true;
-  return from_json(*j, c.arena);
-}
-Value yaml_unmarshal(CallContext& c, Args a) {
-  bool ok = false;
-  return yaml_of(c, a[0], ok);
-}
-Value yaml_is_valid(CallContext& c, Args a) {
-  if (!a[0].is(Kind::string)) return Value::boolean(false);
-  bool ok = false;
-  (void)yaml_of(c, a[0], ok);
-  c.problem.clear();
-  return Value::boolean(ok);
-}
-
 // --- base64 and hex
 
 bool one_string(CallContext& c, Args a) {

@@ -328,32 +328,29 @@ bool glob_pattern(std::u32string_view g, const std::u32string& delimiters, std::
       case U',': out += depth > 0 ? "|" : ","; break;
       case U'[': {
         ++i;
-        bool negated = false;
-        if (i < g.size() && (g[i] == U'!' || g[i] == U'^')) {
-          negated = true;
-          ++i;
-        }
+        const bool negated = i < g.size() && g[i] == U'!';
+        if (negated) ++i;
         std::string set = negated ? "[^" : "[";
         const auto add = [&](char32_t ch) {
           if (ch < 128 && !((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9')))
             set += '\\';
           append_utf8(set, ch);
         };
-        bool any = false;
-        for (; i < g.size() && g[i] != U']'; ++i) {
-          if (g[i] == U'\\' && i + 1 < g.size()) ++i;
-          if (i + 2 < g.size() && g[i + 1] == U'-' && g[i + 2] != U']') {
-            if (g[i + 2] < g[i]) return false;
-            add(g[i]);
-            set += '-';
-            add(g[i + 2]);
-            i += 2;
-          } else {
+        if (i + 1 < g.size() &&
+            g[i + 1] == U'-') {  // a range, of whatever stands around the first dash, and nothing else
+          if (i + 3 >= g.size() || g[i + 3] != U']' || g[i + 2] < g[i]) return false;
+          add(g[i]);
+          set += '-';
+          add(g[i + 2]);
+          i += 3;
+        } else {
+          const std::size_t first = i;
+          for (; i < g.size() && g[i] != U']'; ++i) {
+            if (g[i] == U'\\' && ++i >= g.size()) return false;
             add(g[i]);
           }
-          any = true;
+          if (i >= g.size() || i == first) return false;
         }
-        if (i >= g.size() || !any) return false;
         out += set + "]";
         break;
       }

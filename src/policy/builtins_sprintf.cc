@@ -329,8 +329,10 @@ class Printer {
     }
   }
   void digits(std::int64_t n, int base, char32_t verb) {
-    const bool negative = n < 0;
-    const std::uint64_t u = negative ? 0 - static_cast<std::uint64_t>(n) : static_cast<std::uint64_t>(n);
+    const auto u = static_cast<std::uint64_t>(n);
+    digits(n < 0, n < 0 ? 0 - u : u, base, verb);
+  }
+  void digits(bool negative, std::uint64_t u, int base, char32_t verb) {
     const char mark = sign(negative);
     std::size_t least = 0;
     if (f_.precision) {
@@ -380,6 +382,7 @@ class Printer {
       case 'O': base = 8; break;
       case 'x':
       case 'X': base = 16; break;
+      case 'w': words(v); return;
       default:
         out_ += "%!";
         append_utf8(out_, verb);
@@ -403,6 +406,26 @@ class Printer {
     const std::size_t length = prefix.size() + s.size();
     if (f_.zero && !f_.minus && !f_.precision && length < width) s.insert(0, width - length, '0');
     padded_with_blanks(prefix + s);
+  }
+
+  // fmt shows what it takes for an error that is none by its members: a sign and 64-bit words, the lowest first.
+  void words(const Value& v) {
+    std::string hex = format_base(v, 16);
+    const bool negative = hex.starts_with('-');
+    if (negative) hex.erase(0, 1);
+    out_ += f_.sharp_v ? "%!w(*big.Int=&big.Int{neg:" : f_.plus_v ? "%!w(*big.Int=&{neg:" : "%!w(*big.Int=&{";
+    padded(negative ? "true" : "false");
+    out_ += f_.sharp_v ? ", abs:big.nat{" : f_.plus_v ? " abs:[" : " [";
+    f_.sharp = f_.sharp_v;
+    for (std::size_t end = hex.size(); end > 0;) {
+      if (end != hex.size()) out_ += f_.sharp_v ? ", " : " ";
+      const std::size_t from = end > 16 ? end - 16 : 0;
+      std::uint64_t word = 0;
+      std::from_chars(hex.data() + from, hex.data() + end, word, 16);
+      digits(false, word, f_.sharp_v ? 16 : 10, 'v');
+      end = from;
+    }
+    out_ += f_.sharp_v ? "}})" : "]})";
   }
 
   // --- floating point
@@ -457,7 +480,13 @@ class Printer {
         return s;
       }
       default: {  // x: at least two digits of exponent, as for e
-        s = "0x" + written(std::chars_format::hex);
+        s = written(std::chars_format::hex);
+        if (s[0] == '2') {  // rounded up: one stays before the point
+          const auto exponent = s.find('p') + 1;
+          const int n = std::atoi(s.c_str() + exponent) + 1;
+          s = "1" + s.substr(1, exponent - 1) + (n < 0 ? "" : "+") + std::to_string(n);
+        }
+        s.insert(0, "0x");
         const auto p = s.find('p');
         if (s.size() - p == 3) s.insert(p + 2, "0");
       }

@@ -12,6 +12,8 @@
 namespace cairn::policy {
 namespace {
 
+constexpr std::size_t longest_key = 128;  // bytes, on the line of its value
+
 bool decimal(char32_t c) { return c >= '0' && c <= '9'; }
 bool line_break(char32_t c) { return c == '\n' || c == '\r' || c == 0x85 || c == 0x2028 || c == 0x2029; }
 bool blank(char32_t c) { return c == ' ' || c == '\t' || c == 0 || line_break(c); }
@@ -21,23 +23,10 @@ bool shown(char32_t c) {
          (c >= 0xA0 && c <= 0xFFFD && c != 0xFEFF && (c < 0xD800 || c > 0xDFFF));
 }
 
-// Digits and underscores between `from` and the end, at least one digit.
-bool integer_like(std::string_view s) {
-  if (s.starts_with('-') || s.starts_with('+')) s.remove_prefix(1);
-  int base = 10;
-  if (s.size() > 1 && s[0] == '0') {
-    const char c = s[1];
-    base = c == 'x' || c == 'X' ? 16 : c == 'b' || c == 'B' ? 2 : 8;
-    s.remove_prefix(c == 'x' || c == 'X' || c == 'b' || c == 'B' || c == 'o' || c == 'O' ? 2 : 1);
-  }
-  if (s.empty()) return false;
-  std::uint64_t n = 0;
-  const auto [end, error] = std::from_chars(s.data(), s.data() + s.size(), n, base);
-  return error == std::errc{} && end == s.data() + s.size();
-}
+}  // namespace
 
 // [-+]? (digits [. digits] | . digits) [exponent]
-bool float_like(std::string_view s) {
+bool yaml_float_like(std::string_view s) {
   if (s.starts_with('-') || s.starts_with('+')) s.remove_prefix(1);
   std::size_t i = 0;
   const auto digits = [&] {
@@ -61,7 +50,7 @@ bool float_like(std::string_view s) {
 }
 
 // Four digits, a hyphen and what follows in a time: the fields and, after T, t or a blank, the hour.
-bool time_like(std::string_view s) {
+bool yaml_time_like(std::string_view s) {
   std::size_t i = 0;
   const auto field = [&](std::size_t least, std::size_t most, int from, int to) {
     const std::size_t start = i;
@@ -90,6 +79,23 @@ bool time_like(std::string_view s) {
   return field(2, 2, 0, 24) && one(':') && field(2, 2, 0, 60) && i == s.size();
 }
 
+namespace {
+
+// Digits and underscores between `from` and the end, at least one digit.
+bool integer_like(std::string_view s) {
+  if (s.starts_with('-') || s.starts_with('+')) s.remove_prefix(1);
+  int base = 10;
+  if (s.size() > 1 && s[0] == '0') {
+    const char c = s[1];
+    base = c == 'x' || c == 'X' ? 16 : c == 'b' || c == 'B' ? 2 : 8;
+    s.remove_prefix(c == 'x' || c == 'X' || c == 'b' || c == 'B' || c == 'o' || c == 'O' ? 2 : 1);
+  }
+  if (s.empty()) return false;
+  std::uint64_t n = 0;
+  const auto [end, error] = std::from_chars(s.data(), s.data() + s.size(), n, base);
+  return error == std::errc{} && end == s.data() + s.size();
+}
+
 // 1:20 was a number to the base 60 once.
 bool sixty_like(std::string_view s) {
   if (s.starts_with('-') || s.starts_with('+')) s.remove_prefix(1);
@@ -116,11 +122,11 @@ bool reads_as_other(std::string_view s) {
       ".NAN", ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF", "y",     "Y",    "yes",
       "Yes",  "YES",  "on",   "On",   "ON",    "n",     "N",     "no",    "No",    "NO",    "off",   "Off",  "OFF"};
   if (std::ranges::find(words, s) != std::end(words)) return true;
-  if (s[0] == '.') return float_like(s);
+  if (s[0] == '.') return yaml_float_like(s);
   if (!decimal(static_cast<unsigned char>(s[0])) && s[0] != '-' && s[0] != '+') return false;
   std::string plain(s);
   std::erase(plain, '_');
-  return time_like(s) || integer_like(plain) || float_like(plain) || sixty_like(s);
+  return yaml_time_like(s) || integer_like(plain) || yaml_float_like(plain) || sixty_like(s);
 }
 
 // How a string may be written, from its characters.
@@ -243,7 +249,8 @@ void write_text(std::string_view text, std::size_t indent, bool key, std::string
 // Runs of digits as numbers, and letters after what is neither.
 bool natural_less(std::u32string_view a, std::u32string_view b) {
   const auto letter = [](char32_t c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= 0xC0 && c != 0xD7 && c != 0xF7);
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (c >= 0xC0 && c != 0xD7 && c != 0xF7 && (c < 0x2000 || c > 0x2BFF));
   };
   bool digits = false;  // before here
   for (std::size_t i = 0; i < a.size() && i < b.size(); ++i) {
@@ -333,6 +340,14 @@ void write_block(const Value& v, std::string& out, std::size_t indent, bool in_l
   std::ranges::stable_sort(members, natural_less, &Member::order);
   for (const Member& m : members) {
     if (&m != &members.front() || !in_line) out.append(indent, ' ');
+    if (m.name.size() > longest_key || std::ranges::any_of(m.order, line_break)) {  // on lines of its own
+      out += "? ";
+      write_text(m.name, indent + 2, false, out);
+      out.append(indent, ' ');
+      out += ": ";
+      write_block(*m.value, out, indent + 2, true);
+      continue;
+    }
     write_text(m.name, indent, true, out);
     const bool below = m.value->is_collection() && m.value->size() > 0;
     out += below ? ":\n" : ": ";

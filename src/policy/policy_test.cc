@@ -309,6 +309,17 @@ TEST(Builtins, Families) {
   EXPECT_EQ(
       x("x := yaml.marshal({\"a2\": [1, {\"b\": \"- x\"}], \"a10\": \"x\\ny\", \"t\": \"true\", \"q\": \"it's\"})"),
       "\"a2:\\n  - 1\\n  - b: '- x'\\na10: |-\\n  x\\n  y\\nq: it's\\nt: \\\"true\\\"\\n\"");
+  EXPECT_EQ(
+      x("x := sprintf(\"%w|%+w|%#w|%.0x|%.1x\", [12345678901234567890123, -9223372036854775809, 9223372036854775808, "
+        "1.5, 3.99])"),
+      "\"%!w(*big.Int=&{false [4807115922877859019 669]})|%!w(*big.Int=&{neg:true abs:[9223372036854775809]})|"
+      "%!w(*big.Int=&big.Int{neg:false, abs:big.nat{0x8000000000000000}})|0x1p+01|0x1.0p+02\"");
+  // A class is one range or a set, in which only ! and ] mean anything.
+  EXPECT_EQ(x("x := [glob.match(p, [], s) | some [p, s] in [[\"[^a]\", \"a\"], [\"[^a]\", \"b\"], [\"[ab-d]\", \"c\"], "
+              "[\"[ab-d]\", \"-\"], [\"[!a-c]\", \"d\"], [\"[]-a]\", \"^\"], [\"[_]\", \"_\"], [\"[\\\\]]\", \"]\"]]]"),
+            "[true,false,false,true,true,true,true,true]");
+  EXPECT_EQ(x("x := [p | some p in [\"[a-]\", \"[]\", \"[c-a]\", \"[a-cd]\", \"[a\"]; glob.match(p, [], \"a\")]"),
+            "[]");
   EXPECT_EQ(x("x := semver.compare(\"1.2.3-rc1\", \"1.2.3\")"), "-1");
   EXPECT_EQ(x("x := [yaml.marshal(s) | some s in [\"1.10.0-rc.1\", \"1.1\"]]"), R"(["1.10.0-rc.1\n","\"1.1\"\n"])");
   EXPECT_EQ(x("x := crypto.sha256(\"\")"), R"("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")");
@@ -343,6 +354,29 @@ TEST(Builtins, ThosePagesNameAreRefused) {
     if (const Builtin* b = find_builtin(s.name); b->fn == nullptr && s.name != "print")
       refused_here.insert(std::string(s.name));
   EXPECT_EQ(listed, refused_here);
+}
+
+TEST(Builtins, YamlReadsAsTheCoreSchemaSays) {
+  const auto yaml = [](const std::string& text) { return x("x := yaml.unmarshal(input.y)", {{"y", text}}); };
+  EXPECT_EQ(yaml("[1_000, +1, 0x1F, 0o17, 017, 0b11, 1e3, .5, 12345678901234567890, 1.2.3, 0x, 1:30, 2024-01-01]"),
+            R"([1000,1,31,15,15,3,1000,0.5,12345678901234567890,"1.2.3","0x","1:30","2024-01-01"])");
+  EXPECT_EQ(yaml("[TRUE, False, yes, Null, ~, '1', \"true\", !!str 5, !!float 1, !!binary aGk=, !foo x]"),
+            R"([true,false,"yes",null,null,"1","true","5",1,"hi","x"])");
+  EXPECT_EQ(yaml("base: &b {a: 1, b: 2}\nx:\n  <<: *b\n  b: 3\nl: &l [*b]\n"),
+            R"({"base":{"a":1,"b":2},"l":[{"a":1,"b":2}],"x":{"a":1,"b":3}})");
+  EXPECT_EQ(yaml("1: a\ntrue: b\n0.5: c\nd: 1\nd: 2\n"), R"({"0.5":"c","1":"a","d":2,"true":"b"})");
+  EXPECT_EQ(yaml("a: 1\n---\nb: 2\n"), R"({"a":1})");
+  for (const char* bad : {"[.nan]", "-.INF", "!!bool yes", "!!int x", "<<: 5", "? [a]\n: 1", "~: 1", "a: 1\n---\n[",
+                          "%x\n", "a: \x01", "a: &a [*a]", "!!binary '*'"})
+    EXPECT_EQ(yaml(bad), "undefined") << bad;
+  std::string many = "a0: &a0 [x, x]\n";
+  for (int i = 1; i < 40; ++i) {
+    const std::string last = std::to_string(i - 1);
+    many += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [*a" + last + ", *a" + last + "]\n";
+  }
+  EXPECT_EQ(yaml(many).substr(0, 6), "error:");
+  EXPECT_EQ(x("x := yaml.marshal({\"a\\nb\": {\"k\": 1}, \"c\\r\": [1]})"),
+            R"("? |-\n  a\n  b\n: k: 1\n? \"c\\r\"\n: - 1\n")");
 }
 
 TEST(Builtins, Trace) {
