@@ -346,7 +346,8 @@ bool glob_pattern(std::u32string_view g, const std::u32string& delimiters, std::
         } else {
           const std::size_t first = i;
           for (; i < g.size() && g[i] != U']'; ++i) {
-            if (g[i] == U'\\' && ++i >= g.size()) return false;
+            if (g[i] == U'\\') ++i;
+            if (i >= g.size()) return false;
             add(g[i]);
           }
           if (i >= g.size() || i == first) return false;
