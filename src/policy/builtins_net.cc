@@ -125,7 +125,9 @@ std::optional<Net> parse_net(std::string_view s) {
   if (slash == std::string_view::npos) return std::nullopt;
   const auto ip = parse_ip(s.substr(0, slash));
   if (!ip) return std::nullopt;
-  const auto prefix = decimal(s.substr(slash + 1), ip->v4 ? 32 : 128);
+  auto mask = s.substr(slash + 1);
+  while (mask.size() > 1 && mask[0] == '0') mask.remove_prefix(1);
+  const auto prefix = decimal(mask, ip->v4 ? 32 : 128);
   if (!prefix) return std::nullopt;
   Net n{*ip, *prefix};
   n.ip.bytes = masked(ip->bytes, n.bits());

@@ -246,6 +246,7 @@ enum class Part : std::uint8_t {
   month1,
   day2,
   day1,
+  day_of_year_space,
   day_space,
   day_of_year,
   weekday_long,
@@ -281,6 +282,7 @@ constexpr std::pair<std::string_view, Part> tokens[] = {{"January", Part::month_
                                                         {"MST", Part::zone_name},
                                                         {"2006", Part::year4},
                                                         {"002", Part::day_of_year},
+                                                        {"__2", Part::day_of_year_space},
                                                         {"01", Part::month2},
                                                         {"02", Part::day2},
                                                         {"03", Part::hour12_2},
@@ -386,6 +388,9 @@ std::string formatted(const Civil& t, std::string_view layout) {
       case Part::day_space: out += padded(t.day, 2, ' '); break;
       case Part::day_of_year:
         out += padded(static_cast<int>(days_of(t.year, t.month, t.day) - days_of(t.year, 1, 1)) + 1, 3);
+        break;
+      case Part::day_of_year_space:
+        out += padded(static_cast<int>(days_of(t.year, t.month, t.day) - days_of(t.year, 1, 1)) + 1, 3, ' ');
         break;
       case Part::weekday_long: out += weekdays[static_cast<std::size_t>(weekday_of(t))]; break;
       case Part::weekday_short: out += name(weekdays[static_cast<std::size_t>(weekday_of(t))], 3); break;
@@ -539,7 +544,10 @@ class TimeParser {
         return number(1, 2, t_.day);
       case Part::day1: return number(1, 2, t_.day);
       case Part::day_of_year: return number(3, 3, day_of_year_) && day_of_year_ > 0;
-      case Part::hour24: return number(2, 2, t_.hour);
+      case Part::day_of_year_space:
+        for (int i = 0; i < 2 && s_.starts_with(' '); ++i) s_.remove_prefix(1);
+        return number(1, 3, day_of_year_) && day_of_year_ > 0;
+      case Part::hour24: return number(1, 2, t_.hour);
       case Part::hour12_2: return number(2, 2, t_.hour) && t_.hour <= 12;
       case Part::hour12_1: return number(1, 2, t_.hour) && t_.hour <= 12;
       case Part::minute2: return number(2, 2, t_.minute);

@@ -379,6 +379,16 @@ TEST(Builtins, YamlReadsAsTheCoreSchemaSays) {
             R"("? |-\n  a\n  b\n: k: 1\n? \"c\\r\"\n: - 1\n")");
 }
 
+TEST(Builtins, TimesAndPrefixesAsGoReadsThem) {
+  EXPECT_EQ(
+      x("x := [time.format([1700000000000000000, \"UTC\", \"06 __2\"]), time.format([0, \"UTC\", \"06 __2|_2\"])]"),
+      R"(["23 318","70   1| 1"])");
+  EXPECT_EQ(x("x := time.parse_ns(\"2006 __2\", \"2024  60\") == time.parse_rfc3339_ns(\"2024-02-29T00:00:00Z\")"),
+            "true");
+  EXPECT_EQ(x("x := time.parse_rfc3339_ns(\"2024-02-29T2:30:00Z\")"), "1709173800000000000");
+  EXPECT_EQ(x("x := net.cidr_intersects(\"::15/128\", \"::/03\")"), "true");
+}
+
 TEST(Builtins, Trace) {
   EXPECT_EQ(x("x if trace(\"note\")"), "true");
   EXPECT_EQ(x("x if trace(input.a)", {{"a", 1}}), "undefined");
