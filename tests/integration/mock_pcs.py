@@ -6,8 +6,6 @@ import contextlib
 import datetime
 import http.server
 import ipaddress
-import ssl
-import threading
 import time
 import urllib.parse
 
@@ -15,6 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from mock_server import MockServer
 
 
 def bundle_of_case(folder, case):
@@ -42,7 +42,7 @@ def self_signed(folder):
     return folder / "pcs.pem", folder / "pcs.key"
 
 
-class MockPcs:
+class MockPcs(MockServer):
     def __init__(self, bundle, tls=None, pccs=False):
         self.bundle = bundle
         self.pccs = pccs        # spellings of a caching service: CRLs as hex, the old name of the TCB header
@@ -67,25 +67,7 @@ class MockPcs:
                     self.end_headers()
                     self.wfile.write(body)
 
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        if tls:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*tls)
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.server.server_address[1]}"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
-        self.thread.start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
+        self.start(Handler, tls)
 
     def answer(self, target):
         if self.status != 200:

@@ -12,11 +12,12 @@ import http.server
 import mmap
 import pathlib
 import socket
-import ssl
 import threading
 import time
 import urllib.parse
 from xml.sax.saxutils import escape
+
+from mock_server import MockServer
 
 ID, SECRET, REGION, BUCKET = "TESTKEYID", "test/secret+key", "test-region-1", "models"
 EMPTY = hashlib.sha256(b"").hexdigest()
@@ -58,7 +59,7 @@ class Rate:
             time.sleep(until - now)
 
 
-class MockS3:
+class MockS3(MockServer):
     def __init__(self, latency=0.0, rate=0, tls=None, page=1000, anonymous=False):
         self.objects, self.uploads, self.lock = {}, {}, threading.RLock()
         self.latency, self.rate, self.page, self.anonymous = latency, Rate(rate), page, anonymous
@@ -87,32 +88,11 @@ class MockS3:
 
             do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = serve
 
-            def log_message(self, *_):
-                pass
-
-        class Server(http.server.ThreadingHTTPServer):
-            request_queue_size = 256
-            daemon_threads = True
-
-            def handle_error(self, *_):
-                pass
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        if tls:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*tls)
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.server.server_address[1]}"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
-        self.thread.start()
-
-    def __enter__(self):
-        return self
+        self.start(Handler, tls)
 
     def __exit__(self, *_):
         self.running = False
-        self.server.shutdown()
-        self.server.server_close()
+        super().__exit__()
 
     def environment(self):
         return {"AWS_ACCESS_KEY_ID": ID, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": REGION,
