@@ -359,7 +359,9 @@ class Printer {
   static char upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; }
 
   void code_point(std::int64_t n) {
-    std::string s = in_hex(static_cast<std::uint64_t>(n), std::max(4, f_.precision.value_or(0)), "");
+    std::string s = in_hex(static_cast<std::uint64_t>(n), 4, "");
+    const auto precision = static_cast<std::size_t>(f_.precision.value_or(0));
+    if (s.size() < precision) s.insert(0, precision - s.size(), '0');
     std::ranges::transform(s, s.begin(), upper);
     s.insert(0, "U+");
     if (f_.sharp && n >= 0 && n <= 0x10FFFF && printable(static_cast<char32_t>(n))) {

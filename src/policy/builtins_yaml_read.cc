@@ -28,6 +28,7 @@ class YamlReader {
 
   Value read(std::string_view text) {
     check(text);
+    text_ = text;
     const auto documents = YAML::LoadAll(std::string(text));  // what follows the first has to be readable too
     return documents.empty() ? Value::null() : value(documents.front(), 0);
   }
@@ -61,7 +62,7 @@ class YamlReader {
 
   // The last of equal keys counts; what is merged in does not replace what is there.
   Members members(const YAML::Node& node, std::size_t depth) {
-    Members out;
+    std::map<std::string, YAML::Node> own;
     std::vector<YAML::Node> merged;
     for (const auto& item : node) {
       if (item.first.IsScalar() && item.first.Tag() == "?" && item.first.Scalar() == "<<") {
@@ -71,8 +72,10 @@ class YamlReader {
           merged.push_back(item.second);
         continue;
       }
-      out[key(item.first)] = value(item.second, depth + 1);
+      own.insert_or_assign(key(item.first), item.second);
     }
+    Members out;
+    for (const auto& [name, node_of] : own) out.emplace(name, value(node_of, depth + 1));
     for (const auto& from : merged) {
       if (!from.IsMap()) throw Unreadable{"map merge requires map or sequence of maps as the value"};
       if (depth > max_value_depth) throw Unreadable{"nested deeper than the limit"};
@@ -132,10 +135,28 @@ class YamlReader {
     return (negative && n != 0 ? "-" : "") + std::to_string(n);
   }
 
+  // The library takes the end of the text for the end of a quoted scalar.
+  void check_closed(const YAML::Mark& mark) const {
+    const auto from = text_.find_first_of("'\"", static_cast<std::size_t>(std::max(mark.pos, 0)));
+    if (from == std::string_view::npos) return;
+    for (std::size_t i = from + 1; i < text_.size(); ++i) {
+      if (text_[i] == text_[from]) {
+        if (text_[from] == '"' || i + 1 >= text_.size() || text_[i + 1] != '\'') return;
+        ++i;
+      } else if (text_[i] == '\\' && text_[from] == '"') {
+        ++i;
+      }
+    }
+    throw Unreadable{"found unexpected end of stream"};
+  }
+
   Value scalar(const YAML::Node& node) {
     const std::string text = node.IsNull() ? "" : node.Scalar();
     std::string tag = node.Tag();
-    if (tag == "!") return c_.arena.string(text);  // quoted
+    if (tag == "!") {  // quoted
+      check_closed(node.Mark());
+      return c_.arena.string(text);
+    }
     tag = tag.starts_with(core) ? tag.substr(core.size()) : tag == "?" || tag.empty() ? "" : "other";
     if (tag == "binary") {
       std::string bytes;
@@ -181,6 +202,7 @@ class YamlReader {
   }
 
   CallContext& c_;
+  std::string_view text_;
 };
 
 std::optional<Value> read(CallContext& c, std::string_view text) {

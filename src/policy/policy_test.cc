@@ -314,6 +314,7 @@ TEST(Builtins, Families) {
         "1.5, 3.99])"),
       "\"%!w(*big.Int=&{false [4807115922877859019 669]})|%!w(*big.Int=&{neg:true abs:[9223372036854775809]})|"
       "%!w(*big.Int=&big.Int{neg:false, abs:big.nat{0x8000000000000000}})|0x1p+01|0x1.0p+02\"");
+  EXPECT_EQ(x("x := sprintf(\"%.30U\", [10])"), "\"U+00000000000000000000000000000A\"");
   // A class is one range or a set, in which only ! and ] mean anything.
   EXPECT_EQ(x("x := [glob.match(p, [], s) | some [p, s] in [[\"[^a]\", \"a\"], [\"[^a]\", \"b\"], [\"[ab-d]\", \"c\"], "
               "[\"[ab-d]\", \"-\"], [\"[!a-c]\", \"d\"], [\"[]-a]\", \"^\"], [\"[_]\", \"_\"], [\"[\\\\]]\", \"]\"]]]"),
@@ -366,8 +367,9 @@ TEST(Builtins, YamlReadsAsTheCoreSchemaSays) {
             R"({"base":{"a":1,"b":2},"l":[{"a":1,"b":2}],"x":{"a":1,"b":3}})");
   EXPECT_EQ(yaml("1: a\ntrue: b\n0.5: c\nd: 1\nd: 2\n"), R"({"0.5":"c","1":"a","d":2,"true":"b"})");
   EXPECT_EQ(yaml("a: 1\n---\nb: 2\n"), R"({"a":1})");
+  EXPECT_EQ(yaml("é: 'it''s'\n\"\\\"\": &b \"c\"\n1: .nan\n1: ''\n"), "{\"\\\"\":\"c\",\"1\":\"\",\"é\":\"it's\"}");
   for (const char* bad : {"[.nan]", "-.INF", "!!bool yes", "!!int x", "<<: 5", "? [a]\n: 1", "~: 1", "a: 1\n---\n[",
-                          "%x\n", "a: \x01", "a: &a [*a]", "!!binary '*'"})
+                          "%x\n", "a: \x01", "a: &a [*a]", "\"x", "- 'it''s", "a: &b \"c\\\"\n", "!!binary '*'"})
     EXPECT_EQ(yaml(bad), "undefined") << bad;
   std::string many = "a0: &a0 [x, x]\n";
   for (int i = 1; i < 40; ++i) {
