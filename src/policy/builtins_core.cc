@@ -97,7 +97,11 @@ Value range(CallContext& c, Args a) {
   const auto to = to_int(a[1]);
   auto step = a.size() > 2 ? to_int(a[2]) : std::optional<std::int64_t>(1);
   if (!step && is_integer(a[2]) && compare(a[2], Value::integer(0)) > 0) step = INT64_MAX;
-  if (!from || !to || !step) return c.fail("operands must be integer numbers");
+  if (!is_integer(a[0]) || !is_integer(a[1]) || !step) return c.fail("operands must be integer numbers");
+  if (!from || !to) {
+    if (equal(a[0], a[1])) return c.arena.array(a.first(1));
+    throw Stop{{ErrorCode::too_large, {}, "numbers.range goes beyond 64 bits"}};
+  }
   if (*step <= 0) return c.fail("numbers.range_step: step must be a positive number above zero");
   const bool up = *to >= *from;
   const auto distance = up ? static_cast<std::uint64_t>(*to) - static_cast<std::uint64_t>(*from)

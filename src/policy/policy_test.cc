@@ -391,6 +391,13 @@ TEST(Builtins, TimesAndPrefixesAsGoReadsThem) {
   EXPECT_EQ(x("x := net.cidr_intersects(\"::15/128\", \"::/03\")"), "true");
 }
 
+TEST(Builtins, RangesBeyondTheirLimitsAreErrors) {
+  EXPECT_EQ(x("x if not numbers.range(1, 12345678901234567890)").substr(0, 6), "error:");
+  EXPECT_EQ(x("x if not numbers.range(1, 10000000)").substr(0, 6), "error:");
+  EXPECT_EQ(x("x := numbers.range(12345678901234567890, 12345678901234567890)"), "[12345678901234567890]");
+  EXPECT_EQ(x("x := numbers.range(1.5, 2)"), "undefined");
+}
+
 TEST(Builtins, Trace) {
   EXPECT_EQ(x("x if trace(\"note\")"), "true");
   EXPECT_EQ(x("x if trace(input.a)", {{"a", 1}}), "undefined");

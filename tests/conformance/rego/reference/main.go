@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
@@ -47,7 +48,9 @@ func run(c testCase) map[string]any {
 			eval = append(eval, rego.EvalInput(input))
 		}
 	}
-	rs, err := pq.Eval(context.Background(), eval...)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // numbers.range may be told to go on and on
+	defer cancel()
+	rs, err := pq.Eval(ctx, eval...)
 	if err != nil {
 		out["error"] = map[string]any{"stage": "eval", "message": err.Error()}
 		return out
@@ -65,7 +68,6 @@ func main() {
 	in := bufio.NewScanner(os.Stdin)
 	in.Buffer(make([]byte, 1<<20), 1<<26)
 	w := bufio.NewWriter(os.Stdout)
-	defer w.Flush()
 	for in.Scan() {
 		var c testCase
 		if json.Unmarshal(in.Bytes(), &c) != nil {
@@ -74,5 +76,6 @@ func main() {
 		b, _ := json.Marshal(run(c))
 		w.Write(b)
 		w.WriteByte('\n')
+		w.Flush()
 	}
 }
