@@ -123,7 +123,8 @@ void parse_gpu_services(Fields& f, Config& out) {
   if (!out.gpu_remote) return;
   const std::pair<const char*, bool> documents[] = {{"rim_url", !out.gpu_rim_url.empty()},
                                                     {"ocsp_url", !out.gpu_ocsp_url.empty()},
-                                                    {"bundles", !out.gpu_bundles.empty()}};
+                                                    {"bundles", !out.gpu_bundles.empty()},
+                                                    {"extra_roots (rim)", !out.gpu_rim_roots.empty()}};
   for (const auto& [key, given] : documents)
     if (given) f.problem(key, "is of no use with type \"remote\", whose service has documents of its own");
 }

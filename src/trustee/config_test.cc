@@ -73,6 +73,7 @@ TEST(NvidiaConfig, EveryRefusal) {
       {"type = \"remote\"\nrim_url = \"https://example.org\"", "rim_url"},
       {"type = \"remote\"\nocsp_url = \"https://example.org\"", "ocsp_url"},
       {"type = \"remote\"\nbundles = [\"b\"]", "bundles"},
+      {"type = \"remote\"\nextra_roots = [{of = \"rim\", path = \"r.pem\", simulated = true}]", "extra_roots"},
       {"rim_url = \"http://example.org\"\nservice_key_file = \"k\"", "rim_url"},
       {"rim_cache_hours = 0", "rim_cache_hours"},
       {"rim_cache_hours = 25", "rim_cache_hours"},
@@ -138,6 +139,25 @@ TEST_F(NvidiaStart, TheRemoteServiceIsAskedOverTls) {
   config.gpu_verifier_url = "http://nras.example.org/v4/attest";
   EXPECT_THAT(start().error().text(), HasSubstr("must be https"));
   config.gpu_verifier_url = "http://127.0.0.1:1/v4/attest";
+  EXPECT_TRUE(start());
+}
+
+TEST_F(NvidiaStart, WhatTheRemoteServiceDoesNotHearOfIsRefused) {
+  const std::string value(96, 'a');
+  for (const auto& [name, policy] :
+       {std::pair("exceptions", R"({"exceptions":[{"source":"Driver","index":9,"value":")" + value + "\"}]}"),
+        {"enrolled", R"({"enrolled":{"NV_X":{"9":[")" + value + "\"]}}}"},
+        {"ocsp_grace", R"({"ocsp_grace":1})"},
+        {"allow_cert_hold", R"({"allow_cert_hold":true})"}}) {
+    config.gpu_policy = file("policy.json", policy);
+    config.gpu_remote = false;
+    EXPECT_TRUE(start()) << name;
+    config.gpu_remote = true;
+    const auto started = start();
+    ASSERT_FALSE(started) << name;
+    EXPECT_THAT(started.error().text(), HasSubstr(name));
+  }
+  config.gpu_policy = file("policy.json", R"({"gpus":8,"require_ocsp":false,"min_driver":"550.90.07"})");
   EXPECT_TRUE(start());
 }
 

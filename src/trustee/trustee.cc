@@ -59,6 +59,8 @@ Result<as::GpuOptions> gpu_options(const Config& config) {
     auto policy = nvidia::parse_policy(json);
     if (!policy) return fail(std::move(policy.error()).in(config.gpu_policy.string()));
     options.policy = *std::move(policy);
+    const auto heard = config.gpu_remote ? nvidia::check_remote_policy(options.policy) : Result<void>();
+    if (!heard) return fail(Error(heard.error()).in(config.gpu_policy.string()));
   }
   options.policy.allow_simulated |= !config.gpu_device_roots.empty() || !config.gpu_rim_roots.empty();
   return options;

@@ -191,6 +191,10 @@ TEST_F(CompositeFiles, TheRemoteServiceMayJudge) {
     EXPECT_THAT(text, HasSubstr("NonceMismatch"));
   }
   EXPECT_EQ(service.nras_asked, 3U);
+  options.gpu.policy = write("policy.json", R"({"ocsp_grace": 60})");
+  EXPECT_EQ(run(file), kUnreadable);
+  EXPECT_THAT(text, HasSubstr("ocsp_grace")) << "what the service does not hear of is not ignored";
+  options.gpu.policy.clear();
   options.fetch.offline = true;
   EXPECT_EQ(run(file), kUnreadable);
 }

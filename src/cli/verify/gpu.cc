@@ -104,12 +104,14 @@ Result<GpuSetup> read_gpu_setup(const GpuOptions& o, const FetchOptions& fetch) 
     auto policy = nvidia::parse_policy(json);
     if (!policy) return fail(std::move(policy.error()).in(o.policy.string()));
     out.policy = *std::move(policy);
+    const auto heard = fetch.nras.empty() ? Result<void>() : nvidia::check_remote_policy(out.policy);
+    if (!heard) return fail(Error(heard.error()).in(o.policy.string()));
   }
   for (const auto& file : o.collateral)
     if (auto added = add_documents(file, out.collateral); !added)
       return fail(std::move(added.error()).in(file.string()));
   const bool named = !fetch.rim_service.empty() || !fetch.ocsp.empty();
-  if (!fetch.nras.empty() && (fetch.offline || named || !o.collateral.empty()))
+  if (!fetch.nras.empty() && (fetch.offline || named || !o.collateral.empty() || !o.rim_roots.empty()))
     return fail(ErrorCode::conflict, "--nras", "judges with documents of its own, and never offline");
   if (o.collateral.empty() || named) out.fetch = fetch;
   if (o.nonce.empty()) return out;

@@ -115,4 +115,16 @@ Result<Policy> parse_policy(const Json& json) {
   return out;
 }
 
+Result<void> check_remote_policy(const Policy& policy) {
+  std::string ignored;
+  for (const auto& [name, set] : {std::pair("exceptions", !policy.exceptions.empty()),
+                                  {"enrolled", !policy.enrolled.empty()},
+                                  {"ocsp_grace", policy.ocsp_grace != 0},
+                                  {"allow_cert_hold", policy.allow_cert_hold}})
+    if (set) ignored += (ignored.empty() ? "" : ", ") + std::string(name);
+  if (ignored.empty()) return {};
+  return fail(ErrorCode::conflict, ignored,
+              "does not reach the remote service, which judges GPUs by its own rules: leave it out, or judge locally");
+}
+
 }  // namespace cairn::nvidia

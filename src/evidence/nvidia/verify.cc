@@ -410,7 +410,9 @@ struct Verifier::Impl {
     return {};
   }
 
-  DeviceVerdict judge_remotely(const Device& device, const RemoteResult* said, const Run& run) {
+  // A device whose report is authentic goes on to `judge_rest`, then to the policy.
+  template <class F>
+  DeviceVerdict judge(const Device& device, const Run& run, F judge_rest) {
     DeviceVerdict out;
     std::shared_ptr<const DeviceChain> chain;
     Checked<Authentic> authentic = authenticate(device, run, chain);
@@ -419,28 +421,26 @@ struct Verifier::Impl {
       return out;
     }
     out.authentic = *std::move(authentic);
-    out.authentic->remote = said ? said->claims : Json::object();
-    const Checked<> sound =
-        said ? check_remote(*said, *out.authentic, run) : fault(Failure::remote_token, "", "it was not asked");
-    out.authentic->compared = sound.has_value();
-    if (!sound) out.findings.push_back(sound.error());
+    judge_rest(*out.authentic, chain->chain, out.findings);
     appraise(run.policy, *out.authentic, out.findings);
     return out;
   }
 
-  DeviceVerdict judge(const Device& device, const Run& run) {
-    DeviceVerdict out;
-    std::shared_ptr<const DeviceChain> chain;
-    Checked<Authentic> authentic = authenticate(device, run, chain);
-    if (!authentic) {
-      out.findings.push_back(std::move(authentic.error()));
-      return out;
-    }
-    out.authentic = *std::move(authentic);
-    judge_measurements(run, *out.authentic, out.findings);
-    out.authentic->chain = judge_chain(chain->chain, ChainKind::device, run, out.findings);
-    appraise(run.policy, *out.authentic, out.findings);
-    return out;
+  DeviceVerdict judge_here(const Device& device, const Run& run) {
+    return judge(device, run, [&](Authentic& authentic, const Chain& chain, std::vector<Finding>& findings) {
+      judge_measurements(run, authentic, findings);
+      authentic.chain = judge_chain(chain, ChainKind::device, run, findings);
+    });
+  }
+
+  DeviceVerdict judge_remotely(const Device& device, const RemoteResult* said, const Run& run) {
+    return judge(device, run, [&](Authentic& authentic, const Chain&, std::vector<Finding>& findings) {
+      authentic.remote = said ? said->claims : Json::object();
+      const Checked<> sound =
+          said ? check_remote(*said, authentic, run) : fault(Failure::remote_token, "", "it was not asked");
+      authentic.compared = sound.has_value();
+      if (!sound) findings.push_back(sound.error());
+    });
   }
 };
 
@@ -460,7 +460,7 @@ Verifier::~Verifier() = default;
 Verdict Verifier::verify(const Evidence& evidence, const Collateral& collateral, const Options& options,
                          const Policy& policy) {
   const Impl::Run run{collateral, options, policy};
-  return judge_all(evidence, policy, [&](std::size_t i) { return impl_->judge(evidence.devices[i], run); });
+  return judge_all(evidence, policy, [&](std::size_t i) { return impl_->judge_here(evidence.devices[i], run); });
 }
 
 Verdict Verifier::verify_remote(const Evidence& evidence, const Remote& remote, const Options& options,

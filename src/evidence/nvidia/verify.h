@@ -39,6 +39,9 @@ struct Policy {
 // JSON with the member names above (exceptions: {"source":"Driver","index":9,"value":hex}; enrolled:
 // {id: {index: [hex]}}); all problems at once.
 [[nodiscard]] Result<Policy> parse_policy(const Json& json);
+// conflict, naming them, where members are set that do not reach a remote service, which judges by its own: exceptions,
+// enrolled, ocsp_grace, allow_cert_hold. Ask before verify_remote.
+[[nodiscard]] Result<void> check_remote_policy(const Policy& policy);
 
 struct Options {
   Time time{};
@@ -142,7 +145,7 @@ class Verifier {
   [[nodiscard]] Verdict verify(const Evidence& evidence, const Collateral& collateral, const Options& options,
                                const Policy& policy);
   // The same with a remote service's word on measurements and revocation: steps 1 to 6, the set and the policy are
-  // judged here. Of the policy require_ocsp counts; exceptions, enrolled values and grace are not the service's.
+  // judged here. The policy must be one that check_remote_policy lets pass.
   [[nodiscard]] Verdict verify_remote(const Evidence& evidence, const Remote& remote, const Options& options,
                                       const Policy& policy);
   // What a fetcher must get. RIM chains' OCSP answers are wanted once `have` holds the RIMs.
