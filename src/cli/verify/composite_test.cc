@@ -9,6 +9,7 @@
 #include "cli/verify/verify.h"
 #include "crypto/hash.h"
 #include "device/collateral/test_gpu_service.h"
+#include "device/simulator/gpu/test_shapes.h"
 #include "device/simulator/simulator.h"
 
 namespace cairn::cli {
@@ -41,13 +42,7 @@ class CompositeFiles : public ::testing::Test {
     options.at = rfc3339(at);
   }
   [[nodiscard]] Json devices(ByteView report_data) const {
-    return shape_of(gpus->evidence(nvidia::nonce_of_report_data(report_data).value()).value());
-  }
-  static Json shape_of(const nvidia::Evidence& evidence) {
-    Json list = Json::array();
-    for (const auto& d : evidence.devices)
-      list.push_back({{"evidence", base64(d.report)}, {"certificate", base64(as_bytes(d.certificate))}});
-    return {{"device_evidence_list", std::move(list)}};
+    return device::trustee_shape(gpus->evidence(nvidia::nonce_of_report_data(report_data).value()).value());
   }
   static Bytes hash(const Json& json) {
     return crypto::digest(crypto::Hash::sha384, as_bytes(canonical_json(json).value()));
@@ -137,7 +132,7 @@ TEST_F(CompositeFiles, GpuDocumentsAreFetchedWhereNoneAreGiven) {
   device::GpuService service;
   nvidia::Nonce nonce{};
   nonce.fill(4);
-  const Json file = shape_of(service.simulator.evidence(nonce).value());
+  const Json file = device::trustee_shape(service.simulator.evidence(nonce).value());
   options.at = rfc3339(device::kGpuNow);
   options.gpu.nonce = hex(nonce);
   options.gpu.device_roots = {write("device.pem", service.simulator.roots().device[0].certificate.pem())};
@@ -170,7 +165,7 @@ TEST_F(CompositeFiles, TheRemoteServiceMayJudge) {
   device::GpuService service;
   nvidia::Nonce nonce{};
   nonce.fill(4);
-  const Json file = shape_of(service.simulator.evidence(nonce).value());
+  const Json file = device::trustee_shape(service.simulator.evidence(nonce).value());
   options.at = rfc3339(device::kGpuNow);
   options.gpu.nonce = hex(nonce);
   options.gpu.device_roots = {write("device.pem", service.simulator.roots().device[0].certificate.pem())};
@@ -201,7 +196,7 @@ TEST_F(CompositeFiles, TheRemoteServiceMayJudge) {
 
 TEST_F(CompositeFiles, GivenDocumentsAreCompletedOnlyFromNamedServices) {
   device::GpuService service;
-  const Json file = shape_of(service.simulator.evidence({}).value());
+  const Json file = device::trustee_shape(service.simulator.evidence({}).value());
   nvidia::Collateral some;
   some.rims = service.simulator.rims().value();
   options.at = rfc3339(device::kGpuNow);

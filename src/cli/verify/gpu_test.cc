@@ -9,22 +9,13 @@
 #include "base/file.h"
 #include "cli/verify/verify.h"
 #include "device/simulator/gpu/gpu_simulator.h"
+#include "device/simulator/gpu/test_shapes.h"
 
 namespace cairn::cli {
 namespace {
 
 namespace fs = std::filesystem;
 constexpr Time kGpuAt{1795305600};  // 2026-11-22
-
-Json shape_c(const nvidia::Evidence& evidence) {
-  Json list = Json::array();
-  for (const auto& d : evidence.devices)
-    list.push_back({{"arch", d.arch},
-                    {"uuid", d.uuid},
-                    {"evidence", base64(d.report)},
-                    {"certificate", base64(as_bytes(d.certificate))}});
-  return {{"device_evidence_list", std::move(list)}};
-}
 
 class GpuFiles : public ::testing::Test {
  protected:
@@ -41,7 +32,7 @@ class GpuFiles : public ::testing::Test {
   // Evidence, bundle and roots of a simulated machine.
   void make(const device::GpuMachine& machine) {
     const auto s = device::GpuSimulator::make(machine, kGpuAt).value();
-    write("evidence.json", compact_json(shape_c(s.evidence(nonce).value())));
+    write("evidence.json", compact_json(device::trustee_shape(s.evidence(nonce).value())));
     write("bundle.json", compact_json(nvidia::to_json(s.collateral(kGpuAt).value())));
     write("device.pem", s.roots().device[0].certificate.pem());
     write("rim.pem", s.roots().rim[0].certificate.pem());

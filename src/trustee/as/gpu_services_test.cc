@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "device/collateral/test_gpu_service.h"
+#include "device/simulator/gpu/test_shapes.h"
 #include "trustee/as/gpu_judge.h"
 #include "trustee/as/metrics.h"
 #include "trustee/limits.h"
@@ -18,16 +19,6 @@ using device::GpuSimulator;
 using device::kGpuNow;
 using net::Task;
 using ::testing::HasSubstr;
-
-Json as_shape_c(const nvidia::Evidence& evidence) {
-  Json list = Json::array();
-  for (const auto& d : evidence.devices)
-    list.push_back({{"arch", d.arch},
-                    {"uuid", d.uuid},
-                    {"evidence", base64(d.report)},
-                    {"certificate", base64(as_bytes(d.certificate))}});
-  return {{"device_evidence_list", std::move(list)}};
-}
 
 class GpuServices : public ::testing::Test {
  protected:
@@ -43,7 +34,8 @@ class GpuServices : public ::testing::Test {
     std::string name = testing::TempDir() + "gpu-services-XXXXXX";
     const std::filesystem::path folder = mkdtemp(name.data());
     roots = service.simulator.roots();
-    evidence_ = as_shape_c(service.simulator.evidence(nvidia::nonce_of_report_data(report_data).value()).value());
+    evidence_ =
+        device::trustee_shape(service.simulator.evidence(nvidia::nonce_of_report_data(report_data).value()).value());
     GpuOptions options{.roots = roots, .policy = {}, .bundles = {}};
     options.policy.allow_simulated = true;
     if (!bundle.rims.empty() || !bundle.ocsp.empty()) {
