@@ -2,6 +2,8 @@
 // and as additional evidence (0.4.0).
 #include "crypto/hash.h"
 #include "device/simulator/gpu/gpu_simulator.h"
+#include "evidence/eventlog/measure.h"
+#include "evidence/nvidia/claims.h"
 #include "kbs_protocol/token/token.h"
 #include "trustee/machine_test.h"
 
@@ -51,10 +53,10 @@ class Composite : public TrusteeTest, public testing::WithParamInterface<Profile
   };
   // One session: attest with the quote and what the GPUs answer to it, then ask for the key.
   Attempt attempt(const std::function<void(nvidia::Evidence&)>& change = {}) {
-    const bool beside = GetParam() == Profile::p1;
+    const bool beside = plugged && GetParam() == Profile::p1;
     const auto session = authenticate(GetParam(), "tdx");
     cairn::kbs::Attestation attestation;
-    if (!beside) {
+    if (plugged && !beside) {
       const auto device = cairn::kbs::device_runtime_data(session.challenge, tee.public_jwk()).value();
       attestation.additional_evidence =
           compact_json({{"nvidia", {{"device_evidence_list", reports(sha384(device), change)}}}});
@@ -90,6 +92,7 @@ class Composite : public TrusteeTest, public testing::WithParamInterface<Profile
 
   std::unique_ptr<Machine> td;
   std::optional<GpuSimulator> gpus;
+  bool plugged = true;  // false: the machine shows no GPUs
   TeeKey tee = TeeKey::generate(cairn::kbs::default_tee_key(GetParam())).value();
 };
 
@@ -164,6 +167,53 @@ TEST_P(Composite, SimulatedGpusAreNotTrustedUnasked) {
   config.gpu_bundles.clear();
   open();
   expect_refused(attempt(), "gpu_unverified");
+}
+
+// The policy of deploy/policies; the one a new Trustee has asks for no GPUs.
+TEST_P(Composite, GpusMayBeRequired) {
+  plugged = false;
+  ASSERT_TRUE(attempt().released());
+  std::string text = read_text("deploy/policies/require-gpus.rego").value();
+  const auto set = [&] {
+    const Json body = {{"policy", base64url(as_bytes(text))}};
+    ASSERT_EQ(as_admin("POST", "/api/kbs/v0/resource-policy", compact_json(body)).status, 200);
+  };
+  set();
+  expect_refused(attempt(), "fewer than 1 verified GPUs");
+  plugged = true;
+  EXPECT_TRUE(attempt().released());
+  plug({.gpus = 2});
+  EXPECT_TRUE(attempt().released());
+  plug({.gpus = 1, .scenario = GpuScenario::vbios_changed});
+  expect_refused(attempt(), "gpu_unverified");
+  text.replace(text.find("gpus := 1"), 9, "gpus := 2");
+  set();
+  plug({.gpus = 1});
+  expect_refused(attempt(), "fewer than 2 verified GPUs");
+  plug({.gpus = 2});
+  EXPECT_TRUE(attempt().released());
+}
+
+// What the agent recorded at boot must be what stands beside the quote; p2's quote knows nothing of the devices.
+TEST_P(Composite, RecordedGpusAreCompared) {
+  const auto record = [&](const Digest<48>& devices) {
+    const eventlog::Measurement m{eventlog::Kind::gpu, std::string(eventlog::gpu_inventory), devices};
+    td->measure(eventlog::to_event(m));
+  };
+  nvidia::Policy policy;
+  policy.allow_simulated = true;
+  const auto verdict = nvidia::Verifier(gpus->roots())
+                           .verify(gpus->evidence({}).value(), gpus->collateral(at).value(),
+                                   {.time = at, .nonce = nvidia::Nonce{}}, policy);
+  record(nvidia::inventory(verdict).value());
+  EXPECT_TRUE(attempt().released()) << "an inventory that nobody registered only has to be true";
+  plug({.seed = 2});
+  if (GetParam() == Profile::p1) expect_refused(attempt(), "gpu_inventory");
+  plug({});
+  register_values({{"measurement.gpu.inventory", {"sha384:" + std::string(96, '0')}}});
+  expect_refused(attempt(), "measurement_not_registered");
+  register_values({{"measurement.gpu.inventory", {"sha384:" + hex(nvidia::inventory(verdict).value())}}});
+  EXPECT_TRUE(attempt().released());
 }
 
 INSTANTIATE_TEST_SUITE_P(Profiles, Composite, testing::Values(Profile::p1, Profile::p2),

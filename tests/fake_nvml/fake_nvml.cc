@@ -1,5 +1,6 @@
 // A management library for tests, loaded as the real one is. It answers as the environment variable FAKE_NVML says:
-// words separated by commas, such as "count=2,fail=report:15,nonce".
+// words separated by commas, such as "count=2,fail-report=15". With "device=ADDRESS", that of a FakeDevice in the
+// process that loads it, reports and certificates are whatever that makes.
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -7,6 +8,7 @@
 #include <thread>
 
 #include "device/nvml_abi.h"
+#include "fake_nvml.h"
 
 namespace {
 
@@ -33,6 +35,11 @@ int code(const std::string& function) {
 int put(char* out, unsigned size, const std::string& text) {
   std::strncpy(out, text.c_str(), size);
   return kOk;
+}
+// The loading process's device; nullptr: none.
+FakeDevice* device_of_process() {
+  const std::string address = setting("device");
+  return address.empty() ? nullptr : reinterpret_cast<FakeDevice*>(std::stoull(address, nullptr, 16));
 }
 unsigned index_of(Device device) { return static_cast<unsigned>(reinterpret_cast<std::uintptr_t>(device) - 1); }
 
@@ -80,7 +87,13 @@ int nvmlSystemSetConfComputeGpusReadyState(unsigned state) {
   if (number("ready-stuck", 0) == 0) ready_state = state;
   return kOk;
 }
-int nvmlDeviceGetConfComputeGpuCertificate(Device, GpuCertificate* out) {
+int nvmlDeviceGetConfComputeGpuCertificate(Device device, GpuCertificate* out) {
+  if (FakeDevice* fake = device_of_process()) {
+    const std::string chain = fake->certificate(index_of(device));
+    out->attestation_chain_size = static_cast<unsigned>(
+        chain.copy(reinterpret_cast<char*>(out->attestation_chain), sizeof out->attestation_chain));
+    return code("certificate");
+  }
   out->attestation_chain_size = number("chain-size", 3);
   std::memcpy(out->attestation_chain, "PEM", 3);
   std::memcpy(out->chain, "bad", 3);  // the chain that is not for attestation
@@ -88,6 +101,11 @@ int nvmlDeviceGetConfComputeGpuCertificate(Device, GpuCertificate* out) {
   return code("certificate");
 }
 int nvmlDeviceGetConfComputeGpuAttestationReport(Device device, GpuAttestationReport* out) {
+  if (FakeDevice* fake = device_of_process()) {
+    const std::string report = fake->report(index_of(device), out->nonce);
+    out->report_size = static_cast<unsigned>(report.copy(reinterpret_cast<char*>(out->report), sizeof out->report));
+    return code("report");
+  }
   out->report_size = number("report-size", 100);
   std::memcpy(out->report + 4, out->nonce, 32);
   if (number("wrong-nonce", 0) != 0) out->report[4] ^= 1;

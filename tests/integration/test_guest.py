@@ -350,6 +350,26 @@ def test_agent_survives_kill_with_log_and_register_in_step(spawn, tmp_path):
     assert third.stop() == 0
 
 
+def test_gpus_are_judged_before_anybody_is_served(spawn, tmp_path):
+    sock, config = tmp_path / "aa.sock", tmp_path / "aa.toml"
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/libnvidia-ml.so.1").symlink_to(BIN.parent / "src/device/libcairn_fake_nvml.so")
+
+    def start(*arguments):
+        return spawn("cairn-aa", "--tee", "simulated", "--simulator-state", tmp_path / "sim", "-a", f"unix://{sock}", *arguments,
+                     env={"LD_LIBRARY_PATH": str(tmp_path / "lib")})
+    required = start("--gpu", "required")  # what the library reports is no report
+    assert required.child.wait(timeout=20) == 1
+    assert "the GPUs are not made ready" in required.text() and not sock.exists()
+    left_out = start().wait_for(sock)
+    assert "the GPUs are not made ready" in left_out.text()
+    assert left_out.stop() == 0
+    config.write_text('[gpu]\nready = "unverified"\n')
+    trusting = start("--gpu", "required", "-c", config).wait_for(sock)
+    assert "without verification" in trusting.text() and "not made ready" not in trusting.text()
+    assert trusting.stop() == 0
+
+
 def test_agent_refuses_what_cannot_work(tmp_path):
     def start(*arguments, env=None):
         return subprocess.run([BIN / "cairn-aa", "-a", f"unix://{tmp_path}/x.sock", *map(str, arguments)], capture_output=True,

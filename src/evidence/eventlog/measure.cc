@@ -132,6 +132,8 @@ Result<AaelEvent> MeasureRun::add(Kind kind, std::string_view subject, const Dig
     return fail(
         ErrorCode::invalid_argument, std::string(name(kind)),
         ready_ ? "this kind of subject cannot be measured after ready" : "this kind is not a subject before ready");
+  if (kind == Kind::gpu && clean == gpu_inventory)
+    return fail(ErrorCode::invalid_argument, "gpu/inventory", "the attestation agent records it, before the first run");
   if (!repeatable(kind) && holds(run_, kind, clean))
     return fail(ErrorCode::already_exists, std::string(name(kind)) + "/" + clean, "measured already in this run");
   run_.push_back({kind, std::move(clean), digest});
@@ -177,6 +179,7 @@ class LogReader {
     }
     CAIRN_TRY(auto m, from_event(event));
     if (m.kind == Kind::begin) return begin(std::move(m));
+    if (m.kind == Kind::gpu && m.name == gpu_inventory) return inventory(m);
     if (run_.empty()) return refuse("a subject before begin");
     if (m.kind == Kind::ready) return close(m);
     return subject(std::move(m));
@@ -213,6 +216,12 @@ class LogReader {
     ready_ = false;
     run_.clear();
     run_.push_back(std::move(m));
+    return {};
+  }
+
+  Result<void> inventory(const Measurement& m) {
+    if (number_ != 0 || out_.inventory) return refuse("the inventory of GPUs is recorded once, before the first run");
+    out_.inventory = m.digest;
     return {};
   }
 

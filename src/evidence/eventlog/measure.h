@@ -16,6 +16,9 @@
 namespace cairn::eventlog {
 
 inline constexpr std::string_view measure_domain = "measure.cairn.v1";
+// Name of kind gpu: all confidential GPUs of the machine together, recorded once by the attestation agent, at boot and
+// so before the measurer's first run. spec/nvidia-gpu.md §9.1.
+inline constexpr std::string_view gpu_inventory = "inventory";
 
 enum class Kind { begin, kernel, image, engine, ui, config, model, gpu, ready, unload, reload };
 [[nodiscard]] std::string_view name(Kind kind);
@@ -68,20 +71,21 @@ struct Measurements {
     unsigned number = 0;
     std::vector<Measurement> subjects;  // between begin and ready
   };
-  std::vector<Run> complete;       // runs with begin and a correct ready, in order
-  std::vector<Run> abandoned;      // runs that another begin cut short
-  std::optional<Run> open;         // the last run, begun and not ready yet
-  std::vector<Measurement> later;  // model, config, unload, reload after the last ready
-  std::vector<AaelEvent> foreign;  // events of other domains before the last ready
+  std::vector<Run> complete;            // runs with begin and a correct ready, in order
+  std::vector<Run> abandoned;           // runs that another begin cut short
+  std::optional<Run> open;              // the last run, begun and not ready yet
+  std::vector<Measurement> later;       // model, config, unload, reload after the last ready
+  std::optional<Digest<48>> inventory;  // gpu/inventory before the first run
+  std::vector<AaelEvent> foreign;       // events of other domains before the last ready
 
   // The digest of a subject in the last complete run, after what followed it (reload replaces, unload removes).
   [[nodiscard]] std::optional<Digest<48>> find(Kind kind, std::string_view name) const;
 };
 // §11.4 steps 5 and 7 over events whose digests were already recomputed and replayed. evidence_rejected, with the
-// event's number as `where`: bad grammar in our domain, an operation repeated within a run, subjects before begin, runs
-// out of order, a wrong `ready`. `require_ready`: also where no run is complete or the last one is open. A second run
-// means that the measurer restarted; it is refused unless `allow_restarts`, and then the caller must judge every run's
-// contents.
+// event's number as `where`: bad grammar in our domain, an operation repeated within a run, subjects before begin (but
+// for one gpu/inventory, which then is in no run), runs out of order, a wrong `ready`. `require_ready`: also where no
+// run is complete or the last one is open. A second run means that the measurer restarted; it is refused unless
+// `allow_restarts`, and then the caller must judge every run's contents.
 [[nodiscard]] Result<Measurements> read_measurements(std::span<const AaelEvent> events, bool require_ready = true,
                                                      bool allow_restarts = false);
 

@@ -28,6 +28,31 @@ TEST(Measure, ARunReadsBack) {
   EXPECT_FALSE(read->find(Kind::model, "other"));
 }
 
+TEST(Measure, TheInventoryOfGpusStandsOnceBeforeTheFirstRun) {
+  const AaelEvent inventory = to_event({Kind::gpu, std::string(gpu_inventory), subject("gpus")});
+  auto events = good_run();
+  events.insert(events.begin(), inventory);
+  const auto read = read_measurements(events);
+  ASSERT_TRUE(read) << read.error().text();
+  EXPECT_EQ(read->inventory, subject("gpus"));
+  ASSERT_EQ(read->complete.size(), 1U);
+  EXPECT_FALSE(read->find(Kind::gpu, gpu_inventory)) << "of no run";
+  EXPECT_TRUE(MeasureRun::begin("boot", std::span(events).first(1)));
+  for (std::size_t at = 0; at <= events.size(); ++at) {
+    auto twice = events;
+    twice.insert(twice.begin() + static_cast<std::ptrdiff_t>(at), inventory);
+    EXPECT_FALSE(read_measurements(twice)) << at;
+    auto late = good_run();
+    if (at == 0 || at > late.size()) continue;
+    late.insert(late.begin() + static_cast<std::ptrdiff_t>(at), inventory);
+    EXPECT_FALSE(read_measurements(late)) << at;
+  }
+  const AaelEvent other = to_event({Kind::gpu, "GPU-0", subject("gpu")});
+  EXPECT_FALSE(read_measurements(std::vector{other}, false)) << "any other subject belongs into a run";
+  auto run = MeasureRun::begin("boot").value();
+  EXPECT_FALSE(run.add(Kind::gpu, gpu_inventory, subject("gpus")));
+}
+
 TEST(Measure, EveryDropSwapAndRepeatIsFound) {
   const auto events = good_run();
   for (std::size_t i = 0; i < events.size(); ++i) {

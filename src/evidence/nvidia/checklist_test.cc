@@ -1,5 +1,5 @@
-// The pitfalls of nvidia-gpu §8, each by its number. 21, 30 and 34 are the collector's (device/nvml_test), 22 and 23
-// are of tokens (nras_test); the rest is here.
+// The pitfalls of nvidia-gpu §8, each by its number. 21, 30 and 34 are the collector's (device/nvml_test; 30 the
+// agent's too, guest/aa/gpu_ready_test), 22 and 23 are of tokens (nras_test); the rest is here.
 #include <gtest/gtest.h>
 
 #include <filesystem>

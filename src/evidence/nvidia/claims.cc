@@ -1,5 +1,7 @@
 #include "evidence/nvidia/claims.h"
 
+#include <algorithm>
+
 #include "base/encoding.h"
 #include "crypto/hash.h"
 
@@ -120,6 +122,19 @@ void add_remote(const Json& claims, Json& out) {
 }
 
 }  // namespace
+
+Result<Digest<48>> inventory(const Verdict& verdict) {
+  if (!verdict.affirming()) return fail(ErrorCode::evidence_rejected, "GPU inventory", "not every device is verified");
+  std::vector<std::string> lines;
+  for (const DeviceVerdict& d : verdict.devices) {
+    const DeviceIdentity& id = d.authentic->identity;
+    lines.push_back(id.ueid + ":" + (id.pdi ? hex(*id.pdi) : "") + ":" + hex(id.fwid) + "\n");
+  }
+  std::ranges::sort(lines);
+  std::string all;
+  for (const std::string& line : lines) all += line;
+  return crypto::sha384(as_bytes(all));
+}
 
 std::vector<std::string> errors(const std::vector<Finding>& findings) {
   std::vector<std::string> out;

@@ -15,6 +15,9 @@ namespace cairn::nvidia {
 // The whole: {"gpu_count", "gpu_verified_count", "switch_count", "switch_verified_count", "ppcie", "verified",
 // "simulated", "errors", "devices": {"GPU-0": device_claims}}.
 [[nodiscard]] Json set_claims(const Verdict& verdict);
+// The devices as one value, whatever their order: SHA-384 over "ueid:pdi:fwid" and a line feed for each, sorted, the
+// latter two in hex and from the certificates. evidence_rejected unless the verdict affirms. nvidia-gpu §9.1.
+[[nodiscard]] Result<Digest<48>> inventory(const Verdict& verdict);
 // Findings as text: "GPU-0: FwidMismatch: ...".
 [[nodiscard]] std::vector<std::string> errors(const std::vector<Finding>& findings);
 

@@ -65,6 +65,28 @@ void read_instance(Fields section, Config& config) {
   section.done();
 }
 
+void read_gpu(Fields section, GpuConfig& out) {
+  const auto ready = section.value_or<std::string>("ready", "verified");
+  if (ready != "verified" && ready != "unverified" && ready != "leave")
+    section.problem("ready", "must be verified, unverified or leave");
+  out.ready = ready == "leave"        ? GpuConfig::Ready::leave
+              : ready == "unverified" ? GpuConfig::Ready::unverified
+                                      : GpuConfig::Ready::verified;
+  out.policy = section.value_or<std::string>("policy", "");
+  out.bundles = section.value_or<std::vector<std::string>>("bundles", {});
+  for (const auto& [key, url] : {std::pair("rim_url", &out.rim_url), {"ocsp_url", &out.ocsp_url}})
+    if (*url = section.optional<std::string>(key); *url) check_url(section, key, **url);
+  section.objects("extra_roots", [&](Fields& root) {
+    const auto of = root.required<std::string>("of");
+    if (of != "device" && of != "rim") root.problem("of", "is neither \"device\" nor \"rim\"");
+    (of == "rim" ? out.rim_roots : out.device_roots).push_back(root.required<std::string>("path"));
+    if (!root.required<bool>("simulated"))
+      root.problem("simulated", "must be true: only NVIDIA's roots, which are built in, stand for genuine devices");
+    root.done();
+  });
+  section.done();
+}
+
 std::vector<std::string> split_list(std::string_view text) {
   std::vector<std::string> out;
   while (!text.empty()) {
@@ -84,6 +106,7 @@ Result<Config> read_config(const Json& file, kbs::Profile profile) {
   read_tokens(fields.object("token_configs"), config);
   read_event_log(fields.object("eventlog_config"), profile, config);
   read_instance(fields.object("aa_instance"), config);
+  read_gpu(fields.object("gpu"), config.gpu);
   Fields log = fields.object("log");
   config.log_level = log.optional<std::string>("level");
   log.done();

@@ -22,6 +22,18 @@ struct HeartbeatConfig {
   std::string trustee_url;
   unsigned interval_minutes = 5;
 };
+// How GPUs are judged at start, and what opens them to work. Members but `ready` as of cairn-trustee's verifier.nvidia.
+struct GpuConfig {
+  enum class Ready {
+    verified,    // set once all are verified and their inventory is recorded; cleared when they are refused
+    unverified,  // set without verification
+    leave,       // somebody else's
+  } ready = Ready::verified;
+  std::string policy = {};                                     // file; "": strict defaults
+  std::vector<std::string> bundles = {};                       // documents at hand
+  std::optional<std::string> rim_url = {}, ocsp_url = {};      // none: NVIDIA's where there are no bundles
+  std::vector<std::string> device_roots = {}, rim_roots = {};  // of simulators
+};
 struct Config {
   std::optional<KbsConfig> kbs;
   std::optional<std::string> coco_as_url;
@@ -32,6 +44,7 @@ struct Config {
   std::string instance_type;                 // "", "aliyun_ecs", "aliyun_eas"
   std::optional<std::string> instance_info;  // AA_INSTANCE_INFO as it was found
   HeartbeatConfig heartbeat;
+  GpuConfig gpu;
   std::optional<std::string> log_level;
 };
 

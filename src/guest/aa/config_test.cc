@@ -66,6 +66,32 @@ TEST(AaConfig, EveryProblemAtOnceWithItsPlace) {
   EXPECT_FALSE(read("[aa_instance.heartbeat]\ninterval_minutes = 0\n"));
 }
 
+TEST(AaConfig, Gpus) {
+  EXPECT_EQ(read("")->gpu.ready, GpuConfig::Ready::verified);
+  const auto c = read(R"(
+[gpu]
+ready = "unverified"
+policy = "p.json"
+bundles = ["b.json"]
+rim_url = "https://rim.example.org/"
+ocsp_url = "http://ocsp.example.org"
+extra_roots = [{of = "device", path = "d", simulated = true}, {of = "rim", path = "r", simulated = true}]
+)");
+  ASSERT_TRUE(c) << c.error().text();
+  EXPECT_EQ(c->gpu.ready, GpuConfig::Ready::unverified);
+  EXPECT_EQ(c->gpu.policy, "p.json");
+  EXPECT_EQ(c->gpu.bundles, std::vector<std::string>{"b.json"});
+  EXPECT_EQ(c->gpu.rim_url, "https://rim.example.org/");
+  EXPECT_EQ(c->gpu.ocsp_url, "http://ocsp.example.org");
+  EXPECT_EQ(c->gpu.device_roots, std::vector<std::string>{"d"});
+  EXPECT_EQ(c->gpu.rim_roots, std::vector<std::string>{"r"});
+  EXPECT_EQ(read("[gpu]\nready = \"leave\"\n")->gpu.ready, GpuConfig::Ready::leave);
+  for (const char* bad : {"ready = \"yes\"", "ready = true", "rim_url = \"x\"", "ocsp_url = \"ftp://x\"", "roots = []",
+                          "extra_roots = [{of = \"gpu\", path = \"d\", simulated = true}]",
+                          "extra_roots = [{of = \"rim\", path = \"d\", simulated = false}]"})
+    EXPECT_FALSE(read("[gpu]\n" + std::string(bad) + "\n")) << bad;
+}
+
 TEST(AaConfig, EnvironmentOverrides) {
   Config c;
   ASSERT_TRUE(apply_environment(c, environment_of({{"TRUSTEE_URL", "http://t:8081/api/"},

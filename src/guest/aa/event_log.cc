@@ -49,6 +49,12 @@ Result<WalEntry> parse_wal(std::string_view text) {
   return entry;
 }
 
+// TCG2 form: with a header of its own on a machine without CCEL.
+Result<eventlog::Log> read_records(ByteView content) {
+  const bool headed = content.size() >= 8 && equal(content.first(8), ByteView(eventlog::synthetic_header()).first(8));
+  return headed ? eventlog::parse_ccel(content) : eventlog::parse_records(content);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<EventLog>> EventLog::open(EventLogOptions options, device::Tee& tee) {
@@ -121,9 +127,7 @@ Result<void> EventLog::parse() {
       entries_.push_back({end += line.size() + 1, default_rtmr(), eventlog::text_line_digest(line)});
     return {};
   }
-  const bool headed =
-      content_.size() >= 8 && equal(ByteView(content_).first(8), ByteView(eventlog::synthetic_header()).first(8));
-  CAIRN_TRY(const auto log, headed ? eventlog::parse_ccel(content_) : eventlog::parse_records(content_));
+  CAIRN_TRY(const auto log, read_records(content_));
   if (log.end_offset != content_.size()) return fail(ErrorCode::malformed, "event log", "bytes follow the last record");
   for (std::size_t i = 0; i < log.events.size(); ++i) {
     const auto& event = log.events[i];
@@ -272,6 +276,17 @@ Result<EventLog::Consistent> EventLog::consistent(const std::function<Result<Byt
   const std::lock_guard guard(mutex_);
   CAIRN_TRY(Bytes quote, make_quote());
   return Consistent{std::move(quote), content_};
+}
+
+Result<std::vector<AaelEvent>> EventLog::events() const {
+  const std::lock_guard guard(mutex_);
+  if (options_.form == LogForm::text) {
+    CAIRN_TRY(auto log, eventlog::parse_text_log(as_text(content_)));
+    return std::move(log.events);
+  }
+  if (entries_.empty()) return std::vector<AaelEvent>{};
+  CAIRN_TRY(const auto log, read_records(content_));
+  return eventlog::aael_events(log);
 }
 
 std::uint64_t EventLog::generation() const {

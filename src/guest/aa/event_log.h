@@ -50,6 +50,8 @@ class EventLog {
   };
   [[nodiscard]] Result<Consistent> consistent(const std::function<Result<Bytes>()>& make_quote);
 
+  // The events so far, in order.
+  [[nodiscard]] Result<std::vector<eventlog::AaelEvent>> events() const;
   // Counts events accepted; equal numbers mean an unchanged log.
   [[nodiscard]] std::uint64_t generation() const;
   // "" while the log is sound, else why it is not.

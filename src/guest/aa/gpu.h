@@ -32,6 +32,9 @@ class Gpu {
                                                          const std::filesystem::path& library = "libnvidia-ml.so.1");
   // Reports over the first 32 bytes of `report_data`. nullopt: left out, the cause is logged.
   [[nodiscard]] Result<std::optional<device::GpuCollection>> collect(ByteView report_data);
+  // As device::Nvml::set_ready.
+  [[nodiscard]] Result<void> set_ready(bool ready) { return nvml_->set_ready(ready); }
+  [[nodiscard]] GpuMode mode() const { return mode_; }
 
  private:
   Gpu(GpuMode mode, std::unique_ptr<device::Nvml> nvml) : mode_(mode), nvml_(std::move(nvml)) {}

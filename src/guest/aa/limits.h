@@ -17,6 +17,7 @@ inline constexpr std::size_t evidence_bytes = 3U << 20;        // evidence JSON:
 inline constexpr int consistent_tries = 3;                     // quotes made anew because an event came between
 inline constexpr std::chrono::milliseconds metadata_timeout{1000};
 inline constexpr std::chrono::milliseconds drain_timeout{10'000};
+inline constexpr std::chrono::seconds gpu_documents{60};  // to fetch what GPUs are judged with, at start
 inline constexpr unsigned heartbeat_minutes_max = 24 * 60;
 
 }  // namespace cairn::aa::limits

@@ -8,6 +8,7 @@
 #include "base/secret.h"
 #include "device/quote_queue.h"
 #include "guest/aa/agent.h"
+#include "guest/aa/gpu_ready.h"
 #include "guest/aa/instance_info.h"
 #include "guest/aa/limits.h"
 #include "guest/aa/service.h"
@@ -134,7 +135,10 @@ net::Task<> prepare_and_beat(Agent& agent) {
                                std::chrono::minutes(config.heartbeat.interval_minutes));
 }
 
-net::Task<> serve(net::Runtime& runtime, const Options& o, Attester& attester, AgentOptions options) {
+net::Task<> serve(net::Runtime& runtime, const Options& o, const Machine& machine, AgentOptions options) {
+  if (machine.gpu)
+    CAIRN_CO_CHECK(co_await make_gpus_ready(runtime, *machine.gpu, machine.log.get(), options.config.gpu, now()));
+  Attester& attester = *machine.attester;
   Agent agent(runtime, attester, std::move(options));
   net::TtrpcServer server(runtime);
   register_service(server, agent);
@@ -162,7 +166,7 @@ Result<void> run(const Options& o) {
                        .init_data = std::move(init_data),
                        .sample_device = sample_device};
   net::Runtime runtime({.loops = 1, .workers = 8, .signals = true});
-  return runtime.run([&](net::Runtime& r) { return serve(r, o, *machine.attester, std::move(options)); });
+  return runtime.run([&](net::Runtime& r) { return serve(r, o, machine, std::move(options)); });
 }
 
 }  // namespace

@@ -112,6 +112,11 @@ reasons contains {"code": "gpu_unverified", "claim": "hardware", "detail": "GPU 
 	claim("tdx", "gpu_evidence_unverified") == true
 }
 
+reasons contains {"code": "gpu_inventory", "claim": "hardware", "detail": "the GPUs are not those that the agent recorded at boot"} if {
+	present("tdx")
+	claim("tdx", "gpu_inventory") == "differs"
+}
+
 # --- NVIDIA GPUs and switches as evidence of their own ---
 
 reasons contains {"code": "gpu_unverified", "claim": "hardware", "detail": "not every device is verified"} if {
@@ -175,7 +180,14 @@ claim_of_kind := {
 reasons contains {"code": "measurement_not_registered", "claim": claim_of_kind[subject.kind], "detail": detail} if {
 	some subject in subjects
 	not registered(subject.key, subject.content)
+	not unpinned_inventory(subject)
 	detail := sprintf("the measured %s %q is not registered: %s is no reference value of %s", [subject.kind, subject.name, subject.content, subject.key])
+}
+
+# Which GPUs a machine has matters only where somebody registered it.
+unpinned_inventory(subject) if {
+	subject.key == "measurement.gpu.inventory"
+	not data.reference[subject.key]
 }
 
 reasons contains {"code": "measurement_missing", "claim": lowers, "detail": detail} if {

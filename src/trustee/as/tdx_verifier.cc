@@ -9,6 +9,7 @@
 #include "evidence/eventlog/claims.h"
 #include "evidence/eventlog/limits.h"
 #include "evidence/eventlog/measure.h"
+#include "evidence/nvidia/claims.h"
 #include "evidence/tdx/verdict_json.h"
 #include "evidence/tdx/verify.h"
 
@@ -44,7 +45,8 @@ std::unexpected<Rejection> rejected_log(std::string reason, std::string detail) 
 // What the logs of one piece of evidence prove.
 struct Logs {
   Json claims = Json::object();
-  std::vector<AaelEvent> events;  // of RTMR3, each covered by the register
+  std::vector<AaelEvent> events;        // of RTMR3, each covered by the register
+  std::optional<Digest<48>> inventory;  // of GPUs, where the agent recorded one
 };
 
 std::unexpected<Rejection> register_mismatch(std::size_t index, std::string_view log) {
@@ -94,9 +96,10 @@ Outcome<> read_ccel(ByteView bytes, const tdx::TdReport& td, bool with_rtmr3, Lo
 }
 
 // Domain measure.cairn.v1 as claims: every subject with its reference key, whether the last run is complete.
-Outcome<Json> measure_claims(const std::vector<AaelEvent>& events) {
+Outcome<Json> measure_claims(const std::vector<AaelEvent>& events, std::optional<Digest<48>>& inventory) {
   const auto read = eventlog::read_measurements(events, false);
   if (!read) return rejected_log("measurements", "the measurement events break their scheme: " + read.error().text());
+  inventory = read->inventory;
   Json subjects = Json::array();
   std::size_t runs = 0;
   for (const auto& event : events) {
@@ -128,7 +131,7 @@ Outcome<Logs> read_logs(const Json& evidence, const tdx::TdReport& td) {
   if (ccel->empty() && text->empty() && extended)
     return rejected_log("rtmr3_without_log",
                         "RTMR3 was extended, but the evidence brings no log of what was measured into it");
-  auto measured = measure_claims(out.events);
+  auto measured = measure_claims(out.events, out.inventory);
   if (!measured) return std::unexpected(measured.error());
   out.claims["measure"] = *std::move(measured);
   out.claims["eventlog_present"] = !ccel->empty();
@@ -212,10 +215,13 @@ class Tdx final : public TeeVerifier {
     if (!logs) return std::unexpected(logs.error());
     Json out = claims(*verdict, td, *logs);
     const auto gpu = evidence.find("gpu_evidence");
+    if (logs->inventory) out["gpu_inventory"] = "not compared";
     if (gpu == evidence.end() || gpu->is_null()) return out;
     const auto judged = options_.gpu->judge(*gpu, td.report_data, now, pending);
     if (!judged) return std::unexpected(judged.error());
     add_gpu_claims(*judged, out);
+    const auto devices = nvidia::inventory(judged->verdict);
+    if (logs->inventory && devices) out["gpu_inventory"] = *devices == *logs->inventory ? "as recorded" : "differs";
     return out;
   }
 
