@@ -333,9 +333,10 @@ void reply_sized(fuse_req_t request, std::size_t room, ByteView value) {
 }
 
 void on_listxattr(fuse_req_t request, fuse_ino_t ino, std::size_t size) {
-  const Model& model = model_of(request);
+  Model& model = model_of(request);
   const auto id = node_of(model, ino);
   if (!id) return (void)fuse_reply_err(request, ESTALE);
+  if (!model.has_attributes()) return (void)fuse_reply_err(request, ENOSYS);  // the kernel asks no more
   const auto names = model.attribute_names(*id);
   if (!names) return (void)fuse_reply_err(request, EIO);
   reply_sized(request, size, as_bytes(*names));
@@ -346,6 +347,7 @@ void on_getxattr(fuse_req_t request, fuse_ino_t ino, const char* name, std::size
   const auto id = node_of(model, ino);
   if (!id) return (void)fuse_reply_err(request, ESTALE);
   if (std::string_view(name) == "security.capability") return (void)fuse_reply_err(request, EOPNOTSUPP);
+  if (!model.has_attributes()) return (void)fuse_reply_err(request, ENOSYS);
   const auto value = model.attribute(*id, name);
   if (value) return reply_sized(request, size, *value);
   if (value.error().code == ErrorCode::not_found) return (void)fuse_reply_err(request, ENODATA);

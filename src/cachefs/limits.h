@@ -7,8 +7,9 @@
 
 namespace cairn::cachefs {
 
-inline constexpr std::size_t kRequestMax = 1U << 20;  // bytes of one FUSE read
-inline constexpr std::size_t kOpenFilesMax = 256;     // ciphertext descriptors kept open
+inline constexpr std::size_t kRequestMax = 1U << 20;        // bytes of one FUSE read
+inline constexpr std::size_t kOpenFilesMax = 256;           // ciphertext descriptors kept open
+inline constexpr std::size_t kAttributeSweepMax = 100'000;  // entries looked at for extended attributes
 inline constexpr unsigned kServeThreadsMin = 4;
 inline constexpr unsigned kServeThreadsMax = 64;
 inline constexpr std::uint64_t kCacheMibDefault = 256;

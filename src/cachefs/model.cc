@@ -1,7 +1,9 @@
 #include "cachefs/model.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -202,6 +204,29 @@ Result<Fd> Model::open_any(NodeId id) const {
   if (node.type != NodeType::file && node.type != NodeType::folder)
     return fail(ErrorCode::not_found, "xattr", "none on this kind of entry");
   return volume_.source->attributes(tree().disk_path(id));
+}
+
+bool Model::has_attributes() {
+  const std::scoped_lock lock(attributes_mutex_);
+  if (!has_attributes_) has_attributes_ = find_attributes();
+  return *has_attributes_;
+}
+
+bool Model::find_attributes() const {
+  if (is_store_url(options_.source.string())) return false;
+  if (tree().size() > kAttributeSweepMax) return true;
+  for (NodeId id = 0; id < tree().size(); ++id) {
+    if (tree().at(id).type != NodeType::file && tree().at(id).type != NodeType::folder) continue;
+    const auto fd = open_any(id);
+    struct statfs system{};
+    if (!fd || ::fstatfs(fd->get(), &system) != 0) return true;
+    if (system.f_type == FUSE_SUPER_MAGIC || system.f_type == NFS_SUPER_MAGIC) return true;
+    const ssize_t size = ::flistxattr(fd->get(), nullptr, 0);
+    if (size < 0 && errno == ENOTSUP) return false;
+    if (size < 0) return true;
+    if (size > 0 && attribute_names(id).value_or("?") != "") return true;
+  }
+  return false;
 }
 
 Result<std::string> Model::attribute_names(NodeId id) const {

@@ -7,6 +7,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <span>
 #include <unordered_map>
@@ -74,6 +75,9 @@ class Model {
   // Bytes read, or a negative errno. Integrity failures are logged once per place, without plaintext names.
   [[nodiscard]] int read(NodeId id, std::uint64_t offset, std::span<std::uint8_t> out);
   [[nodiscard]] Result<std::shared_ptr<const CipherFile>> file(NodeId id);
+  // Whether any entry has an extended attribute: looked up once. True where that would take long (many entries, a
+  // source behind a network).
+  [[nodiscard]] bool has_attributes();
   // Extended attributes, decrypted. A negative errno or the value's size.
   [[nodiscard]] Result<std::string> attribute_names(NodeId id) const;
   [[nodiscard]] Result<Bytes> attribute(NodeId id, std::string_view name) const;
@@ -84,6 +88,7 @@ class Model {
   [[nodiscard]] Result<void> take_manifest();
   void hide_unlisted(const Manifest& manifest);
   [[nodiscard]] Result<Fd> open_any(NodeId id) const;
+  [[nodiscard]] bool find_attributes() const;
 
   MountOptions options_;
   OpenVolume volume_;
@@ -99,6 +104,9 @@ class Model {
   };
   std::unordered_map<NodeId, OpenFile> files_;
   std::list<NodeId> recent_;  // newest first
+
+  std::mutex attributes_mutex_;
+  std::optional<bool> has_attributes_;
 
   std::mutex failures_mutex_;
   std::set<std::pair<NodeId, std::string>> reported_;

@@ -526,6 +526,16 @@ TEST_F(Mounts, ThePasswordFileIsWipedWhenAsked) {
   EXPECT_EQ(read_text(dir_ / "second").value(), "");
 }
 
+// Where nothing has attributes the kernel is told so, and does not ask for each file.
+TEST_F(Mounts, NoAttributesAnywhere) {
+  Mounted m(options());
+  ASSERT_TRUE(m.ready());
+  for (const char* name : {"mnt/config.json", "mnt/a"}) {
+    EXPECT_EQ(::listxattr((dir_ / name).c_str(), nullptr, 0), -1);
+    EXPECT_EQ(errno, EOPNOTSUPP);
+  }
+}
+
 TEST_F(Mounts, SharedAttributes) {
   UNPACK_OR_SKIP(path, dir_, "generated/xattr");
   put(dir_ / "testkey", "test");
