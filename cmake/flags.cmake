@@ -24,13 +24,17 @@ set(CMAKE_C_FLAGS_DEV "-O1 -g1")
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g0 -DNDEBUG")
 set(CMAKE_C_FLAGS_RELEASE "-O2 -g0 -DNDEBUG")
 
+if(NOT CAIRN_SANITIZE)
+  set(protector -fstack-protector-strong -fcf-protection=full)
+  set(clash_protection -fstack-clash-protection)
+endif()
 add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wformat=2 -Wundef
-  -Wnon-virtual-dtor -Wno-missing-field-initializers -Werror -fno-strict-aliasing -fstack-protector-strong -fcf-protection=full
+  -Wnon-virtual-dtor -Wno-missing-field-initializers -Werror -fno-strict-aliasing ${protector}
   -ffile-prefix-map=${CMAKE_SOURCE_DIR}=.)
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   # GCC 14 reports false positives of these in coroutines and inlined std code.
   add_compile_options(-Wno-error=maybe-uninitialized -Wno-error=dangling-reference -Wno-error=array-bounds
-    -Wno-error=stringop-overflow -Wno-error=free-nonheap-object -fstack-clash-protection)
+    -Wno-error=stringop-overflow -Wno-error=free-nonheap-object ${clash_protection})
   if(CMAKE_UNITY_BUILD)
     add_compile_options(-Wno-subobject-linkage)  # means types in headers; here a source's own look like them
   endif()
@@ -44,7 +48,10 @@ if(CAIRN_SANITIZE)
   add_compile_options(-fsanitize=${CAIRN_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${CAIRN_SANITIZE})
   if(CAIRN_SANITIZE MATCHES address AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
-    add_compile_options("SHELL:--param asan-instrumentation-with-call-threshold=0")  # a tenth of the compiler's time
+    # A fifth of the compiler's time; unoptimized code also keeps every access that the sanitizers could see.
+    set(CMAKE_CXX_FLAGS_DEV "-O0 -g1")
+    set(CMAKE_C_FLAGS_DEV "-O0 -g1")
+    add_compile_options("SHELL:--param asan-instrumentation-with-call-threshold=0")
   endif()
   if(CAIRN_SANITIZE MATCHES thread AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
     add_compile_options(-Wno-tsan)  # asio's fences, which the sanitizer does not see
