@@ -64,12 +64,12 @@ class Up:
             done = self.run("--once", "--json", str(file), *extra)
             return done, json.loads(file.read_text()) if file.exists() else None
 
-    def serve(self, *extra):
-        """Starts and waits until it serves; the caller ends it."""
+    def serve(self, *extra, **how):
+        """Starts and waits until it serves; the caller ends it. `how`: for the process."""
         file = self.state.parent / "serving.json"
         file.unlink(missing_ok=True)
         process = subprocess.Popen(self.command("--json", str(file), *extra), stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **how)
         deadline = time.monotonic() + UP_LIMIT_S
         while not file.exists():
             if process.poll() is not None:

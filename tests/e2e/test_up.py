@@ -80,6 +80,15 @@ def test_after_tampering_everything_is_intact(up):
     assert result["model"]["sha256_mounted"] == plain_sha256(up)
 
 
+def test_ctrl_c_at_a_terminal_stops_in_order(up):
+    process, _ = up.serve(start_new_session=True)
+    assert any("Ctrl-C stops" in line for line in process.stdout)
+    time.sleep(0.3)  # it waits now
+    os.killpg(process.pid, signal.SIGINT)  # a terminal signals every process of its foreground group
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0 and "nothing is left running or mounted" in out, out
+
+
 @pytest.fixture(scope="class")
 def serving(up):
     process, result = up.serve()

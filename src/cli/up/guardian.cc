@@ -107,6 +107,8 @@ int guarded(const fs::path& folder, const std::function<int()>& body) {
   if (child == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (::getppid() != guardian) ::_exit(1);
+    ::setpgid(0, 0);  // what a terminal sends arrives once, through the guardian: twice means at once
+    ::signal(SIGTTOU, SIG_IGN);
     const int code = body();
     if (::getppid() != guardian) remove_run_folder(folder);  // nobody else is left to do it
     std::fflush(nullptr);
