@@ -26,6 +26,7 @@ struct SharedState {
   std::atomic<bool> ready = false;
   std::atomic<bool> passthrough = false;  // the kernel reads whole resident files by itself
   std::atomic<std::uint64_t> passthrough_opens = 0;
+  std::atomic<std::uint64_t> streamed_files = 0;  // of the automatic mode
   std::atomic<bool> small_pages = false;          // huge pages turned out to cost more (resident)
   std::atomic<std::uint64_t> resident_bytes = 0;  // decrypted into memory
   std::atomic<std::uint64_t> resident_total = 0;  // 0 unless resident

@@ -191,6 +191,31 @@ TEST_F(Mounts, AnOpenWaitsForItsFileToBeInMemory) {
   EXPECT_EQ(counter_in(dir_ / "mnt", "cachefs_passthrough_opens"), 0U);
 }
 
+// Whoever opens a file before it is whole in memory reads it as when streaming, at once; the rest of the model goes on
+// being loaded.
+TEST_F(Mounts, AutomaticLeavesAFileToItsReaders) {
+  const Bytes large = crypto::random_bytes(150'000'001);
+  put(dir_ / "src/large", large);
+  put(dir_ / "src/z-second", weights_);
+  fs::remove_all(dir_ / "vol");
+  ASSERT_TRUE(encrypt_model(encrypting(dir_ / "src", dir_ / "vol")));
+  // Nothing of it can be decrypted ahead: so slow that the file is not whole when it is opened.
+  std::fstream(stored("large"), std::ios::in | std::ios::out | std::ios::binary).seekp(18 + 4128 * 36'000) << "?";
+  MountOptions o = options();
+  o.mode = Mode::automatic;
+  Mounted m(o);
+  ASSERT_TRUE(m.ready());
+  const Fd fd(::open((dir_ / "mnt/large").c_str(), O_RDONLY | O_CLOEXEC));
+  for (const std::size_t at : {0UL, 9UL << 20, 100UL << 20, 149'000'000UL}) {
+    Bytes out(1 << 20);
+    const ssize_t got = ::pread(fd.get(), out.data(), out.size(), static_cast<off_t>(at));
+    ASSERT_EQ(got, static_cast<ssize_t>(std::min(out.size(), large.size() - at)));
+    EXPECT_TRUE(std::equal(out.begin(), out.begin() + got, large.begin() + static_cast<std::ptrdiff_t>(at)));
+  }
+  EXPECT_TRUE(read_file(dir_ / "mnt/z-second") == weights_);
+  EXPECT_EQ(counter_in(dir_ / "mnt", "cachefs_streamed_files"), 1U);
+}
+
 TEST_F(Mounts, ResidentDamageIsEioAroundGoodData) {
   change(stored("a/weights"), 18 + 4128 * 700 + 100);
   MountOptions o = options();

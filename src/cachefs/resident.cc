@@ -99,6 +99,7 @@ struct Resident::Shared {
   std::atomic<std::uint64_t> whole = 0;  // chunks
   std::atomic<int> backing = 0;
   std::atomic<std::int32_t> cached = 0, passthrough = 0;  // opens
+  std::atomic<bool> streamed = false;                     // left to its readers
 };
 
 struct Resident::File {
@@ -112,11 +113,15 @@ struct Resident::File {
   Shared* shared = nullptr;
   std::atomic<std::uint8_t>* states = nullptr;
   [[nodiscard]] bool complete() const { return shared->whole.load() == chunks; }
+  [[nodiscard]] bool has(std::uint64_t chunk) const;
 };
+
+bool Resident::File::has(std::uint64_t chunk) const { return states[chunk] == kWhole; }
 
 std::uint64_t available_memory() { return std::min(memory_of_system(), memory_of_group()); }
 
-Resident::Resident(Model& model) : model_(model) {}
+Resident::Resident(Model& model)
+    : model_(model), streams_(model.options().mode == Mode::automatic && model.options().preload == 0) {}
 Resident::~Resident() {
   for (const auto& f : files_)
     if (f->map != nullptr) ::munmap(f->map, f->size);
@@ -215,7 +220,7 @@ std::optional<std::pair<Resident::File*, std::uint64_t>> Resident::next_chunk() 
   const std::scoped_lock lock(order_mutex_);
   while (!order_.empty()) {
     File* file = order_.front();
-    if (file->next < file->chunks) return std::pair(file, file->next++);
+    if (file->next < file->chunks && !file->shared->streamed) return std::pair(file, file->next++);
     order_.pop_front();
     if (hurried_ > 0) --hurried_;
   }
@@ -239,9 +244,10 @@ void Resident::hurry(NodeId id) {
 
 bool Resident::whole_soon(NodeId id, std::int64_t since_ms) const {
   const File& file = *files_[static_cast<std::size_t>(slot_of_[id])];
-  if (file.complete() || file.damaged || model_.shared().poisoned) return false;
+  if (file.complete() || file.damaged || file.shared->streamed || model_.shared().poisoned) return false;
   const std::int64_t now = monotonic_ms(), filling = now - filling_since_ms_;
-  const std::int64_t left = std::chrono::milliseconds(kOpenWait).count() - (now - since_ms);
+  const std::int64_t left =
+      (streams_ ? kShortOpenWait : std::chrono::milliseconds(kOpenWait)).count() - (now - since_ms);
   if (left <= 0 || filling < kFillSample.count()) return left > 0;
   const std::uint64_t missing = (file.chunks - file.shared->whole) * kChunkBytes;
   return missing / static_cast<std::uint64_t>(left) <= filled_ / static_cast<std::uint64_t>(filling);
@@ -298,7 +304,7 @@ Resident::Piece Resident::read(NodeId id, std::uint64_t offset, std::size_t size
   if (model_.shared().poisoned) return {{}, EIO};
   size = std::min<std::uint64_t>(size, file.size - offset);
   for (std::uint64_t c = offset / kChunkBytes; c <= (offset + size - 1) / kChunkBytes; ++c)
-    if (!ensure(file, c)) return {{}, EIO};
+    if (file.shared->streamed ? !file.has(c) : !ensure(file, c)) return {{}, EIO};
   return {ByteView(file.map + offset, size), 0};
 }
 
@@ -322,6 +328,7 @@ Resident::OpenAs Resident::opened(NodeId id, bool passthrough_possible) {
   const std::scoped_lock lock(opens_);
   const bool past =
       file.shared->passthrough > 0 || (passthrough_possible && file.shared->cached == 0 && file.complete());
+  if (streams_ && !file.complete() && !file.shared->streamed.exchange(true)) ++model_.shared().streamed_files;
   ++(past ? file.shared->passthrough : file.shared->cached);
   if (past) ++model_.shared().passthrough_opens;
   return past ? OpenAs::passthrough : OpenAs::cached;

@@ -1,6 +1,8 @@
 // Plaintext of large files in memory of this process only: a tmpfs that is mounted nowhere. Filled by all cores in the
 // background and by readers who need a piece at once; a whole file is then read by the kernel itself (FUSE
-// passthrough). The supervisor makes the store before it forks, so that what one worker decrypted serves the next.
+// passthrough). In the automatic mode a file that is opened before it is whole is left to its readers from then on, as
+// when streaming: they have it sooner than through this memory. The supervisor makes the store before it forks, so
+// that what one worker decrypted serves the next.
 #pragma once
 
 #include <atomic>
@@ -37,7 +39,8 @@ class Resident {
   // Also while it fills.
   [[nodiscard]] bool holds(NodeId id) const { return slot_of_[id] >= 0; }
 
-  // The bytes at `offset`, decrypted now where they are not there yet; a view into the store, or a negative errno.
+  // The bytes at `offset`, decrypted now where they are not there yet; a view into the store. EIO where a chunk of them
+  // is damaged or, of a file that is left to its readers, not there: they may be had from the model then.
   struct Piece {
     ByteView bytes;
     int error = 0;
@@ -51,7 +54,7 @@ class Resident {
   // Filled next, after those that were asked for before.
   void hurry(NodeId id);
   // Whether an open that began at `since_ms` (monotonic) should go on waiting: the file is not whole yet and will be,
-  // at the speed seen so far, within kOpenWait.
+  // at the speed seen so far, within kOpenWait, or within kShortOpenWait where it could be left to its readers.
   [[nodiscard]] bool whole_soon(NodeId id, std::int64_t since_ms) const;
   void closed(NodeId id);
   [[nodiscard]] int descriptor(NodeId id) const;
@@ -84,7 +87,8 @@ class Resident {
   void fill_all();
 
   Model& model_;
-  Fd store_;  // the tmpfs
+  bool streams_;  // files may be left to their readers
+  Fd store_;      // the tmpfs
   std::vector<std::unique_ptr<File>> files_;
   std::vector<std::int32_t> slot_of_;  // by node; -1: not held
   void* shared_ = nullptr;

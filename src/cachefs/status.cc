@@ -29,6 +29,8 @@ constexpr Counter kCounters[] = {
     {"cachefs_resident_total_bytes", "gauge", "Plaintext to be in memory", &SharedState::resident_total},
     {"cachefs_passthrough_opens", "counter", "Opens of files in memory that the kernel reads by itself",
      &SharedState::passthrough_opens},
+    {"cachefs_streamed_files", "counter",
+     "Files that were opened before they were in memory, and are left to their readers", &SharedState::streamed_files},
     {"cachefs_cache_bytes", "gauge", "Plaintext in the cache (bounded mode)", &SharedState::cache_bytes},
     {"cachefs_cache_hits", "counter", "Reads answered from the cache", &SharedState::cache_hits},
     {"cachefs_cache_misses", "counter", "Reads that had to wait for the source", &SharedState::cache_misses},

@@ -255,6 +255,17 @@ def test_reading_goes_ahead_of_the_reader(volume, store):
         assert time.monotonic() - started < 1.6
 
 
+def test_a_file_opened_before_it_is_in_memory_is_left_to_its_readers(volume, store):
+    store.latency = 0.2
+    with mounted(volume, store) as (point, _):
+        assert (point / "shard-1").read_bytes() == (volume / "plain/shard-1").read_bytes()
+        time.sleep(1)
+        seen = stats(point)
+        assert seen["cachefs_streamed_files"] == 1
+        assert seen["cachefs_resident_bytes"] <= seen["cachefs_resident_total_bytes"] - 20 * MIB  # the others and a few pieces
+        assert (point / "sub/shard-3").read_bytes() == (volume / "plain/sub/shard-3").read_bytes()
+
+
 def test_a_slow_answer_is_asked_for_again(volume, store):
     slow = {"left": 1}
 
@@ -307,7 +318,8 @@ def test_the_cache_on_disk_serves_without_the_store(volume, store, tmp_path):
         assert stats(point)["cachefs_store_distrusted"] >= 1
 
 
-def test_soak_with_faults_and_dying_workers(volume, store):
+@pytest.mark.parametrize("mode", ["streaming", "auto"])
+def test_soak_with_faults_and_dying_workers(volume, store, mode):
     """Right bytes or an error, in time, and nothing grows. CAIRN_SOAK_SECONDS makes it longer."""
     seconds = int(os.environ.get("CAIRN_SOAK_SECONDS", 8))
     generator = random.Random(3)
@@ -345,7 +357,7 @@ def test_soak_with_faults_and_dying_workers(volume, store):
                 wrong.append((path, at))
             good[0] += 1
 
-    with mounted(volume, store, "--mode", "streaming", "--store-memory", "16", "--store-timeout", "10") as (point, process):
+    with mounted(volume, store, "--mode", mode, "--store-memory", "16", "--store-timeout", "10") as (point, process):
         store.fault = fault
         threads = [threading.Thread(target=reader, args=(i,)) for i in range(4)]
         for t in threads:
