@@ -280,6 +280,7 @@ class Safety {
   };
   [[nodiscard]] Body reorder(const Body& b, const VarSet& globals, std::vector<Unsafe>& unsafe);
   [[nodiscard]] VarSet outputs(const Expr* e, const VarSet& safe, VarSet* last = nullptr) const;
+  [[nodiscard]] VarSet outputs_in_order(const Body& b, const VarSet& safe) const;
   [[nodiscard]] VarSet outputs_eq(const Expr* e, const VarSet& safe) const;
   void outputs_terms(const Term* t, const VarSet& safe, VarSet& out) const;
   void outputs_terms(const Expr* e, const VarSet& safe, VarSet& out) const;
@@ -287,7 +288,7 @@ class Safety {
   void implicit(const Body& b, VarSet& out) const;
   void closures(const Expr* e, VarSet& out) const;
   void nested(Expr* e, const VarSet& globals, std::vector<Unsafe>& unsafe);
-  void nested(Term* t, Expr* at, VarSet& globals, std::vector<Unsafe>& unsafe);
+  void nested(Term* t, Expr* at, const VarSet& globals, std::vector<Unsafe>& unsafe);
   void nested_body(const VarSet& head, Body& b, Expr* at, const VarSet& globals, std::vector<Unsafe>& unsafe);
   void report(const std::vector<Unsafe>& unsafe);
   Compiler& c_;

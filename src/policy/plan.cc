@@ -116,7 +116,7 @@ void Planner::query(QueryPlan& plan, const Body& b, bool single) {
     plan.single = true;
     plan.result = value(b.back()->items[1]);
   } else {
-    for (const auto& [v, r] : bound_) {
+    for (const auto& [v, r] : bound_.all()) {
       Symbol name = p_.compiler->original(v);
       if (name == nullptr || name->starts_with("$")) continue;
       plan.variables.emplace_back(*name, r);

@@ -46,8 +46,8 @@ void Planner::plain_expr(const Expr* e) {
       const auto key = fresh();
       const auto v = fresh();
       const auto start = sub_block([&] {
-        bound_[e->items[0]->name] = key;
-        bound_[e->items[1]->name] = v;
+        bound_.set(e->items[0]->name, key);
+        bound_.set(e->items[1]->name, v);
         body(e->body);
       });
       emit(Op::every, v, domain, key, static_cast<std::int32_t>(start));
@@ -129,12 +129,11 @@ void Planner::with(const Expr* e) {
     if (t.by_function == nullptr && t.by_builtin == nullptr) t.value = value(w.value);
     plan.targets.push_back(std::move(t));
   }
-  const Bound before = bound_;
+  const std::size_t before = bound_.mark();
   const bool outer = std::exchange(replaced_, true);
   const auto start = sub_block([&] { plain_expr(e); }, true);
   replaced_ = outer;
-  for (const auto& [v, r] : bound_)
-    if (!before.contains(v)) plan.outputs.push_back(r);
+  plan.outputs = bound_.since(before);
   std::ranges::sort(plan.outputs);
   code_.withs.push_back(std::move(plan));
   emit(Op::with, 0, static_cast<std::int32_t>(start), static_cast<std::int32_t>(code_.withs.size() - 1));

@@ -17,12 +17,12 @@ bool Planner::ground(const Term* t) const {
 
 void Planner::bind(Symbol v, Operand o) {
   if (o >= 0) {
-    bound_[v] = o;
+    bound_.set(v, o);
     return;
   }
   const auto r = fresh();
   emit(Op::move, r, o);
-  bound_[v] = r;
+  bound_.set(v, r);
 }
 
 // The constant that a term without variables is.
@@ -49,7 +49,7 @@ Operand Planner::value(const Term* t) {
   if (const Value* v = literal(t); v != nullptr) return constant(*v);
   switch (t->kind) {
     case TermKind::var:
-      if (const auto it = bound_.find(t->name); it != bound_.end()) return it->second;
+      if (const Operand* at = bound_.find(t->name)) return *at;
       throw Stop{{ErrorCode::internal, {}, "unbound variable " + *t->name + " at line " + std::to_string(t->loc.line)}};
     case TermKind::ref: return reference(t);
     case TermKind::array_of:
@@ -281,8 +281,9 @@ bool Planner::settle(Side& a, Side& b, std::vector<std::pair<Side, Side>>& more)
     return true;
   }
   if (a.term == nullptr) {                                               // a is known
-    if (b.term->kind == TermKind::var && bound_.contains(b.term->name))  // evaluating the other side has bound it
-      emit(Op::equal, 0, bound_[b.term->name], a.operand);
+    const Operand* bound = b.term->kind == TermKind::var ? bound_.find(b.term->name) : nullptr;
+    if (bound != nullptr)  // evaluating the other side has bound it
+      emit(Op::equal, 0, *bound, a.operand);
     else if (b.term->kind == TermKind::var)
       bind(b.term->name, a.operand);
     else
@@ -296,7 +297,7 @@ bool Planner::settle(Side& a, Side& b, std::vector<std::pair<Side, Side>>& more)
         VarSet vars;
         collect_vars(s.term, {.ref_heads = false, .closures = false}, vars);
         for (Symbol v : vars)
-          if (!bound_.contains(v)) bound_[v] = fresh();
+          if (!bound_.contains(v)) bound_.set(v, fresh());
       }
       return true;
     }
@@ -322,7 +323,7 @@ bool Planner::settle(Side& a, Side& b, std::vector<std::pair<Side, Side>>& more)
         VarSet vars;
         collect_vars(s.term, {.ref_heads = false, .closures = false}, vars);
         for (Symbol v : vars)
-          if (!bound_.contains(v)) bound_[v] = fresh();
+          if (!bound_.contains(v)) bound_.set(v, fresh());
       }
     }
     return true;

@@ -18,6 +18,47 @@ namespace cairn::policy {
 
 inline constexpr std::size_t most_keys = 8;  // that a partial rule is specialised for
 
+// Where the variables are that are bound so far. What was bound since a mark can be taken back.
+class Bindings {
+ public:
+  [[nodiscard]] const Operand* find(Symbol v) const {
+    const auto it = at_.find(v);
+    return it == at_.end() ? nullptr : &it->second;
+  }
+  [[nodiscard]] bool contains(Symbol v) const { return at_.contains(v); }
+  void set(Symbol v, Operand o) {
+    const auto [it, is_new] = at_.try_emplace(v, o);
+    log_.push_back({v, is_new ? std::nullopt : std::optional(it->second)});
+    it->second = o;
+  }
+  [[nodiscard]] std::size_t mark() const { return log_.size(); }
+  void undo(std::size_t mark) {
+    for (; log_.size() > mark; log_.pop_back()) {
+      if (log_.back().before)
+        at_[log_.back().name] = *log_.back().before;
+      else
+        at_.erase(log_.back().name);
+    }
+  }
+  // Operands of the variables that were not bound at the mark.
+  [[nodiscard]] std::vector<Operand> since(std::size_t mark) const {
+    std::vector<Operand> out;
+    for (std::size_t i = mark; i < log_.size(); ++i)
+      if (!log_[i].before) out.push_back(at_.at(log_[i].name));
+    return out;
+  }
+  [[nodiscard]] const std::unordered_map<Symbol, Operand>& all() const { return at_; }
+  void clear() { *this = {}; }
+
+ private:
+  struct Change {
+    Symbol name;
+    std::optional<Operand> before;
+  };
+  std::unordered_map<Symbol, Operand> at_;
+  std::vector<Change> log_;
+};
+
 class Planner {
  public:
   Planner(Program& program, Code& code) : p_(program), code_(code) {}
@@ -27,7 +68,6 @@ class Planner {
   void query(QueryPlan& plan, const Body& body, bool single);
 
  private:
-  using Bound = std::unordered_map<Symbol, std::int32_t>;
   struct Block {
     std::vector<Inst> code;
   };
@@ -66,10 +106,10 @@ class Planner {
     Block inner;
     Block* outer = block_;
     block_ = &inner;
-    Bound saved = bound_;
+    const std::size_t mark = bound_.mark();
     fill();
     emit(Op::yield);
-    if (!keep) bound_ = std::move(saved);
+    if (!keep) bound_.undo(mark);
     block_ = outer;
     return flush(inner);
   }
@@ -125,7 +165,7 @@ class Planner {
   Program& p_;
   Code& code_;
   Block* block_ = nullptr;
-  Bound bound_;
+  Bindings bound_;
   std::uint32_t frame_ = 0;
   Location at_;
   // What the guards of a rule have read, checked and seen.

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <set>
 #include <sstream>
 #include <thread>
@@ -232,6 +233,24 @@ TEST(Limits, OfTextsHoldForAllTogether) {
   EXPECT_FALSE(compiles(3, {.tokens = 40}));
   EXPECT_TRUE(compiles(2, {.rules = 4}));
   EXPECT_FALSE(compiles(3, {.rules = 4}));
+}
+
+// Each of these took 4 to 60 s while every line looked at all before it.
+TEST(Limits, CompilingALongBodyIsNotQuadratic) {
+  using Line = std::string (*)(const std::string& i, const std::string& next);
+  constexpr Line kLines[] = {
+      [](const std::string& i, const std::string&) { return "a" + i + " = input.b[" + i + "]"; },
+      [](const std::string& i, const std::string&) { return "count([y | y := input.b[" + i + "]]) > 0"; },
+      [](const std::string& i, const std::string& next) { return "a" + i + " = a" + next + " + 1"; },
+      [](const std::string& i, const std::string&) { return "c" + i + " := [y | y := input.b[z]; y > " + i + "]"; }};
+  constexpr int kCount = 20'000;
+  for (const Line line : kLines) {
+    std::string text = "package p\nx if {\n  z := input.z\n";
+    for (int i = 0; i < kCount; ++i) text += "  " + line(std::to_string(i), std::to_string(i + 1)) + "\n";
+    const auto began = std::chrono::steady_clock::now();
+    EXPECT_EQ(refused(text + "  a" + std::to_string(kCount) + " = z\n}\n"), "");
+    EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(20)) << line("1", "2");
+  }
 }
 
 TEST(Limits, Deadline) {

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <set>
+#include <unordered_map>
 
 #include "policy/compiler.h"
 
@@ -7,13 +9,21 @@ namespace {
 
 constexpr WalkOptions patterns{.ref_heads = false, .object_keys = false, .closures = false};
 
-bool all_safe(const Term* t, const VarSet& safe) {
+// The variables of either set that are not in the third. Bodies may be long: their sets are not copied.
+struct Known {
+  const VarSet& around;
+  const VarSet& own;
+  const VarSet& but;
+  [[nodiscard]] bool contains(Symbol v) const { return (around.contains(v) || own.contains(v)) && !but.contains(v); }
+};
+
+bool all_safe(const Term* t, const auto& safe) {
   VarSet vars;
   collect_vars(t, safety_walk, vars);
-  return safe.contains_all(vars);
+  return std::ranges::all_of(vars, [&](Symbol v) { return safe.contains(v); });
 }
 
-bool ref_safe(const Term* ref, const VarSet& safe) {
+bool ref_safe(const Term* ref, const auto& safe) {
   const Term* head = ref->items[0];
   if (head->kind == TermKind::var) return *head->name == "data" || *head->name == "input" || safe.contains(head->name);
   return all_safe(head, safe);
@@ -22,7 +32,7 @@ bool ref_safe(const Term* ref, const VarSet& safe) {
 // Which variables unifying two terms binds.
 class Unifier {
  public:
-  explicit Unifier(const VarSet& safe) : safe_(safe) {}
+  explicit Unifier(const Known& safe) : safe_(safe) {}
   VarSet unified;
 
   void unify(const Term* a, const Term* b) {
@@ -141,14 +151,15 @@ class Unifier {
       mark_all(b);
       return;
     }
-    VarSet vars;
+    VarSet vars, open;
     collect_vars(b, patterns, vars);
-    const VarSet open = vars.minus(safe_).minus(unified);
+    for (Symbol v : vars)
+      if (!is_safe(v)) open.insert(v);
     if (open.empty()) mark(a);
     for (Symbol v : open) unknown_[a].insert(v);
   }
 
-  const VarSet& safe_;
+  const Known& safe_;
   std::map<Symbol, VarSet> unknown_;
 };
 
@@ -184,17 +195,14 @@ VarSet Safety::outputs_eq(const Expr* e, const VarSet& safe) const {
   VarSet out;
   if (e->items.size() != 3) return safe;
   outputs_terms(e, safe, out);
-  out.insert(safe);
-  if (e->assigned) {  // := does not bind from its right to its left and back
-    VarSet left;
-    collect_vars(e->items[1], {}, left);
-    for (Symbol v : left) out.erase(v);
-  }
-  const VarSet basis = out;
-  Unifier u(basis);
+  VarSet left;  // := does not bind from its right to its left and back
+  if (e->assigned) collect_vars(e->items[1], {}, left);
+  const Known known{safe, out, left};
+  Unifier u(known);
   u.unify(e->items[1], e->items[2]);
-  out.insert(u.unified);
-  return out.minus(safe);
+  VarSet bound = out.minus(left);
+  bound.insert(u.unified);
+  return bound.minus(safe);
 }
 
 VarSet Safety::outputs(const Expr* e, const VarSet& safe, VarSet* last) const {
@@ -245,6 +253,12 @@ VarSet Safety::outputs(const Body& b, const VarSet& safe) const {
     before = o.size();
     for (const Expr* e : b) o.insert(outputs(e, o));
   }
+  return o.minus(safe);
+}
+
+VarSet Safety::outputs_in_order(const Body& b, const VarSet& safe) const {
+  VarSet o = safe;
+  for (const Expr* e : b) o.insert(outputs(e, o));
   return o.minus(safe);
 }
 
@@ -321,11 +335,60 @@ void Safety::closures(const Expr* e, VarSet& out) const {
   collect_vars(e->right, {}, out);
 }
 
+namespace {
+
+// Which expressions of a body to try again: those with a variable that became safe since. A long body in reverse order
+// would take as many rounds as it has expressions.
+class Waiting {
+ public:
+  // Trying an expression that closes over something, or `every`, depends on more than its own variables: where there
+  // are such ones, all are tried.
+  Waiting(const Body& body, bool closes)
+      : body_(body), all_(closes || std::ranges::any_of(body, [](const Expr* e) { return e->kind == ExprKind::every; })) {}
+  // After the first round, which most bodies end with.
+  void watch(const std::vector<bool>& done) {
+    if (all_ || watching_) return;
+    watching_ = true;
+    for (std::size_t i = 0; i < body_.size(); ++i) {
+      if (done[i]) continue;
+      changed_.insert(i);
+      VarSet vars;
+      collect_vars(body_[i], {}, vars);
+      for (Symbol v : vars) watchers_[v].push_back(i);
+    }
+  }
+  // The next expression to try, from this one on; the size of the body where there is none.
+  [[nodiscard]] std::size_t next(std::size_t from) {
+    if (!watching_) return from;
+    const auto found = changed_.lower_bound(from);
+    if (found == changed_.end()) return body_.size();
+    const std::size_t i = *found;
+    changed_.erase(found);
+    return i;
+  }
+  void became_safe(const VarSet& vars) {
+    if (!watching_) return;
+    for (Symbol v : vars)
+      if (const auto found = watchers_.find(v); found != watchers_.end())
+        changed_.insert(found->second.begin(), found->second.end());
+  }
+
+ private:
+  const Body& body_;
+  bool all_;
+  bool watching_ = false;
+  std::set<std::size_t> changed_;  // since they were tried
+  std::unordered_map<Symbol, std::vector<std::size_t>> watchers_;
+};
+
+}  // namespace
+
 Body Safety::reorder(const Body& body, const VarSet& globals, std::vector<Unsafe>& unsafe) {
   VarSet body_vars;
   std::vector<VarSet> open(body.size());
   std::vector<VarSet> closed(body.size());
   VarSet safe;
+  bool closes = false;
   for (std::size_t i = 0; i < body.size(); ++i) {
     visible(body[i], open[i]);
     body_vars.insert(open[i]);
@@ -335,21 +398,25 @@ Body Safety::reorder(const Body& body, const VarSet& globals, std::vector<Unsafe
     open[i] = open[i].minus(safe);
     closures(body[i], closed[i]);
     closed[i] = closed[i].common(body_vars).minus(globals);
+    closes = closes || !closed[i].empty();
   }
   Body ordered;
   std::vector<bool> done(body.size());
+  // What those that are ordered bind beyond what is safe; known once and for all while all that they need is safe.
+  VarSet beyond;
+  bool settled = true;
   VarSet last;  // as in OPA, `every` counts as its own what the call looked at before it bound
+  Waiting waiting(body, closes);
   for (std::size_t before = SIZE_MAX; before != ordered.size();) {
+    if (before != SIZE_MAX) waiting.watch(done);
     before = ordered.size();
-    for (std::size_t i = 0; i < body.size(); ++i) {
+    for (std::size_t i = waiting.next(0); i < body.size(); i = waiting.next(i + 1)) {
       if (done[i]) continue;
       const VarSet out = outputs(body[i], safe, &last);
       if (!closed[i].empty()) {
         // What the expressions before bind beyond what is safe, as OPA counts it: hardly ever anything. So an
         // expression that binds just what it closes over is never safe, even where that is bound already.
-        VarSet bound = safe;
-        for (const Expr* e : ordered) bound.insert(outputs(e, bound));
-        VarSet missing = closed[i].minus(bound.minus(safe));
+        VarSet missing = closed[i].minus(settled ? beyond.minus(safe) : outputs_in_order(ordered, safe));
         if (!missing.empty()) {
           if (missing == out) continue;
           open[i] = std::move(missing);
@@ -360,6 +427,12 @@ Body Safety::reorder(const Body& body, const VarSet& globals, std::vector<Unsafe
       done[i] = true;
       ordered.push_back(body[i]);
       safe.insert(out);
+      waiting.became_safe(out);
+      if (!closes || !settled) continue;
+      VarSet needs;
+      visible(body[i], needs);
+      settled = safe.contains_all(needs);
+      beyond.insert(outputs(body[i], safe).minus(safe));
     }
   }
   for (std::size_t i = 0; i < body.size(); ++i)
@@ -373,10 +446,11 @@ Body Safety::reorder(const Body& body, const VarSet& globals, std::vector<Unsafe
 }
 
 void Safety::nested(Expr* e, const VarSet& globals, std::vector<Unsafe>& unsafe) {
-  VarSet inner = globals;
   for (Term* t : e->items)
-    if (t != nullptr) nested(t, e, inner, unsafe);
-  for (auto& w : e->with) nested(w.value, e, inner, unsafe);
+    if (t != nullptr) nested(t, e, globals, unsafe);
+  for (auto& w : e->with) nested(w.value, e, globals, unsafe);
+  if (e->body.empty() && e->right.empty()) return;
+  VarSet inner = globals;
   if (e->kind == ExprKind::every) {
     collect_vars(e->items[0], {}, inner);
     collect_vars(e->items[1], {}, inner);
@@ -385,7 +459,7 @@ void Safety::nested(Expr* e, const VarSet& globals, std::vector<Unsafe>& unsafe)
   if (!e->right.empty()) nested_body({}, e->right, e, inner, unsafe);
 }
 
-void Safety::nested(Term* t, Expr* at, VarSet& globals, std::vector<Unsafe>& unsafe) {
+void Safety::nested(Term* t, Expr* at, const VarSet& globals, std::vector<Unsafe>& unsafe) {
   if (t->kind == TermKind::array_of || t->kind == TermKind::object_of || t->kind == TermKind::set_of) {
     VarSet head;
     for (const Term* x : t->items) collect_vars(x, {}, head);
@@ -396,9 +470,9 @@ void Safety::nested(Term* t, Expr* at, VarSet& globals, std::vector<Unsafe>& uns
 }
 
 void Safety::nested_body(const VarSet& head, Body& b, Expr* at, const VarSet& globals, std::vector<Unsafe>& unsafe) {
-  VarSet bound = globals;
+  VarSet bound;
   for (const Expr* e : b) visible(e, bound);
-  if (const VarSet missing = head.minus(bound); !missing.empty()) unsafe.push_back({at, missing});
+  if (const VarSet missing = head.minus(bound).minus(globals); !missing.empty()) unsafe.push_back({at, missing});
   std::vector<Unsafe> inner;
   Body ordered = reorder(b, globals, inner);
   if (inner.empty())

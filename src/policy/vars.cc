@@ -19,19 +19,21 @@ void VarSet::erase(Symbol v) {
 
 bool VarSet::contains(Symbol v) const { return std::binary_search(all_.begin(), all_.end(), v); }
 
+// One side is that of one expression, the other that of a whole body: looked up one by one, not merged.
 bool VarSet::contains_all(const VarSet& o) const {
-  return std::includes(all_.begin(), all_.end(), o.all_.begin(), o.all_.end());
+  return std::ranges::all_of(o, [&](Symbol v) { return contains(v); });
 }
 
 VarSet VarSet::minus(const VarSet& o) const {
   VarSet out;
-  std::set_difference(all_.begin(), all_.end(), o.all_.begin(), o.all_.end(), std::back_inserter(out.all_));
+  std::ranges::copy_if(all_, std::back_inserter(out.all_), [&](Symbol v) { return !o.contains(v); });
   return out;
 }
 
 VarSet VarSet::common(const VarSet& o) const {
+  if (o.size() < size()) return o.common(*this);
   VarSet out;
-  std::set_intersection(all_.begin(), all_.end(), o.all_.begin(), o.all_.end(), std::back_inserter(out.all_));
+  std::ranges::copy_if(all_, std::back_inserter(out.all_), [&](Symbol v) { return o.contains(v); });
   return out;
 }
 
