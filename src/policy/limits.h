@@ -28,6 +28,7 @@ inline constexpr std::size_t max_json_bytes = 32U << 20;    // of one JSON text
 inline constexpr std::size_t max_string_bytes = 32U << 20;  // of one string made by a built-in
 inline constexpr std::size_t max_regex_bytes = 16U << 10;   // of one pattern
 inline constexpr std::int64_t max_regex_memory = 8 << 20;   // of one compiled pattern
+inline constexpr std::size_t max_certificates = 64;         // of one text
 inline constexpr std::size_t max_range = 1'000'000;         // elements of numbers.range, hosts of net.cidr_expand
 
 }  // namespace cairn::policy

@@ -2,6 +2,8 @@
 
 #include <spdlog/spdlog.h>
 
+#include <utility>
+
 #include "base/encoding.h"
 #include "base/log.h"
 #include "trustee/kbs/errors.h"
@@ -197,7 +199,8 @@ net::Response Api::get_resource(const Call& call, const ResourceName& name) {
   }
   if (!decision->allow) {
     std::string detail = "Access denied by policy";
-    for (const auto& reason : decision->reasons) detail += (detail.size() == 23 ? ": " : "; ") + reason;
+    std::string_view before = ": ";
+    for (const auto& reason : decision->reasons) detail.append(std::exchange(before, "; ")).append(reason);
     const std::string first = decision->reasons.empty() ? "policy" : decision->reasons.front();
     spdlog::info("resource {} refused: {}", name.text(), detail);
     return error(403, "PolicyDeny", detail, "KBS.POLICY.DENIED", first.substr(0, first.find(':')));
