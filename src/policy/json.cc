@@ -319,7 +319,7 @@ void write_json(const Value& v, std::string& out, std::size_t limit, bool html) 
           write_quoted(v.key(i).text(), out, html);
         } else {
           std::string key;
-          write_json(v.key(i), key, limit, html);
+          write_json(v.key(i), key, limit, true);  // as OPA's: Go's JSON escapes for HTML
           write_quoted(key, out, html);
         }
         out += ':';

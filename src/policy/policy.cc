@@ -107,7 +107,7 @@ Json to_json(const Value& v) {
         if (v.key(i).is(Kind::string))
           key = std::string(v.key(i).text());
         else
-          write_json(v.key(i), key, max_string_bytes);
+          write_json(v.key(i), key, max_string_bytes, true);
         out[key] = to_json(v.value(i));
       }
       return out;

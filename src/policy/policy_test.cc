@@ -99,6 +99,7 @@ TEST(Language, ValuesAndNumbers) {
   EXPECT_EQ(x("x := 10 % 0"), "undefined");
   EXPECT_EQ(x("x := -7 % 3"), "-1");
   EXPECT_EQ(x("x := 1e3"), "1000.0");
+  EXPECT_EQ(x("x := {[\"<\"]: \"<\"}"), R"({"[\"\\u003c\"]":"<"})");  // a key that is no string is Go's JSON of it
 }
 
 TEST(Language, OldSyntax) {
