@@ -229,7 +229,12 @@ TEST(Config, TomlAndYamlBecomeJson) {
   EXPECT_EQ(yaml["server"]["port"], 8081);
   EXPECT_EQ(yaml["server"]["host"], "1");
   EXPECT_EQ(yaml["list"][1], true);
-  EXPECT_FALSE(parse_yaml("a: &x 1\nb: *x\n", "y"));
+  for (const char* bad :
+       {"a: &x 1\nb: *x\n", "a: !x 1\n", "a: 1\n---\nb: 2\n", "a: 1\na: 2\n", "[a]: 1\n", "a:\n\tb: 1\n"})
+    EXPECT_FALSE(parse_yaml(bad, "y")) << bad;
+  EXPECT_EQ(parse_yaml("a: 1\nb: [\n", "y").error().where, "y, line 3");
+  EXPECT_EQ(parse_yaml(std::string(200, '['), "y").error().code, ErrorCode::too_large);
+  EXPECT_EQ(*parse_yaml("", "y"), nullptr);
 }
 
 TEST(File, WritesWholeOrNotAtAll) {

@@ -1,7 +1,5 @@
 #include "base/json.h"
 
-#include <yaml-cpp/yaml.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -14,6 +12,7 @@
 #include <utility>
 
 #include "base/encoding.h"
+#include "base/yaml.h"
 
 namespace cairn {
 namespace {
@@ -401,29 +400,32 @@ Json toml_value(const toml::node& node) {
   return text.str();
 }
 
-Result<Json> yaml_value(const YAML::Node& node, std::size_t depth) {
-  if (depth == 0) return fail(ErrorCode::too_large, "YAML nested too deeply");
-  if (!node.IsDefined() || node.IsNull()) return Json(nullptr);
-  if (node.IsSequence()) {
+// Depth is bounded by the reader, and there are no aliases.
+Result<Json> yaml_value(const YamlStream& stream, std::uint32_t index) {
+  const YamlNode& node = stream.nodes[index];
+  if (!node.tag.empty()) return fail(ErrorCode::unsupported, node.tag, "YAML tags are not accepted");
+  if (node.kind == YamlNode::Kind::sequence) {
     Json out = Json::array();
-    for (const auto& item : node) {
-      CAIRN_TRY(auto value, yaml_value(item, depth - 1));
+    for (const auto item : node.children) {
+      CAIRN_TRY(auto value, yaml_value(stream, item));
       out.push_back(std::move(value));
     }
     return out;
   }
-  if (node.IsMap()) {
+  if (node.kind == YamlNode::Kind::mapping) {
     Json out = Json::object();
-    for (const auto& item : node) {
-      const auto key = item.first.as<std::string>();
-      if (out.contains(key)) return fail(ErrorCode::malformed, key, "duplicate key");
-      CAIRN_TRY(auto value, yaml_value(item.second, depth - 1));
-      out[key] = std::move(value);
+    for (std::size_t i = 0; i < node.children.size(); i += 2) {
+      const YamlNode& key = stream.nodes[node.children[i]];
+      if (key.kind != YamlNode::Kind::scalar || !key.tag.empty())
+        return fail(ErrorCode::unsupported, "a key of YAML that is no plain text");
+      if (out.contains(key.value)) return fail(ErrorCode::malformed, key.value, "duplicate key");
+      CAIRN_TRY(auto value, yaml_value(stream, node.children[i + 1]));
+      out[key.value] = std::move(value);
     }
     return out;
   }
-  const std::string& text = node.Scalar();
-  if (node.Tag() == "!") return Json(text);  // a quoted scalar
+  const std::string& text = node.value;
+  if (!node.plain) return Json(text);
   if (text == "true" || text == "false") return Json(text == "true");
   if (text == "null" || text == "~" || text.empty()) return Json(nullptr);
   std::int64_t integer = 0;
@@ -517,15 +519,19 @@ Result<Json> parse_toml(std::string_view text, std::string_view file_name) {
 }
 
 Result<Json> parse_yaml(std::string_view text, std::string_view file_name) {
-  if (text.size() > JsonLimits{}.bytes) return fail(ErrorCode::too_large, std::string(file_name), "file too large");
+  const std::string file(file_name);
+  const auto in_file = [&](Error e) {
+    e.where = e.where.empty() ? file : file + ", " + e.where;
+    return fail(std::move(e));
+  };
+  const auto stream = read_yaml(text);
+  if (!stream) return in_file(stream.error());
   // Aliases would let a small file stand for a huge one.
-  if (text.find("&") != std::string_view::npos && text.find("*") != std::string_view::npos)
-    return fail(ErrorCode::unsupported, std::string(file_name), "YAML anchors and aliases are not accepted");
-  try {
-    return yaml_value(YAML::Load(std::string(text)), JsonLimits{}.depth);
-  } catch (const YAML::Exception& e) {
-    return fail(ErrorCode::malformed, std::string(file_name) + ":" + std::to_string(e.mark.line + 1), e.msg);
-  }
+  if (stream->anchors) return fail(ErrorCode::unsupported, file, "YAML anchors and aliases are not accepted");
+  if (stream->documents.size() > 1) return fail(ErrorCode::unsupported, file, "more than one YAML document");
+  if (stream->documents.empty()) return Json(nullptr);
+  auto value = yaml_value(*stream, stream->documents.front());
+  return value ? std::move(value) : in_file(value.error());
 }
 
 void Problems::add(std::string where, std::string message) {

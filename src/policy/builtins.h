@@ -79,9 +79,6 @@ struct Entry {
 [[nodiscard]] Value yaml_marshal(CallContext& c, std::span<const Value> arguments);
 [[nodiscard]] Value yaml_unmarshal(CallContext& c, std::span<const Value> arguments);
 [[nodiscard]] Value yaml_is_valid(CallContext& c, std::span<const Value> arguments);
-// Would a plain scalar of YAML be read as a number with a fraction or exponent, or as a time?
-[[nodiscard]] bool yaml_float_like(std::string_view s);
-[[nodiscard]] bool yaml_time_like(std::string_view s);
 // What Go's url.URL holds of a URI; undefined where it is none.
 [[nodiscard]] Value uri_fields(CallContext& c, std::string_view text);
 // An address of 4 or 16 bytes as Go writes it.

@@ -6,13 +6,21 @@
 #include <cmath>
 #include <cstdio>
 
+#include "base/yaml.h"
 #include "policy/builtins.h"
 #include "policy/number.h"
+#include "policy/yaml.h"
 
 namespace cairn::policy {
 namespace {
 
-constexpr std::size_t longest_key = 128;  // bytes, on the line of its value
+constexpr std::size_t longest_key = 128;    // bytes, on the line of its value
+constexpr std::size_t longest_read = 1024;  // characters of a key of JSON that is read as YAML
+
+// What ends the writing.
+struct Unwritable {
+  std::string why;
+};
 
 bool decimal(char32_t c) { return c >= '0' && c <= '9'; }
 bool line_break(char32_t c) { return c == '\n' || c == '\r' || c == 0x85 || c == 0x2028 || c == 0x2029; }
@@ -25,8 +33,19 @@ bool shown(char32_t c) {
 
 }  // namespace
 
-// [-+]? (digits [. digits] | . digits) [exponent]
+// [-+]? (digits [. digits] | . digits) [exponent], and where it begins with the point, single '_' between digits.
 bool yaml_float_like(std::string_view s) {
+  if (s.starts_with('.') && s.contains('_')) {
+    std::string joined;
+    for (std::size_t i = 0; i < s.size(); ++i) {
+      const auto digit_at = [&](std::size_t k) { return k < s.size() && decimal(static_cast<unsigned char>(s[k])); };
+      if (s[i] != '_')
+        joined += s[i];
+      else if (!digit_at(i - 1) || !digit_at(i + 1))
+        return false;
+    }
+    return yaml_float_like(joined);
+  }
   if (s.starts_with('-') || s.starts_with('+')) s.remove_prefix(1);
   std::size_t i = 0;
   const auto digits = [&] {
@@ -49,52 +68,63 @@ bool yaml_float_like(std::string_view s) {
   return i == s.size();
 }
 
-// Four digits, a hyphen and what follows in a time: the fields and, after T, t or a blank, the hour.
-bool yaml_time_like(std::string_view s) {
-  std::size_t i = 0;
+// As time.Parse reads the four layouts that the reader tries: fields of one digit or two, any digits of a fraction.
+std::optional<std::string> yaml_time(std::string_view s) {
   const auto field = [&](std::size_t least, std::size_t most, int from, int to) {
-    const std::size_t start = i;
-    while (i < s.size() && i - start < most && decimal(static_cast<unsigned char>(s[i]))) ++i;
-    int n = 0;
-    if (i - start < least) return false;
-    (void)std::from_chars(s.data() + start, s.data() + i, n);
-    return n >= from && n <= to;
+    std::size_t n = 0;
+    while (n < std::min(s.size(), most) && decimal(static_cast<unsigned char>(s[n]))) ++n;
+    int value = -1;
+    (void)std::from_chars(s.data(), s.data() + n, value);
+    s.remove_prefix(n);
+    return n >= least && value >= from && value <= to ? std::optional(value) : std::nullopt;
   };
   const auto one = [&](char c) {
-    const bool there = i < s.size() && s[i] == c;
-    if (there) ++i;
+    const bool there = s.starts_with(c);
+    if (there) s.remove_prefix(1);
     return there;
   };
-  if (!field(4, 4, 0, 9999) || !one('-') || !field(1, 2, 1, 12) || !one('-') || !field(1, 2, 1, 31)) return false;
-  if (i == s.size()) return true;
-  const bool spaced = s[i] == ' ';
-  if (!spaced && s[i] != 'T' && s[i] != 't') return false;
-  ++i;
-  if (!field(1, 2, 0, 23) || !one(':') || !field(1, 2, 0, 59) || !one(':') || !field(1, 2, 0, 59)) return false;
-  if (one('.') && !field(1, 9, 0, 999'999'999)) return false;
-  if (spaced) return i == s.size();
-  if (i + 1 == s.size() && s[i] == 'Z') return true;
-  if (i >= s.size() || (s[i] != '+' && s[i] != '-')) return false;
-  ++i;
-  return field(2, 2, 0, 24) && one(':') && field(2, 2, 0, 60) && i == s.size();
+  const auto padded = [](int n) { return (n < 10 ? "0" : "") + std::to_string(n); };
+  std::string out(s.substr(0, 4));
+  const auto year = field(4, 4, 0, 9999);
+  if (!year || !one('-')) return std::nullopt;
+  const auto month = field(1, 2, 1, 12);
+  if (!month || !one('-')) return std::nullopt;
+  const bool leap = (*year % 4 == 0 && *year % 100 != 0) || *year % 400 == 0;
+  const int days = *month == 2 ? (leap ? 29 : 28) : *month == 4 || *month == 6 || *month == 9 || *month == 11 ? 30 : 31;
+  const auto day = field(1, 2, 1, days);
+  if (!day) return std::nullopt;
+  out += "-" + padded(*month) + "-" + padded(*day) + "T";
+  if (s.empty()) return out + "00:00:00Z";
+  const bool spaced = s[0] == ' ';
+  if (!spaced && s[0] != 'T' && s[0] != 't') return std::nullopt;
+  do s.remove_prefix(1);
+  while (spaced && s.starts_with(' '));
+  const auto hour = field(1, 2, 0, 23);
+  if (!hour || !one(':')) return std::nullopt;
+  const auto minute = field(1, 2, 0, 59);
+  if (!minute || !one(':')) return std::nullopt;
+  const auto second = field(1, 2, 0, 59);
+  if (!second) return std::nullopt;
+  out += padded(*hour) + ":" + padded(*minute) + ":" + padded(*second);
+  if (s.size() > 1 && (s[0] == '.' || s[0] == ',') && decimal(static_cast<unsigned char>(s[1]))) {
+    const std::size_t end = std::min(s.find_first_not_of("0123456789", 1), s.size());
+    std::string digits(s.substr(1, std::min<std::size_t>(end - 1, 9)));
+    while (digits.ends_with('0')) digits.pop_back();
+    if (!digits.empty()) out += "." + digits;
+    s.remove_prefix(end);
+  }
+  if (spaced || s == "Z") return s.empty() || !spaced ? std::optional(out + "Z") : std::nullopt;
+  const char sign = s.empty() ? ' ' : s[0];
+  if (!one('+') && !one('-')) return std::nullopt;
+  const auto hours = field(2, 2, 0, 24);
+  if (!hours || !one(':')) return std::nullopt;
+  const auto minutes = field(2, 2, 0, 60);
+  if (!minutes || !s.empty()) return std::nullopt;
+  const int offset = *hours * 60 + *minutes;
+  return offset == 0 ? out + "Z" : out + sign + padded(offset / 60) + ":" + padded(offset % 60);
 }
 
 namespace {
-
-// Digits and underscores between `from` and the end, at least one digit.
-bool integer_like(std::string_view s) {
-  if (s.starts_with('-') || s.starts_with('+')) s.remove_prefix(1);
-  int base = 10;
-  if (s.size() > 1 && s[0] == '0') {
-    const char c = s[1];
-    base = c == 'x' || c == 'X' ? 16 : c == 'b' || c == 'B' ? 2 : 8;
-    s.remove_prefix(c == 'x' || c == 'X' || c == 'b' || c == 'B' || c == 'o' || c == 'O' ? 2 : 1);
-  }
-  if (s.empty()) return false;
-  std::uint64_t n = 0;
-  const auto [end, error] = std::from_chars(s.data(), s.data() + s.size(), n, base);
-  return error == std::errc{} && end == s.data() + s.size();
-}
 
 // 1:20 was a number to the base 60 once.
 bool sixty_like(std::string_view s) {
@@ -117,16 +147,9 @@ bool sixty_like(std::string_view s) {
 
 // Would a reader take the plain text for something else than a string?
 bool reads_as_other(std::string_view s) {
-  static constexpr std::string_view words[] = {
-      "",     "~",    "null", "Null", "NULL",  "true",  "True",  "TRUE",  "false", "False", "FALSE", ".nan", ".NaN",
-      ".NAN", ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF", "y",     "Y",    "yes",
-      "Yes",  "YES",  "on",   "On",   "ON",    "n",     "N",     "no",    "No",    "NO",    "off",   "Off",  "OFF"};
-  if (std::ranges::find(words, s) != std::end(words)) return true;
-  if (s[0] == '.') return yaml_float_like(s);
-  if (!decimal(static_cast<unsigned char>(s[0])) && s[0] != '-' && s[0] != '+') return false;
-  std::string plain(s);
-  std::erase(plain, '_');
-  return yaml_time_like(s) || integer_like(plain) || yaml_float_like(plain) || sixty_like(s);
+  static constexpr std::string_view old[] = {"y", "Y", "yes", "Yes", "YES", "on",  "On",  "ON",
+                                             "n", "N", "no",  "No",  "NO",  "off", "Off", "OFF"};
+  return std::ranges::find(old, s) != std::end(old) || sixty_like(s) || !yaml_plain_text(std::string(s));
 }
 
 // How a string may be written, from its characters.
@@ -171,9 +194,10 @@ Styles styles_of(std::u32string_view s) {
 }
 
 void write_double(std::u32string_view s, std::string& out) {
+  const bool marked = s.starts_with(U'\uFEFF');  // nothing behind a byte-order mark is shown
   out += '"';
   for (const char32_t c : s) {
-    if (shown(c) && !line_break(c) && c != '"' && c != '\\') {
+    if (!marked && shown(c) && !line_break(c) && c != '"' && c != '\\') {
       append_utf8(out, c);
       continue;
     }
@@ -197,10 +221,31 @@ void write_double(std::u32string_view s, std::string& out) {
   out += '"';
 }
 
-void write_single(std::string_view s, std::string& out) {
+// Behind U+2028 and U+2029 the line begins at `indent`.
+void write_single(std::u32string_view s, std::size_t indent, std::string& out) {
+  bool fresh = false;
   out += '\'';
-  for (const char c : s) out.append(c == '\'' ? 2 : 1, c);
+  for (const char32_t c : s) {
+    if (fresh && c != ' ' && !line_break(c)) out.append(indent, ' ');
+    if (c != ' ') fresh = line_break(c);
+    if (c == '\'') out += '\'';
+    append_utf8(out, c);
+  }
   out += '\'';
+}
+
+// OPA writes JSON, reads that as YAML and writes what it has read: a string as it is then.
+std::string as_read(std::string_view text, bool key) {
+  if (std::ranges::none_of(text, [](char c) { return static_cast<unsigned char>(c) >= 0x7F; }) &&
+      (!key || text.size() < longest_read / 6))
+    return std::string(text);
+  std::string json;
+  write_quoted(text, json, true);
+  auto read = read_yaml(json, {.bytes = 8 * max_string_bytes});
+  if (!read) throw Unwritable{"yaml: " + read.error().message};
+  if (key && (code_points(json).size() > longest_read || text.contains("\xC2\x85")))
+    throw Unwritable{"yaml: did not find expected ',' or '}'"};
+  return std::move(read->nodes.front().value);
 }
 
 // Of text with line breaks; `indent` is where its lines begin.
@@ -240,7 +285,7 @@ void write_text(std::string_view text, std::size_t indent, bool key, std::string
   else if (styles.plain)
     out += text;
   else if (styles.single)
-    write_single(text, out);
+    write_single(s, indent, out);
   else
     write_double(s, out);
   if (!key) out += '\n';
@@ -302,7 +347,7 @@ void write_block(const Value& v, std::string& out, std::size_t indent, bool in_l
   const bool list = v.is(Kind::array) || v.is(Kind::set);
   if (!v.is_collection() || v.size() == 0) {
     if (v.is(Kind::string)) {
-      write_text(v.text(), std::max<std::size_t>(indent, 2), false, out);
+      write_text(as_read(v.text(), false), std::max<std::size_t>(indent, 2), false, out);
       return;
     }
     if (v.is_collection())
@@ -334,6 +379,7 @@ void write_block(const Value& v, std::string& out, std::size_t indent, bool in_l
       m.name = v.key(i).text();
     else
       write_json(v.key(i), m.name, max_string_bytes);
+    m.name = as_read(m.name, true);
     m.order = code_points(m.name);
     members.push_back(std::move(m));
   }
@@ -359,7 +405,11 @@ void write_block(const Value& v, std::string& out, std::size_t indent, bool in_l
 
 Value yaml_marshal(CallContext& c, std::span<const Value> a) {
   std::string out;
-  write_block(a[0], out, 0, false);
+  try {
+    write_block(a[0], out, 0, false);
+  } catch (const Unwritable& e) {
+    return c.fail(e.why);
+  }
   c.charge(out.size() / 16);
   return c.arena.string(out);
 }
