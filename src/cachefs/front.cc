@@ -1,11 +1,13 @@
 #include "cachefs/front.h"
 
 #include <linux/fuse.h>
+#include <poll.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <list>
@@ -18,6 +20,7 @@
 #include "base/log.h"
 #include "cachefs/chunk_cache.h"
 #include "cachefs/fuse_api.h"
+#include "cachefs/objects/store_target.h"
 #include "cachefs/status.h"
 #include "cachefs/store/disk.h"
 #include "cachefs/store/pages.h"
@@ -434,6 +437,7 @@ class FuseSession {
     static char name[] = "cairn-cachefs";
     char* argv[] = {name, nullptr};
     fuse_args args = FUSE_ARGS_INIT(1, argv);
+    quick_ = resident == nullptr && !front_.chunks && o.verify == Verify::none && !is_store_url(o.source.string());
     session_ = fuse_session_new(&args, &operations(), sizeof(fuse_lowlevel_ops), &front_);
     fuse_opt_free_args(&args);
   }
@@ -470,15 +474,50 @@ class FuseSession {
   }
 
  private:
+  // Requests are taken by one thread at a time, and the next thread is woken only to take over: when a request is
+  // large, may have to wait, or is not the only one. Waking a thread that sleeps costs more than a small read from
+  // memory.
   bool one(fuse_buf& buffer) {
-    for (;;) {
+    std::unique_lock taking(taking_);
+    do {
+      if (spins_) wait_briefly();
       const int n = fuse_session_receive_buf(session_, &buffer);
       if (n == -EINTR || n == -EAGAIN) continue;
       if (n <= 0) return false;
-      fuse_session_process_buf(session_, &buffer);
-      return true;
+      const bool small = is_small(buffer);
+      spins_ = small && many_cores_;
+      if (small && quick_ && !pending()) {
+        const QuickSection quick(taking);
+        fuse_session_process_buf(session_, &buffer);
+      } else {
+        taking.unlock();
+        fuse_session_process_buf(session_, &buffer);
+      }
+    } while (taking.owns_lock());
+    return true;
+  }
+  static bool is_small(const fuse_buf& buffer) {
+    fuse_in_header header{};
+    fuse_read_in read{};
+    if (buffer.size < sizeof header + sizeof read) return false;
+    std::memcpy(&header, buffer.mem, sizeof header);
+    std::memcpy(&read, static_cast<const char*>(buffer.mem) + sizeof header, sizeof read);
+    return header.opcode == FUSE_READ && read.size <= kSmallRequest;
+  }
+  [[nodiscard]] bool pending() const {
+    pollfd waiting{front_.device, POLLIN, 0};
+    return ::poll(&waiting, 1, 0) != 0;
+  }
+  void wait_briefly() const {
+    const auto until = std::chrono::steady_clock::now() + kSpin;
+    while (!pending() && std::chrono::steady_clock::now() < until) {
     }
   }
+
+  std::mutex taking_;
+  bool spins_ = false;                           // under taking_
+  const bool many_cores_ = thread_count(0) > 1;  // else the reader could not go on meanwhile
+  bool quick_ = false;                           // small reads come from the source's page cache, or say that they wait
   Front front_;
   fuse_session* session_ = nullptr;
 };

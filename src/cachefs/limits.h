@@ -30,6 +30,8 @@ inline constexpr std::chrono::milliseconds kPreloadPoll{5};
 inline constexpr std::chrono::seconds kOpenWait{4};              // an open waits for its file to be whole in memory
 inline constexpr std::chrono::milliseconds kShortOpenWait{200};  // where the file could be streamed at once instead
 inline constexpr std::chrono::milliseconds kFillSample{50};      // of filling, before its speed is judged
+inline constexpr std::chrono::microseconds kSpin{50};            // for the next request, after a small one
+inline constexpr std::size_t kSmallRequest = 64U << 10;          // bytes of a FUSE read
 inline constexpr std::chrono::milliseconds kOpenPoll{1};         // while opens wait
 inline constexpr std::chrono::microseconds kHugePageWorth{600};  // what as much memory costs in pages of 4 KiB
 inline constexpr int kHugeLossMax = 16;                          // what is lost by them, as a multiple of that

@@ -7,6 +7,8 @@
 #include <sys/utsname.h>
 #include <sys/xattr.h>
 
+#include <future>
+
 #include "cachefs/test_mount.h"
 
 namespace cairn::cachefs {
@@ -238,6 +240,44 @@ TEST_F(Mounts, ResidentNeedsTheMemory) {
   Mounted m(o);
   ASSERT_TRUE(m.ready());
   EXPECT_EQ(read_file(dir_ / "mnt/a/weights").value(), weights_);
+}
+
+TEST_F(Mounts, AReadThatWaitsForItsSourceHoldsUpNobody) {
+  // The volume lies in a mount of its own: once that one's worker is stopped, reads of the source wait.
+  fs::create_directory(dir_ / "lower-src");
+  fs::create_directory(dir_ / "lower");
+  fs::remove(dir_ / "src/link");  // encrypted it leads nowhere, which no manifest can hold
+  fs::remove_all(dir_ / "vol");
+  ASSERT_TRUE(encrypt_model(encrypting(dir_ / "src", dir_ / "vol")));
+  const fs::path below = dir_ / "lower/vol" / fs::relative(stored("a/weights"), dir_ / "vol");
+  fs::rename(dir_ / "vol", dir_ / "lower-src/vol");
+  ASSERT_TRUE(encrypt_model(encrypting(dir_ / "lower-src", dir_ / "lower-vol")));
+  MountOptions lower = options(), o = options();
+  lower.source = dir_ / "lower-vol";
+  lower.mountpoint = dir_ / "lower";
+  Mounted source(lower);
+  ASSERT_TRUE(source.ready());
+  o.source = dir_ / "lower/vol";
+  Mounted m(o);
+  ASSERT_TRUE(m.ready());
+  const Fd fd(::open((dir_ / "mnt/a/weights").c_str(), O_RDONLY | O_CLOEXEC));
+  ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_RANDOM);
+  Bytes out(4096);
+  ASSERT_EQ(::pread(fd.get(), out.data(), out.size(), 0), 4096);  // its file is open now
+  ::posix_fadvise(Fd(::open(below.c_str(), O_RDONLY | O_CLOEXEC)).get(), 0, 0, POSIX_FADV_DONTNEED);
+  const pid_t worker = source.worker();
+  ::kill(worker, SIGSTOP);
+  std::atomic<bool> read = false;
+  std::jthread waiting([&] { read = ::pread(fd.get(), out.data(), out.size(), 4096 * 700) == 4096; });
+  std::this_thread::sleep_for(200ms);
+  EXPECT_FALSE(read);
+  auto others = std::async(std::launch::async, [&] { return read_text(dir_ / "mnt/.stats").has_value(); });
+  EXPECT_EQ(others.wait_for(5s), std::future_status::ready);
+  ::kill(worker, SIGCONT);
+  EXPECT_TRUE(others.get());
+  waiting.join();
+  EXPECT_TRUE(read);
+  EXPECT_TRUE(std::equal(out.begin(), out.end(), weights_.begin() + 4096 * 700));
 }
 
 TEST_F(Mounts, AKilledSupervisorLeavesNoMount) {

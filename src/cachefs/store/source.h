@@ -7,15 +7,34 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/file.h"
 #include "cachefs/store/disk.h"
 
 namespace cairn::cachefs {
+
+// While it lives, this thread keeps a lock that others want: only as long as its reads are answered from memory. A
+// source that has to wait (for a disk, a network) lets go of it first.
+class QuickSection {
+ public:
+  explicit QuickSection(std::unique_lock<std::mutex>& lock) { current_ = &lock; }
+  ~QuickSection() { current_ = nullptr; }
+  QuickSection(const QuickSection&) = delete;
+  QuickSection& operator=(const QuickSection&) = delete;
+  [[nodiscard]] static bool active() { return current_ != nullptr; }
+  static void leave() {
+    if (auto* const lock = std::exchange(current_, nullptr)) lock->unlock();
+  }
+
+ private:
+  static inline thread_local std::unique_lock<std::mutex>* current_ = nullptr;
+};
 
 // One ciphertext file, open for reading. Any number of threads at once.
 class SourceFile {
