@@ -280,7 +280,7 @@ bool Planner::settle(Side& a, Side& b, std::vector<std::pair<Side, Side>>& more)
     emit(Op::equal, 0, a.operand, b.operand);
     return true;
   }
-  if (a.term == nullptr) {                                               // a is known
+  if (a.term == nullptr) {  // a is known
     const Operand* bound = b.term->kind == TermKind::var ? bound_.find(b.term->name) : nullptr;
     if (bound != nullptr)  // evaluating the other side has bound it
       emit(Op::equal, 0, *bound, a.operand);

@@ -344,7 +344,8 @@ class Waiting {
   // Trying an expression that closes over something, or `every`, depends on more than its own variables: where there
   // are such ones, all are tried.
   Waiting(const Body& body, bool closes)
-      : body_(body), all_(closes || std::ranges::any_of(body, [](const Expr* e) { return e->kind == ExprKind::every; })) {}
+      : body_(body),
+        all_(closes || std::ranges::any_of(body, [](const Expr* e) { return e->kind == ExprKind::every; })) {}
   // After the first round, which most bodies end with.
   void watch(const std::vector<bool>& done) {
     if (all_ || watching_) return;
