@@ -201,7 +201,8 @@ Value filtered(CallContext& c, const Value& v, std::vector<std::span<const Value
   c.charge(paths.size() + 1);
   const bool here = std::ranges::any_of(paths, [](const auto& p) { return p.empty(); });
   if (here) return keep ? v : Value();
-  if (paths.empty() || (!v.is_collection())) return keep ? (paths.empty() ? Value() : Value()) : v;
+  if (paths.empty()) return keep ? Value() : v;
+  if (!v.is_collection()) return v;  // a path that goes on below it
   const auto below = [&](const Value& key) {
     std::vector<std::span<const Value>> out;
     for (const auto& p : paths) {

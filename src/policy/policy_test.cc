@@ -361,6 +361,12 @@ TEST(Builtins, Families) {
   EXPECT_EQ(x("x := strings.replace_n({\"<\": \"&lt;\"}, \"a<b\")"), R"("a&lt;b")");
 }
 
+TEST(Builtins, APathBelowAScalarKeepsIt) {
+  EXPECT_EQ(x("x := json.filter({\"d\": {\"a\": \"abc\", \"e\": 1}}, [\"d/a/b\"])"), R"({"d":{"a":"abc"}})");
+  EXPECT_EQ(x("x := json.filter({\"d\": {\"a\": [1]}}, [\"d/a/b\"])"), R"({"d":{"a":[]}})");
+  EXPECT_EQ(x("x := json.remove({\"d\": {\"a\": \"abc\"}}, [\"d/a/b\"])"), R"({"d":{"a":"abc"}})");
+}
+
 TEST(Builtins, ThosePagesNameAreRefused) {
   const auto page = read_file(CAIRN_DOCS "/policy.md", 1U << 20);
   ASSERT_TRUE(page.has_value());
