@@ -91,6 +91,8 @@ void Machine::drop(std::size_t base) { choices_.resize(base); }
 void Machine::solutions(const Code& code, std::uint32_t start, std::uint32_t size,
                         const std::function<bool(const Value*)>& each) {
   const Depth depth(*this);
+  keep_calls(program_.code);
+  if (&code != &program_.code) keep_calls(code);
   Run run{code, start, frame(size), choices_.size()};
   while (next(run))
     if (!each(run.regs)) break;
@@ -282,6 +284,12 @@ bool Machine::next(Run& run) {
         Few room;
         r[i.dst] = function(i.a, operands(i.b, i.c, room));
         ok = r[i.dst].defined();
+        break;
+      }
+      case Op::gives: {
+        settle();
+        Few room;
+        ok = gives(*run.code.given[static_cast<std::size_t>(i.a)], operands(i.b, i.c, room));
         break;
       }
       case Op::partial: {

@@ -55,10 +55,10 @@ class Memos {
     const Value* keys;
     Value result;
   };
-  // Keys are compared by identity where they are large: a miss only costs time.
-  [[nodiscard]] static std::uint64_t hash_of(std::span<const Value> keys, std::uint64_t seed);
-  [[nodiscard]] const Value* find(std::uint64_t hash, std::int32_t set, std::uint32_t mask,
-                                  std::span<const Value> keys) const;
+  // Keys are compared by identity where they are large and not `whole`: a miss only costs time.
+  [[nodiscard]] static std::uint64_t hash_of(std::span<const Value> keys, std::uint64_t seed, bool whole = false);
+  [[nodiscard]] const Value* find(std::uint64_t hash, std::int32_t set, std::uint32_t mask, std::span<const Value> keys,
+                                  bool whole = false) const;
   void add(std::uint64_t hash, std::int32_t set, std::uint32_t mask, std::uint32_t count, const Value* keys,
            const Value& result);
   void clear();  // keeps some memory
@@ -100,6 +100,7 @@ class Machine {
     const Builtin* builtin;
     Value value;
     const TreeNode* by_function;
+    const RuleSet* by_given;
     const Builtin* by_builtin;
   };
   struct Context {
@@ -139,6 +140,12 @@ class Machine {
   [[nodiscard]] Value call_host(const Builtin& b, std::span<const Value> args);
   [[nodiscard]] Value function(std::int32_t set, std::span<const Value> args);
   [[nodiscard]] Value function_plain(const RuleSet& set, std::span<const Value> args);
+  [[nodiscard]] bool gives(const RuleSet& set, std::span<const Value> args_and_value);
+  [[nodiscard]] bool gives_plain(const RuleSet& set, std::span<const Value> args_and_value);
+  [[nodiscard]] const Mock* mock_of(const TreeNode* function) const;
+  [[nodiscard]] std::uint64_t kept_hash(const RuleSet& set, std::span<const Value> args);
+  void keep(std::span<const Value> args, std::uint64_t hash, std::int32_t set, Memos& in, const Value& result);
+  void keep_calls(const Code& code);
   [[nodiscard]] Value complete(std::int32_t set);
   [[nodiscard]] Value decide(const RuleSet& set, std::span<const Value> args);
   [[nodiscard]] Value chain(const RuleCode& rule, const RuleSet& set, std::span<const Value> args);
@@ -212,7 +219,7 @@ class Machine {
   std::string problem_;
   std::uint64_t random_ = 0;
   std::unordered_map<std::string, Value> once_;
-  std::vector<std::uint8_t> cheap_;  // by rule set: how many of the last calls were not worth keeping
+  std::vector<std::uint8_t> cheap_;  // by rule set: how many of the last calls were not worth keeping; or always_kept
 };
 
 }  // namespace cairn::policy

@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::uint64_t worth_keeping = 48;   // instructions of a call
 constexpr std::uint8_t sure_to_be_cheap = 8;  // calls, one after another, that were not worth keeping
+constexpr std::uint8_t always_kept = 255;     // instead: what one call gave decides what another gives
 constexpr std::size_t kept_memos = 4096;
 
 bool quick_equal(const Value& a, const Value& b) { return a.same(b) || (!a.is_collection() && equal(a, b)); }
@@ -58,8 +59,8 @@ void Machine::enter_with(const WithPlan& plan, const Run& run) {
         break;
       case WithTarget::Kind::function:
       case WithTarget::Kind::builtin:
-        c.mocks.push_back(
-            {t.kind == WithTarget::Kind::function ? t.node : nullptr, t.builtin, v, t.by_function, t.by_builtin});
+        c.mocks.push_back({t.kind == WithTarget::Kind::function ? t.node : nullptr, t.builtin, v, t.by_function,
+                           t.by_given, t.by_builtin});
         break;
     }
   }
@@ -160,35 +161,57 @@ Value Machine::call_host(const Builtin& b, std::span<const Value> args) {
 
 Value Machine::function(std::int32_t id, std::span<const Value> args) {
   const RuleSet& set = program_.sets[static_cast<std::size_t>(id)];
-  if (!context_->mocks.empty() && !mocks_off_)
-    for (auto m = context_->mocks.rbegin(); m != context_->mocks.rend(); ++m) {
-      if (m->node != set.node) continue;
-      if (m->by_function == nullptr && m->by_builtin == nullptr) return m->value;
-      const bool before = std::exchange(mocks_off_, true);
-      const Value v = m->by_function != nullptr ? function(m->by_function->ruleset, args)
-                                                : call_builtin(*m->by_builtin, args, nullptr);
-      mocks_off_ = before;
-      return v;
-    }
-  return function_plain(set, args);
+  const Mock* const m = mock_of(set.node);
+  if (m == nullptr) return function_plain(set, args);
+  if (m->by_function == nullptr && m->by_builtin == nullptr) return m->value;
+  const bool before = std::exchange(mocks_off_, true);
+  const Value v =
+      m->by_function != nullptr ? function(m->by_function->ruleset, args) : call_builtin(*m->by_builtin, args, nullptr);
+  mocks_off_ = before;
+  return v;
 }
 
-std::uint64_t Memos::hash_of(std::span<const Value> vs, std::uint64_t seed) {
+const Machine::Mock* Machine::mock_of(const TreeNode* function) const {
+  if (mocks_off_) return nullptr;
+  const auto& mocks = context_->mocks;
+  const auto m = std::find_if(mocks.rbegin(), mocks.rend(), [&](const Mock& x) { return x.node == function; });
+  return m != mocks.rend() ? &*m : nullptr;
+}
+
+// Whether a function gives a value, the last of `args`, for the others.
+bool Machine::gives(const RuleSet& set, std::span<const Value> args) {
+  const Mock* const m = mock_of(set.node);
+  if (m == nullptr) return gives_plain(set, args);
+  if (m->by_function == nullptr && m->by_builtin == nullptr) return equal(m->value, args.back());
+  const bool before = std::exchange(mocks_off_, true);
+  bool same = false;
+  if (m->by_given != nullptr) {
+    same = gives(*m->by_given, args);
+  } else {
+    const Value v = call_builtin(*m->by_builtin, args.first(args.size() - 1), nullptr);
+    same = v.defined() && equal(v, args.back());
+  }
+  mocks_off_ = before;
+  return same;
+}
+
+std::uint64_t Memos::hash_of(std::span<const Value> vs, std::uint64_t seed, bool whole) {
   std::uint64_t h = seed * 0x9e3779b97f4a7c15ULL;
   for (const Value& v : vs) {
-    const std::uint64_t x = v.is_collection() ? reinterpret_cast<std::uintptr_t>(v.address()) : hash(v);
+    const std::uint64_t x = v.is_collection() && !whole ? reinterpret_cast<std::uintptr_t>(v.address()) : hash(v);
     h = (h ^ x) * 0xff51afd7ed558ccdULL;
     h ^= h >> 31;
   }
   return h;
 }
 
-const Value* Memos::find(std::uint64_t hash, std::int32_t set, std::uint32_t mask, std::span<const Value> keys) const {
+const Value* Memos::find(std::uint64_t hash, std::int32_t set, std::uint32_t mask, std::span<const Value> keys,
+                         bool whole) const {
   if (slots_.empty()) return nullptr;
   for (std::size_t at = hash & (slots_.size() - 1); slots_[at] != 0; at = (at + 1) & (slots_.size() - 1)) {
     const Memo& m = all_[slots_[at] - 1];
     if (m.hash == hash && m.set == set && m.mask == mask && m.count == keys.size() &&
-        std::equal(keys.begin(), keys.end(), m.keys, quick_equal))
+        std::equal(keys.begin(), keys.end(), m.keys, whole ? equal : quick_equal))
       return &m.result;
   }
   return nullptr;
@@ -218,13 +241,13 @@ void Memos::clear() {
 Value Machine::function_plain(const RuleSet& set, std::span<const Value> args) {
   // What takes a few instructions is sooner done again than kept; but prints, traces and the host see one call.
   std::uint8_t& cheap = cheap_[static_cast<std::size_t>(set.id)];
-  const bool keep_all = traced_ || options_.print;
-  const auto hashed = [&] { return Memos::hash_of(args, static_cast<std::uint64_t>(set.id) + 1); };
+  const bool keep_all = traced_ || options_.print || cheap == always_kept;
+  const auto hashed = [&] { return kept_hash(set, args); };
   std::uint64_t h = 0;
   const bool looked = keep_all || cheap < sure_to_be_cheap;
   if (looked) {
     h = hashed();
-    if (const Value* known = context_->memos.find(h, set.id, 0, args)) return *known;
+    if (const Value* known = context_->memos.find(h, set.id, 0, args, cheap == always_kept)) return *known;
   }
   Context* const in = context_;
   const std::uint64_t before = instructions_;
@@ -233,12 +256,40 @@ Value Machine::function_plain(const RuleSet& set, std::span<const Value> args) {
     if (cheap < sure_to_be_cheap) ++cheap;
     return v;
   }
-  cheap = 0;
+  if (cheap != always_kept) cheap = 0;
   if (!looked) h = hashed();
+  keep(args, h, set.id, in->memos, v);
+  return v;
+}
+
+std::uint64_t Machine::kept_hash(const RuleSet& set, std::span<const Value> args) {
+  const bool whole = cheap_[static_cast<std::size_t>(set.id)] == always_kept;
+  if (whole)
+    for (const Value& v : args)
+      if (v.is_collection()) tick(v.nodes() / 8);
+  return Memos::hash_of(args, static_cast<std::uint64_t>(set.id) + 1, whole);
+}
+
+void Machine::keep(std::span<const Value> args, std::uint64_t hash, std::int32_t set, Memos& in, const Value& result) {
   auto* keys = static_cast<Value*>(arena().allocate(args.size() * sizeof(Value)));
   std::uninitialized_copy(args.begin(), args.end(), keys);
-  in->memos.add(h, set.id, 0, static_cast<std::uint32_t>(args.size()), keys, v);
-  return v;
+  in.add(hash, set, 0, static_cast<std::uint32_t>(args.size()), keys, result);
+}
+
+// As in OPA, the value that a call was given and gave stands for every call with its arguments after it.
+bool Machine::gives_plain(const RuleSet& set, std::span<const Value> args_and_value) {
+  const auto args = args_and_value.first(args_and_value.size() - 1);
+  const std::uint64_t h = kept_hash(set, args);
+  if (const Value* known = context_->memos.find(h, set.id, 0, args, true))
+    return known->defined() && equal(*known, args_and_value.back());
+  Context* const in = context_;
+  const Value v = decide(set, args_and_value);
+  if (v.defined()) keep(args, h, set.id, in->memos, v);
+  return v.defined();
+}
+
+void Machine::keep_calls(const Code& code) {
+  for (const auto& set : code.given) cheap_[static_cast<std::size_t>(set->id)] = always_kept;
 }
 
 }  // namespace cairn::policy

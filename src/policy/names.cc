@@ -250,6 +250,7 @@ void Names::rule(Rule* r) {
         if (Symbol s = known(x->items[0]->name); s != nullptr) x->items[0]->name = s;
     });
   };
+  for (Term* t : r->args) apply(t);  // the keys of objects in patterns
   for (std::size_t i = 1; i < r->ref.size(); ++i) apply(r->ref[i]);
   apply(r->key);
   apply(r->value);

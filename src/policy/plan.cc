@@ -22,6 +22,24 @@ std::int32_t Planner::partial_plan(const RuleSet& set, std::uint32_t mask) {
   return static_cast<std::int32_t>(at);
 }
 
+// As in OPA, a function called for a known value is told it: what its head says is equal to the value before the body
+// runs, so that other values are not met.
+std::int32_t Planner::value_given(const RuleSet& function) {
+  const auto known = std::ranges::find(code_.given, function.id, [](const auto& g) { return g->id; });
+  if (known != code_.given.end()) return static_cast<std::int32_t>(known - code_.given.begin());
+  const std::size_t at = code_.given.size();
+  auto& set = *code_.given.emplace_back(std::make_unique<RuleSet>());
+  set.kind = function.kind;
+  set.id = function.id;
+  set.path = function.path;
+  set.node = function.node;
+  set.sources = function.sources;
+  set.arity = function.arity;
+  set.value_given = true;
+  Planner(p_, code_).rule_set(set);
+  return static_cast<std::int32_t>(at);
+}
+
 RuleCode Planner::rule(const Rule* r, const RuleSet& set, std::uint32_t mask) {
   RuleCode out;
   out.code = &code_;
@@ -39,8 +57,10 @@ RuleCode Planner::rule(const Rule* r, const RuleSet& set, std::uint32_t mask) {
   Block block;
   block_ = &block;
   if (set.kind == RuleSet::Kind::function) {
-    frame_ = static_cast<std::uint32_t>(r->args.size());
-    for (std::size_t i = 0; i < r->args.size(); ++i) unify({r->args[i], 0}, {nullptr, static_cast<Operand>(i)});
+    const std::size_t count = r->args.size();
+    frame_ = static_cast<std::uint32_t>(count + (set.value_given ? 1 : 0));
+    for (std::size_t i = 0; i < count; ++i) unify({r->args[i], 0}, {nullptr, static_cast<Operand>(i)});
+    if (set.value_given) unify({r->value, 0}, {nullptr, static_cast<Operand>(count)});
   }
   if (mask != 0) {
     std::vector<const Term*> keys = path;

@@ -82,11 +82,10 @@ void Planner::call(const Expr* e) {
   std::vector<Operand> ops;
   for (std::size_t i = 1; i <= arity && i < e->items.size(); ++i) ops.push_back(value(e->items[i]));
   auto dst = fresh();
-  const auto first = arguments(ops);
   const auto count = static_cast<std::int32_t>(ops.size());
   if (b != nullptr) {
     code_.builtins.push_back(b);
-    emit(Op::call, dst, static_cast<std::int32_t>(code_.builtins.size() - 1), first, count);
+    emit(Op::call, dst, static_cast<std::int32_t>(code_.builtins.size() - 1), arguments(ops), count);
     if (b->is_void) return;
     if (b->relation) {
       const auto each = fresh();
@@ -95,7 +94,13 @@ void Planner::call(const Expr* e) {
     }
   } else {
     const TreeNode* n = p_.compiler->function(op);
-    emit(Op::function, dst, n->ruleset, first, count);
+    const RuleSet& set = p_.sets[static_cast<std::size_t>(n->ruleset)];
+    if (e->items.size() == arity + 2 && ground(e->items.back())) {
+      ops.push_back(value(e->items.back()));
+      emit(Op::gives, 0, value_given(set), arguments(ops), count + 1);
+      return;
+    }
+    emit(Op::function, dst, set.id, arguments(ops), count);
   }
   if (e->items.size() == arity + 2)
     unify({e->items.back(), 0}, {nullptr, dst});
@@ -126,6 +131,10 @@ void Planner::with(const Expr* e) {
     t.by_builtin = function_target && t.by_function == nullptr && w.value->kind == TermKind::ref
                        ? p_.compiler->builtin(w.value)
                        : nullptr;
+    if (t.by_function != nullptr) {
+      const auto given = value_given(p_.sets[static_cast<std::size_t>(t.by_function->ruleset)]);
+      t.by_given = code_.given[static_cast<std::size_t>(given)].get();
+    }
     if (t.by_function == nullptr && t.by_builtin == nullptr) t.value = value(w.value);
     plan.targets.push_back(std::move(t));
   }

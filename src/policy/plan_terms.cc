@@ -1,5 +1,6 @@
 // Terms and references.
 #include <algorithm>
+#include <numeric>
 
 #include "policy/planner.h"
 
@@ -239,16 +240,37 @@ Operand Planner::data_reference(const Term* t) {
 
 // --- unification, as far as it is left
 
+// No equation of these terms holds. What is never reached still counts as bound.
+void Planner::never(std::initializer_list<const Term*> terms) {
+  emit(Op::fail);
+  VarSet vars;
+  for (const Term* t : terms) collect_vars(t, {.ref_heads = false, .closures = false}, vars);
+  for (Symbol v : vars)
+    if (!bound_.contains(v)) bound_.set(v, fresh());
+}
+
 void Planner::destructure(const Term* pattern, Operand o, std::vector<std::pair<Side, Side>>& more) {
-  if (pattern->kind == TermKind::set) {  // sets cannot bind; only equal
-    throw Stop{{ErrorCode::internal, {}, "a set with unbound variables at line " + std::to_string(pattern->loc.line)}};
+  const auto unbound_key = [&] {
+    for (std::size_t i = 0; i < pattern->items.size(); i += 2)
+      if (!ground(pattern->items[i])) return true;
+    return false;
+  };
+  if (pattern->kind == TermKind::set || (pattern->kind == TermKind::object && unbound_key())) {
+    never({pattern});  // sets and keys cannot bind, only equal
+    return;
   }
   const bool array = pattern->kind == TermKind::array;
   const std::size_t count = array ? pattern->items.size() : pattern->items.size() / 2;
   emit(array ? Op::is_array : Op::is_object, 0, o, static_cast<std::int32_t>(count));
-  for (std::size_t i = 0; i < count; ++i) {
-    const Operand key = array ? constant(Value::integer(static_cast<std::int64_t>(i))) : value(pattern->items[2 * i]);
-    const auto dst = get(o, key);
+  std::vector<std::size_t> order(count);
+  std::iota(order.begin(), order.end(), 0);
+  const auto key = [&](std::size_t i) { return literal(pattern->items[2 * i]); };
+  // Members go by their keys, as in OPA: what one binds may be a key inside another.
+  if (!array && std::ranges::all_of(order, key))
+    std::ranges::stable_sort(order, [&](std::size_t i, std::size_t j) { return compare(*key(i), *key(j)) < 0; });
+  for (const std::size_t i : order) {
+    const auto dst =
+        get(o, array ? constant(Value::integer(static_cast<std::int64_t>(i))) : value(pattern->items[2 * i]));
     more.push_back({{pattern->items[array ? i : 2 * i + 1], 0}, {nullptr, dst}});
   }
 }
@@ -292,13 +314,7 @@ bool Planner::settle(Side& a, Side& b, std::vector<std::pair<Side, Side>>& more)
   }
   if (a.term->kind == TermKind::array && b.term->kind == TermKind::array) {
     if (a.term->items.size() != b.term->items.size()) {
-      emit(Op::fail);
-      for (const Side& s : {a, b}) {  // what is never reached still counts as bound
-        VarSet vars;
-        collect_vars(s.term, {.ref_heads = false, .closures = false}, vars);
-        for (Symbol v : vars)
-          if (!bound_.contains(v)) bound_.set(v, fresh());
-      }
+      never({a.term, b.term});
       return true;
     }
     for (std::size_t i = 0; i < a.term->items.size(); ++i)
@@ -317,14 +333,8 @@ bool Planner::settle(Side& a, Side& b, std::vector<std::pair<Side, Side>>& more)
         more.push_back({{a.term->items[i + 1], 0}, {b.term->items[j + 1], 0}});
     }
     if (!same) {
-      emit(Op::fail);
       more.clear();
-      for (const Side& s : {a, b}) {
-        VarSet vars;
-        collect_vars(s.term, {.ref_heads = false, .closures = false}, vars);
-        for (Symbol v : vars)
-          if (!bound_.contains(v)) bound_.set(v, fresh());
-      }
+      never({a.term, b.term});
     }
     return true;
   }
@@ -332,21 +342,23 @@ bool Planner::settle(Side& a, Side& b, std::vector<std::pair<Side, Side>>& more)
 }
 
 void Planner::unify(Side first, Side second) {
-  std::vector<std::pair<Side, Side>> open{{first, second}};
+  std::vector<std::pair<Side, Side>> open{{first, second}};  // the next one last
   while (!open.empty()) {
     std::vector<std::pair<Side, Side>> later;
     bool progress = false;
-    for (auto& [a, b] : open) {
+    while (!open.empty()) {
+      auto [a, b] = open.back();
+      open.pop_back();
       std::vector<std::pair<Side, Side>> more;
       if (settle(a, b, more))
         progress = true;
       else
         later.emplace_back(a, b);
-      later.insert(later.end(), more.begin(), more.end());
+      open.insert(open.end(), more.rbegin(), more.rend());  // what is inside comes before what is beside
     }
     if (!progress)
       throw Stop{{ErrorCode::internal, {}, "an equation binds nothing at line " + std::to_string(at_.line)}};
-    open = std::move(later);
+    open.assign(later.rbegin(), later.rend());
   }
 }
 

@@ -139,6 +139,7 @@ class Planner {
   };
   void unify(Side a, Side b);
   [[nodiscard]] bool settle(Side& a, Side& b, std::vector<std::pair<Side, Side>>& more);
+  void never(std::initializer_list<const Term*> terms);
   void destructure(const Term* pattern, Operand o, std::vector<std::pair<Side, Side>>& more);
   void body(const Body& b);
   void expr(const Expr* e);
@@ -146,6 +147,7 @@ class Planner {
   void call(const Expr* e);
   void with(const Expr* e);
   [[nodiscard]] std::int32_t partial_plan(const RuleSet& set, std::uint32_t mask);
+  [[nodiscard]] std::int32_t value_given(const RuleSet& function);
 
   // --- guards
   // A place in the base documents: input or data, and constant keys.

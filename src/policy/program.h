@@ -38,6 +38,7 @@ enum class Op : std::uint8_t {
   call,        // dst = builtin a of args[b, b+c)
   rule,        // dst = complete rule set a
   function,    // dst = function a of args[b, b+c)
+  gives,       // function given[a] gives the last of args[b, b+c) for those before it
   partial,     // dst = partial plan a for the keys args[b, b+c)
   extent,      // dst = document of tree node a
   node,        // dst = handle of tree node a
@@ -65,6 +66,8 @@ struct Inst {
   std::int32_t c = 0;
 };
 
+struct RuleSet;
+
 struct WithTarget {
   enum class Kind : std::uint8_t { input, data, function, builtin } kind = Kind::input;
   std::vector<Operand> path;       // below input or data
@@ -72,6 +75,7 @@ struct WithTarget {
   const Builtin* builtin = nullptr;
   Operand value = 0;
   const TreeNode* by_function = nullptr;  // the replacement, where it is a function
+  const RuleSet* by_given = nullptr;      // the same, its value given
   const Builtin* by_builtin = nullptr;
 };
 
@@ -139,6 +143,7 @@ struct RuleSet {
   std::vector<const Rule*> sources;
   bool set = false;  // partial with only `contains` at the node itself
   std::size_t arity = 0;
+  bool value_given = false;          // a function whose value comes with the arguments, after them
   std::size_t keys = 0;              // of the longest rule below the node
   std::vector<RuleCode> rules;       // complete and function
   std::optional<RuleCode> fallback;  // default
@@ -154,6 +159,7 @@ struct Code {
   std::vector<const Builtin*> builtins;
   std::vector<WithPlan> withs;
   std::vector<std::unique_ptr<PartialPlan>> partials;
+  std::vector<std::unique_ptr<RuleSet>> given;  // functions that are called for a value that is known
   std::int32_t hints = 0;
 };
 
