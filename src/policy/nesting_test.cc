@@ -165,15 +165,20 @@ TEST(Nesting, WhileEvaluatingEndsWithAnError) {
   std::string calls = "f0(y) := y\n";
   std::string values = "v0 := 1\n";
   std::string closures = "c0 := [1]\n";
+  std::string sets = "s0 contains 1\n";
+  std::string known = "g0(y) := y\n";
   for (int i = 1; i < 2000; ++i) {
     const std::string n = std::to_string(i);
     const std::string before = std::to_string(i - 1);
     calls += "f" + n + "(y) := f" + before + "([y])\n";
     values += "v" + n + " := [v" + before + "]\n";
+    sets += "s" + n + " contains y if s" + before + "[y]\n";
+    known += "g" + n + "(y) := g" + before + "(y)\n";
     closures += "c" + n + " := {d | d := 1; every e in [1] { not c" + before + " == e } }\n";
   }
   for (const auto& [text, ref] : {std::pair{calls + "x := f1999(1)\n", "data.p.x"}, std::pair{values, "data.p.v1999"},
-                                  std::pair{closures, "data.p.c1999"}})
+                                  std::pair{closures, "data.p.c1999"}, std::pair{sets + "x if s1999[1]\n", "data.p.x"},
+                                  std::pair{known + "x if [[1]][y][_] = g1999(y)\n", "data.p.x"}})
     on_a_small_stack([&] {
       const auto p = compile({{"p.rego", "package p\n" + text}});
       ASSERT_TRUE(p.has_value()) << p.error().text();

@@ -5,29 +5,30 @@
 
 namespace cairn::policy {
 
+// Rules are planned apart from the block that needs them, and later: what rules need may go on as long as there are
+// rules.
 std::int32_t Planner::partial_plan(const RuleSet& set, std::uint32_t mask) {
-  for (std::size_t i = 0; i < code_.partials.size(); ++i)
-    if (code_.partials[i]->set == set.id && code_.partials[i]->mask == mask) return static_cast<std::int32_t>(i);
-  const std::size_t at = code_.partials.size();
-  code_.partials.push_back(std::make_unique<PartialPlan>());
-  code_.partials[at]->set = set.id;
-  code_.partials[at]->mask = mask;
-  // Rules are planned apart from the block that needs them.
-  Planner inner(p_, code_);
-  std::vector<RuleCode> rules;
+  const auto [known, is_new] = code_.partial_ids.try_emplace({set.id, mask}, code_.partials.size());
+  if (is_new) {
+    auto& plan = *code_.partials.emplace_back(std::make_unique<PartialPlan>());
+    plan.set = set.id;
+    plan.mask = mask;
+  }
+  return static_cast<std::int32_t>(known->second);
+}
+
+void Planner::partial_rules(PartialPlan& plan) {
+  const RuleSet& set = p_.sets[static_cast<std::size_t>(plan.set)];
   for (const Rule* r : set.sources)
-    if (!r->is_default) rules.push_back(inner.rule(r, set, mask));
-  code_.partials[at]->index = index_of(rules);
-  code_.partials[at]->rules = std::move(rules);
-  return static_cast<std::int32_t>(at);
+    if (!r->is_default) plan.rules.push_back(rule(r, set, plan.mask));
+  plan.index = index_of(plan.rules);
 }
 
 // As in OPA, a function called for a known value is told it: what its head says is equal to the value before the body
 // runs, so that other values are not met.
 std::int32_t Planner::value_given(const RuleSet& function) {
-  const auto known = std::ranges::find(code_.given, function.id, [](const auto& g) { return g->id; });
-  if (known != code_.given.end()) return static_cast<std::int32_t>(known - code_.given.begin());
-  const std::size_t at = code_.given.size();
+  const auto [known, is_new] = code_.given_ids.try_emplace(function.id, code_.given.size());
+  if (!is_new) return static_cast<std::int32_t>(known->second);
   auto& set = *code_.given.emplace_back(std::make_unique<RuleSet>());
   set.kind = function.kind;
   set.id = function.id;
@@ -36,8 +37,7 @@ std::int32_t Planner::value_given(const RuleSet& function) {
   set.sources = function.sources;
   set.arity = function.arity;
   set.value_given = true;
-  Planner(p_, code_).rule_set(set);
-  return static_cast<std::int32_t>(at);
+  return static_cast<std::int32_t>(known->second);
 }
 
 RuleCode Planner::rule(const Rule* r, const RuleSet& set, std::uint32_t mask) {
@@ -69,9 +69,7 @@ RuleCode Planner::rule(const Rule* r, const RuleSet& set, std::uint32_t mask) {
     Operand given = 0;
     for (std::size_t i = 0; i < most_keys; ++i) {
       if ((mask & (1U << i)) == 0) continue;
-      // Only variables and constants take part; composite keys are compared after the fact.
-      if (i < keys.size() && (keys[i]->kind == TermKind::var || literal(keys[i]) != nullptr))
-        unify({keys[i], 0}, {nullptr, given});
+      if (i < keys.size()) unify({keys[i], 0}, {nullptr, given});
       ++given;
     }
   }
@@ -194,17 +192,30 @@ void number_sets(Program& p, TreeNode& n) {
   for (auto& [key, c] : n.children) number_sets(p, *c);
 }
 
+// Plans what the plans made so far need, and what that needs.
+void plan_needed(Program& program, Code& code) {
+  std::size_t partials = 0;
+  std::size_t given = 0;
+  while (partials < code.partials.size() || given < code.given.size())
+    if (partials < code.partials.size())
+      Planner(program, code).partial_rules(*code.partials[partials++]);
+    else
+      Planner(program, code).rule_set(*code.given[given++]);
+}
+
 }  // namespace
 
 void plan(Program& program) {
   number_nodes(program, program.compiler->tree());
   number_sets(program, program.compiler->tree());
   for (auto& set : program.sets) Planner(program, program.code).rule_set(set);
+  plan_needed(program, program.code);
 }
 
 std::shared_ptr<QueryPlan> plan_query(Program& program, const Body& body, bool single) {
   auto out = std::make_shared<QueryPlan>();
   Planner(program, out->code).query(*out, body, single);
+  plan_needed(program, out->code);
   return out;
 }
 

@@ -64,6 +64,7 @@ class Planner {
   Planner(Program& program, Code& code) : p_(program), code_(code) {}
 
   void rule_set(RuleSet& set);
+  void partial_rules(PartialPlan& plan);
   [[nodiscard]] RuleCode rule(const Rule* r, const RuleSet& set, std::uint32_t mask);
   void query(QueryPlan& plan, const Body& body, bool single);
 

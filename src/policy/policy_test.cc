@@ -112,6 +112,17 @@ TEST(Language, FunctionsCalledForAKnownValue) {
             "2");
 }
 
+// A set asked for one element tells its rules that.
+TEST(Language, SetsAskedForAnElement) {
+  const std::string one = "c(i) := y if { i == 2; some y in [1, 2] } else := 1\n";  // c(2) is a conflict
+  EXPECT_EQ(x(one + "s contains [i, j] if { some i in [1, 2]; j := i; c(i) }\nx if s[[1, 1]]"), "true");
+  EXPECT_EQ(x(one + "s contains {\"a\": i} if { some i in [1, 2]; c(i) }\nx if s[{\"a\": 1}]"), "true");
+  EXPECT_EQ(x("s contains {i} if some i in [1, 2]\nx if s[{1}]"), "undefined");
+  EXPECT_EQ(x("s contains {i} if some i in [1, 2]\nx if { count(s) == 2; s[{1}] }"), "true");  // all of it is known
+  EXPECT_EQ(x("s contains {i: 1} if some i in [1, 2]\nx if s[{1: 1}]"), "undefined");
+  EXPECT_EQ(x("s[{i}] := 1 if some i in [1, 2]\nx if s[{1}]"), "true");
+}
+
 TEST(Language, KeysInPatterns) {
   EXPECT_EQ(x("f([k], {k: v}) := v\nx := f([\"a\"], {\"a\": 1})"), "1");
   EXPECT_EQ(x("f([[k], {k: v}]) := v\nx := f([[\"a\"], {\"a\": 1}])"), "1");

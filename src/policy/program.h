@@ -160,6 +160,8 @@ struct Code {
   std::vector<WithPlan> withs;
   std::vector<std::unique_ptr<PartialPlan>> partials;
   std::vector<std::unique_ptr<RuleSet>> given;  // functions that are called for a value that is known
+  std::map<std::pair<std::int32_t, std::uint32_t>, std::size_t> partial_ids;  // by set and mask
+  std::map<std::int32_t, std::size_t> given_ids;                              // by set
   std::int32_t hints = 0;
 };
 
