@@ -492,6 +492,8 @@ class FuseSession {
       } else {
         taking.unlock();
         fuse_session_process_buf(session_, &buffer);
+        // The reader first: it would wait until all that it had asked for ahead is served, and then go on alone.
+        if (!small) std::this_thread::yield();
       }
     } while (taking.owns_lock());
     return true;
