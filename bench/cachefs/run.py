@@ -325,4 +325,5 @@ def main():
         shutil.rmtree(bench.folder, ignore_errors=True)
 
 
-main()
+if __name__ == "__main__":
+    main()
