@@ -160,6 +160,7 @@ class Compiler {
   friend class TypeChecker;
   void error(Location loc, std::string_view code, std::string message);
   [[nodiscard]] bool ok() const { return errors_.empty(); }
+  void ordered(std::size_t tries, Location loc);        // counts against the limit
   void each_rule(const std::function<void(Rule*)>& f);  // else branches too
 
   void check_imports();
@@ -178,6 +179,7 @@ class Compiler {
   std::vector<std::string> files_;
   std::vector<Module> modules_;
   std::vector<Diagnostic> errors_;
+  std::size_t tries_ = 0;
   std::unordered_map<Symbol, Symbol> original_;
   std::vector<std::unique_ptr<Builtin>> host_;
   std::unordered_map<std::string, const Builtin*> host_by_name_;

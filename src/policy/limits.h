@@ -12,6 +12,7 @@ struct CompileLimits {
   std::size_t nesting = 128;            // brackets, terms and bodies inside each other
   std::size_t tokens = 400'000;         // of all texts together
   std::size_t rules = 50'000;           // of all texts together
+  std::size_t tries = 4'000'000;        // of expressions, while all bodies are put in order
 };
 
 struct EvalLimits {

@@ -288,6 +288,8 @@ TEST(Limits, CompilingALongBodyIsNotQuadratic) {
       [](const std::string& i, const std::string&) { return "a" + i + " = input.b[" + i + "]"; },
       [](const std::string& i, const std::string&) { return "count([y | y := input.b[" + i + "]]) > 0"; },
       [](const std::string& i, const std::string& next) { return "a" + i + " = a" + next + " + 1"; },
+      [](const std::string& i, const std::string& next) { return "a" + i + " = count([y | y := a" + next + "])"; },
+      [](const std::string& i, const std::string& next) { return "a" + i + " = $\"{input.b}\" == a" + next; },
       [](const std::string& i, const std::string&) { return "c" + i + " := [y | y := input.b[z]; y > " + i + "]"; }};
   constexpr int kCount = 20'000;
   for (const Line line : kLines) {
@@ -297,6 +299,23 @@ TEST(Limits, CompilingALongBodyIsNotQuadratic) {
     EXPECT_EQ(refused(text + "  a" + std::to_string(kCount) + " = z\n}\n"), "");
     EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(20)) << line("1", "2");
   }
+}
+
+// What is left of that is bounded: `every` hangs on what was tried before it, so that all is tried again and again.
+TEST(Limits, OrderingIsBounded) {
+  const auto everies = [](int count) {
+    std::string text = "package p\nx if {\n";
+    for (int i = 0; i < count; ++i) {
+      const std::string next = "a" + std::to_string(i + 1);
+      text += "  every e in [1] { e != " + next + " }\n  a" + std::to_string(i) + " = " + next + " + 1\n";
+    }
+    return text + "  a" + std::to_string(count) + " = 1\n}\n";
+  };
+  EXPECT_TRUE(compile({{"p.rego", everies(500)}}).has_value());
+  const auto p = compile({{"p.rego", everies(10'000)}});
+  ASSERT_FALSE(p.has_value());
+  EXPECT_EQ(p.error().code, ErrorCode::too_large);
+  EXPECT_TRUE(p.error().where.starts_with("p.rego:")) << p.error().where;
 }
 
 TEST(Limits, Deadline) {

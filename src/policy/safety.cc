@@ -163,6 +163,52 @@ class Unifier {
   std::map<Symbol, VarSet> unknown_;
 };
 
+// Which expressions of a body to try again: those with a variable that became safe since. A long body in reverse order
+// would take as many rounds as it has expressions.
+class Waiting {
+ public:
+  explicit Waiting(const Body& body) : body_(body) {}
+  // Trying an expression depends on more than its own variables from now on: all are tried.
+  void all() {
+    all_ = true;
+    watching_ = false;
+  }
+  // After the first round, which most bodies end with.
+  void watch(const std::vector<bool>& done) {
+    if (all_ || watching_) return;
+    watching_ = true;
+    for (std::size_t i = 0; i < body_.size(); ++i) {
+      if (done[i]) continue;
+      changed_.insert(i);
+      VarSet vars;
+      collect_vars(body_[i], {}, vars);
+      for (Symbol v : vars) watchers_[v].push_back(i);
+    }
+  }
+  // The next expression to try, from this one on; the size of the body where there is none.
+  [[nodiscard]] std::size_t next(std::size_t from) {
+    if (!watching_) return from;
+    const auto found = changed_.lower_bound(from);
+    if (found == changed_.end()) return body_.size();
+    const std::size_t i = *found;
+    changed_.erase(found);
+    return i;
+  }
+  void became_known(const VarSet& vars) {
+    if (!watching_) return;
+    for (Symbol v : vars)
+      if (const auto found = watchers_.find(v); found != watchers_.end())
+        changed_.insert(found->second.begin(), found->second.end());
+  }
+
+ private:
+  const Body& body_;
+  bool all_ = false;
+  bool watching_ = false;
+  std::set<std::size_t> changed_;  // since they were tried
+  std::unordered_map<Symbol, std::vector<std::size_t>> watchers_;
+};
+
 }  // namespace
 
 void Safety::outputs_terms(const Term* t, const VarSet& safe, VarSet& out) const {
@@ -249,9 +295,17 @@ VarSet Safety::outputs(const Expr* e, const VarSet& safe, VarSet* last) const {
 VarSet Safety::outputs(const Body& b, const VarSet& safe) const {
   VarSet o = safe;
   // A body may bind in any order: go on until nothing more is bound.
-  for (std::size_t before = o.size() + 1; before != o.size();) {
+  Waiting waiting(b);
+  const std::vector<bool> none(b.size());
+  for (std::size_t before = SIZE_MAX; before != o.size();) {
+    if (before != SIZE_MAX) waiting.watch(none);
     before = o.size();
-    for (const Expr* e : b) o.insert(outputs(e, o));
+    for (std::size_t i = waiting.next(0); i < b.size(); i = waiting.next(i + 1)) {
+      c_.ordered(1, b[i]->loc);
+      const VarSet more = outputs(b[i], o).minus(o);
+      o.insert(more);
+      waiting.became_known(more);
+    }
   }
   return o.minus(safe);
 }
@@ -335,55 +389,6 @@ void Safety::closures(const Expr* e, VarSet& out) const {
   collect_vars(e->right, {}, out);
 }
 
-namespace {
-
-// Which expressions of a body to try again: those with a variable that became safe since. A long body in reverse order
-// would take as many rounds as it has expressions.
-class Waiting {
- public:
-  // Trying an expression that closes over something, or `every`, depends on more than its own variables: where there
-  // are such ones, all are tried.
-  Waiting(const Body& body, bool closes)
-      : body_(body),
-        all_(closes || std::ranges::any_of(body, [](const Expr* e) { return e->kind == ExprKind::every; })) {}
-  // After the first round, which most bodies end with.
-  void watch(const std::vector<bool>& done) {
-    if (all_ || watching_) return;
-    watching_ = true;
-    for (std::size_t i = 0; i < body_.size(); ++i) {
-      if (done[i]) continue;
-      changed_.insert(i);
-      VarSet vars;
-      collect_vars(body_[i], {}, vars);
-      for (Symbol v : vars) watchers_[v].push_back(i);
-    }
-  }
-  // The next expression to try, from this one on; the size of the body where there is none.
-  [[nodiscard]] std::size_t next(std::size_t from) {
-    if (!watching_) return from;
-    const auto found = changed_.lower_bound(from);
-    if (found == changed_.end()) return body_.size();
-    const std::size_t i = *found;
-    changed_.erase(found);
-    return i;
-  }
-  void became_safe(const VarSet& vars) {
-    if (!watching_) return;
-    for (Symbol v : vars)
-      if (const auto found = watchers_.find(v); found != watchers_.end())
-        changed_.insert(found->second.begin(), found->second.end());
-  }
-
- private:
-  const Body& body_;
-  bool all_;
-  bool watching_ = false;
-  std::set<std::size_t> changed_;  // since they were tried
-  std::unordered_map<Symbol, std::vector<std::size_t>> watchers_;
-};
-
-}  // namespace
-
 Body Safety::reorder(const Body& body, const VarSet& globals, std::vector<Unsafe>& unsafe) {
   VarSet body_vars;
   std::vector<VarSet> open(body.size());
@@ -407,12 +412,15 @@ Body Safety::reorder(const Body& body, const VarSet& globals, std::vector<Unsafe
   VarSet beyond;
   bool settled = true;
   VarSet last;  // as in OPA, `every` counts as its own what the call looked at before it bound
-  Waiting waiting(body, closes);
+  Waiting waiting(body);
+  // What `every` counts as its own hangs on what was tried before it.
+  if (std::ranges::any_of(body, [](const Expr* e) { return e->kind == ExprKind::every; })) waiting.all();
   for (std::size_t before = SIZE_MAX; before != ordered.size();) {
     if (before != SIZE_MAX) waiting.watch(done);
     before = ordered.size();
     for (std::size_t i = waiting.next(0); i < body.size(); i = waiting.next(i + 1)) {
       if (done[i]) continue;
+      c_.ordered(1 + (settled || closed[i].empty() ? 0 : ordered.size()), body[i]->loc);
       const VarSet out = outputs(body[i], safe, &last);
       if (!closed[i].empty()) {
         // What the expressions before bind beyond what is safe, as OPA counts it: hardly ever anything. So an
@@ -427,13 +435,16 @@ Body Safety::reorder(const Body& body, const VarSet& globals, std::vector<Unsafe
       if (!open[i].empty()) continue;
       done[i] = true;
       ordered.push_back(body[i]);
+      waiting.became_known(out.minus(safe));
       safe.insert(out);
-      waiting.became_safe(out);
       if (!closes || !settled) continue;
       VarSet needs;
       visible(body[i], needs);
       settled = safe.contains_all(needs);
-      beyond.insert(outputs(body[i], safe).minus(safe));
+      if (!settled) waiting.all();
+      const VarSet more = outputs(body[i], safe).minus(safe);
+      beyond.insert(more);
+      waiting.became_known(more);
     }
   }
   for (std::size_t i = 0; i < body.size(); ++i)

@@ -43,6 +43,14 @@ Compiler::Compiler(AstPool& pool, const CompileOptions& options, std::vector<std
   }
 }
 
+void Compiler::ordered(std::size_t tries, Location loc) {
+  tries_ += tries;
+  if (tries_ <= options_.limits.tries) return;
+  throw Stop{{ErrorCode::too_large,
+              (loc.file < files_.size() ? files_[loc.file] : "query") + ":" + std::to_string(loc.line),
+              "putting bodies in order takes more tries than the limit"}};
+}
+
 void Compiler::error(Location loc, std::string_view code, std::string message) {
   if (errors_.size() >= 50) return;
   Diagnostic d;
