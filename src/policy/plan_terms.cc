@@ -16,6 +16,16 @@ bool Planner::ground(const Term* t) const {
   }
 }
 
+// OPA takes some bodies as safe that bind nothing where it matters; they have no value there, and are refused here.
+void Planner::unbound(const Term* t) const {
+  const Location loc = t != nullptr && t->loc.line != 0 ? t->loc : at_;
+  const Symbol original = t != nullptr ? p_.compiler->original(t->name) : nullptr;
+  throw Stop{{ErrorCode::malformed,
+              (loc.file < p_.files.size() ? p_.files[loc.file] : "query") + ":" + std::to_string(loc.line),
+              "rego_unsafe_var_error: " +
+                  (original != nullptr ? "var " + *original + " is unsafe" : "nothing binds a variable")}};
+}
+
 void Planner::bind(Symbol v, Operand o) {
   if (o >= 0) {
     bound_.set(v, o);
@@ -51,7 +61,7 @@ Operand Planner::value(const Term* t) {
   switch (t->kind) {
     case TermKind::var:
       if (const Operand* at = bound_.find(t->name)) return *at;
-      throw Stop{{ErrorCode::internal, {}, "unbound variable " + *t->name + " at line " + std::to_string(t->loc.line)}};
+      unbound(t);
     case TermKind::ref: return reference(t);
     case TermKind::array_of:
     case TermKind::object_of:
@@ -356,8 +366,7 @@ void Planner::unify(Side first, Side second) {
         later.emplace_back(a, b);
       open.insert(open.end(), more.rbegin(), more.rend());  // what is inside comes before what is beside
     }
-    if (!progress)
-      throw Stop{{ErrorCode::internal, {}, "an equation binds nothing at line " + std::to_string(at_.line)}};
+    if (!progress) unbound(nullptr);
     open.assign(later.rbegin(), later.rend());
   }
 }

@@ -131,6 +131,7 @@ class Planner {
   [[nodiscard]] Operand node_steps(const TreeNode* n, const std::vector<Term*>& items, std::size_t next);
   [[nodiscard]] Operand partial(const RuleSet& set, const std::vector<Term*>& items, std::size_t next);
   void bind(Symbol v, Operand o);
+  [[noreturn]] void unbound(const Term* variable) const;  // or an equation that binds nothing
   void key_pattern(const Term* t, Operand key);
 
   // --- expressions

@@ -112,6 +112,9 @@ TEST(Language, FunctionsCalledForAKnownValue) {
             "2");
 }
 
+// OPA counts an output as safe that is an input too, and meets it when evaluating.
+TEST(Refusals, WhatOnlyCountsAsSafe) { EXPECT_EQ(refused("package p\nx if {\n  count({y}, y)\n}"), "p.rego:3"); }
+
 // A set asked for one element tells its rules that.
 TEST(Language, SetsAskedForAnElement) {
   const std::string one = "c(i) := y if { i == 2; some y in [1, 2] } else := 1\n";  // c(2) is a conflict

@@ -446,6 +446,7 @@ bool Compiler::compile(std::vector<Module> modules) {
 }
 
 bool Compiler::compile_query(Body& body, const std::vector<std::string>& package) {
+  tries_ = 0;
   Names(*this).query(body, package);
   if (!ok()) return false;
   check_functions(body, false);
