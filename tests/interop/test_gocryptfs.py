@@ -202,7 +202,7 @@ def test_passwords_changed_by_either(tmp_path, key):
     second, third = tmp_path / "second", tmp_path / "third"
     second.write_text("second")
     third.write_text("third\n")
-    check("gocryptfs", "-passwd", "-q", "-nosyslog", "-scryptn", LOG_N, "-passfile", key, tmp_path / "volume", input=b"second\n")
+    check("gocryptfs", "-passwd", "-q", "-nosyslog", "-scryptn", LOG_N, tmp_path / "volume", input=key.read_bytes() + b"second\n")
     assert run(CAIRN, "model", "ls", tmp_path / "volume", "--key-file", key).returncode == 12
     check(CAIRN, "model", "passwd", tmp_path / "volume", "--key-file", second, "--new-key-file", third, "--log-n", LOG_N)
     assert run("gocryptfs", "-fsck", "-q", "-nosyslog", "-passfile", second, tmp_path / "volume").returncode == 12
