@@ -161,7 +161,7 @@ Value Machine::call_host(const Builtin& b, std::span<const Value> args) {
 
 Value Machine::function(std::int32_t id, std::span<const Value> args) {
   const RuleSet& set = program_.sets[static_cast<std::size_t>(id)];
-  const Mock* const m = mock_of(set.node);
+  const Mock* const m = context_->mocks.empty() ? nullptr : mock_of(set.node);
   if (m == nullptr) return function_plain(set, args);
   if (m->by_function == nullptr && m->by_builtin == nullptr) return m->value;
   const bool before = std::exchange(mocks_off_, true);
@@ -172,8 +172,8 @@ Value Machine::function(std::int32_t id, std::span<const Value> args) {
 }
 
 const Machine::Mock* Machine::mock_of(const TreeNode* function) const {
-  if (mocks_off_) return nullptr;
   const auto& mocks = context_->mocks;
+  if (mocks_off_) return nullptr;
   const auto m = std::find_if(mocks.rbegin(), mocks.rend(), [&](const Mock& x) { return x.node == function; });
   return m != mocks.rend() ? &*m : nullptr;
 }
@@ -211,7 +211,8 @@ const Value* Memos::find(std::uint64_t hash, std::int32_t set, std::uint32_t mas
   for (std::size_t at = hash & (slots_.size() - 1); slots_[at] != 0; at = (at + 1) & (slots_.size() - 1)) {
     const Memo& m = all_[slots_[at] - 1];
     if (m.hash == hash && m.set == set && m.mask == mask && m.count == keys.size() &&
-        std::equal(keys.begin(), keys.end(), m.keys, whole ? equal : quick_equal))
+        (whole ? std::ranges::equal(keys, std::span(m.keys, m.count), equal)
+               : std::equal(keys.begin(), keys.end(), m.keys, quick_equal)))
       return &m.result;
   }
   return nullptr;
@@ -242,7 +243,9 @@ Value Machine::function_plain(const RuleSet& set, std::span<const Value> args) {
   // What takes a few instructions is sooner done again than kept; but prints, traces and the host see one call.
   std::uint8_t& cheap = cheap_[static_cast<std::size_t>(set.id)];
   const bool keep_all = traced_ || options_.print || cheap == always_kept;
-  const auto hashed = [&] { return kept_hash(set, args); };
+  const auto hashed = [&] {
+    return cheap == always_kept ? kept_hash(set, args) : Memos::hash_of(args, static_cast<std::uint64_t>(set.id) + 1);
+  };
   std::uint64_t h = 0;
   const bool looked = keep_all || cheap < sure_to_be_cheap;
   if (looked) {
@@ -263,11 +266,9 @@ Value Machine::function_plain(const RuleSet& set, std::span<const Value> args) {
 }
 
 std::uint64_t Machine::kept_hash(const RuleSet& set, std::span<const Value> args) {
-  const bool whole = cheap_[static_cast<std::size_t>(set.id)] == always_kept;
-  if (whole)
-    for (const Value& v : args)
-      if (v.is_collection()) tick(v.nodes() / 8);
-  return Memos::hash_of(args, static_cast<std::uint64_t>(set.id) + 1, whole);
+  for (const Value& v : args)
+    if (v.is_collection()) tick(v.nodes() / 8);
+  return Memos::hash_of(args, static_cast<std::uint64_t>(set.id) + 1, true);
 }
 
 void Machine::keep(std::span<const Value> args, std::uint64_t hash, std::int32_t set, Memos& in, const Value& result) {
