@@ -54,7 +54,8 @@ Civil civil(std::int64_t ns, int offset) {
   Civil c;
   c.offset = offset;
   const std::int64_t s = floor_div(ns, kSecond) + offset;
-  c.nano = static_cast<int>(ns - floor_div(ns, kSecond) * kSecond);
+  const auto part = static_cast<int>(ns % kSecond);  // not by subtraction: whole seconds may be less than 64 bits hold
+  c.nano = part < 0 ? part + static_cast<int>(kSecond) : part;
   const std::int64_t days = floor_div(s, 86400);
   date_of(days, c);
   const auto rest = static_cast<int>(s - days * 86400);
@@ -112,9 +113,9 @@ std::optional<std::int64_t> nanos_in(Civil c, const Moment& where) {
   Moment guess = where;
   guess.ns = *local;
   const int first = offset_at(guess);
-  guess.ns = *local - first * kSecond;
+  if (__builtin_sub_overflow(*local, first * kSecond, &guess.ns)) return std::nullopt;
   const int then = offset_at(guess);
-  if (then != first) guess.ns = *local - then * kSecond;
+  if (then != first && __builtin_sub_overflow(*local, then * kSecond, &guess.ns)) return std::nullopt;
   return guess.ns;
 }
 

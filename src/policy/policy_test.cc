@@ -567,6 +567,7 @@ TEST(Builtins, YamlIsWrittenAsItIsRead) {
 }
 
 TEST(Builtins, TimesAndPrefixesAsGoReadsThem) {
+  EXPECT_EQ(x("x := time.clock(-9223372036854775808)"), "[0,12,43]");
   EXPECT_EQ(
       x("x := [time.format([1700000000000000000, \"UTC\", \"06 __2\"]), time.format([0, \"UTC\", \"06 __2|_2\"])]"),
       R"(["23 318","70   1| 1"])");
