@@ -344,7 +344,8 @@ Value uuid_parse(CallContext& c, Args a) {
       return x;
     };
     const std::uint64_t ticks = be(0, 4) | be(4, 2) << 32 | (be(6, 2) & 0x0FFF) << 48;
-    put("time", Value::integer((static_cast<std::int64_t>(ticks) - 122'192'928'000'000'000) * 100));
+    // Since 1970 in nanoseconds; as in OPA, times past 2262 wrap.
+    put("time", Value::integer(static_cast<std::int64_t>((ticks - 122'192'928'000'000'000U) * 100)));
     std::string node;
     for (std::size_t i = 10; i < 16; ++i) node += (i > 10 ? "-" : "") + hex({&u[i], 1});
     put("nodeid", c.arena.string(node));

@@ -427,6 +427,8 @@ TEST(Builtins, Families) {
   EXPECT_EQ(x("x := graph.reachable({\"a\": [\"b\"], \"b\": [\"a\"], \"c\": []}, {\"a\"})"), R"(["a","b"])");
   EXPECT_EQ(x("x := bits.xor(5, -3)"), "-8");
   EXPECT_EQ(x("x := uuid.parse(uuid.rfc4122(\"k\")).version"), "4");
+  EXPECT_EQ(x("x := uuid.parse(\"f81d4fae-7dec-1d10-a765-0900c1ae6bf6\").time"), "8132808790047596536");
+  EXPECT_EQ(x("x := uuid.parse(\"00000000-0000-1000-8000-0900c1ae6bf6\").time"), "6227451273709551616");
   EXPECT_EQ(x("x if uuid.rfc4122(\"k\") == uuid.rfc4122(\"k\")"), "true");
   EXPECT_EQ(x("x := [p | walk({\"a\": [1]}, [p, 1])]"), R"([["a",0]])");
   EXPECT_EQ(x("x := base64url.decode(base64url.encode_no_pad(\"a?~\"))"), R"("a?~")");
