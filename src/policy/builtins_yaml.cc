@@ -333,11 +333,12 @@ std::string number_of(const Value& v) {
   const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), whole);
   if (error == std::errc{} && stop == text.data() + text.size()) return std::string(text);
   const double d = v.number_node()->approximate;
+  if (!std::isfinite(d)) return std::string(text);
   std::array<char, 400> room{};
   auto end = std::to_chars(room.data(), room.data() + room.size(), d, std::chars_format::scientific).ptr;
   const std::string s(room.data(), end);
   const int exponent = std::atoi(s.c_str() + s.find('e') + 1);
-  if (exponent < -4 || exponent >= 6 || !std::isfinite(d)) return s;
+  if (exponent < -4 || exponent >= 6) return s;
   end = std::to_chars(room.data(), room.data() + room.size(), d, std::chars_format::fixed).ptr;
   return {room.data(), end};
 }

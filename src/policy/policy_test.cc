@@ -426,6 +426,7 @@ TEST(Builtins, Families) {
   EXPECT_EQ(x("x := object.union_n([{\"a\": {\"b\": 1}}, {\"a\": {\"c\": 2}}])"), R"({"a":{"b":1,"c":2}})");
   EXPECT_EQ(x("x := graph.reachable({\"a\": [\"b\"], \"b\": [\"a\"], \"c\": []}, {\"a\"})"), R"(["a","b"])");
   EXPECT_EQ(x("x := bits.xor(5, -3)"), "-8");
+  EXPECT_EQ(x("x := yaml.marshal(11e320)"), R"("11e320\n")");
   EXPECT_EQ(x("x := uuid.parse(uuid.rfc4122(\"k\")).version"), "4");
   EXPECT_EQ(x("x := uuid.parse(\"f81d4fae-7dec-1d10-a765-0900c1ae6bf6\").time"), "8132808790047596536");
   EXPECT_EQ(x("x := uuid.parse(\"00000000-0000-1000-8000-0900c1ae6bf6\").time"), "6227451273709551616");
