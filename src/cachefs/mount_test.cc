@@ -242,6 +242,14 @@ TEST_F(Mounts, ResidentNeedsTheMemory) {
   EXPECT_EQ(read_file(dir_ / "mnt/a/weights").value(), weights_);
 }
 
+// Whether every thread of a process stands still: a signal that stops it takes effect later.
+bool is_stopped(pid_t process) {
+  return std::ranges::all_of(fs::directory_iterator("/proc/" + std::to_string(process) + "/task"), [](const auto& t) {
+    const std::string stat = read_text(t.path() / "stat").value();
+    return stat[stat.rfind(')') + 2] == 'T';
+  });
+}
+
 TEST_F(Mounts, AReadThatWaitsForItsSourceHoldsUpNobody) {
   // The volume lies in a mount of its own: once that one's worker is stopped, reads of the source wait.
   fs::create_directory(dir_ / "lower-src");
@@ -267,6 +275,8 @@ TEST_F(Mounts, AReadThatWaitsForItsSourceHoldsUpNobody) {
   ::posix_fadvise(Fd(::open(below.c_str(), O_RDONLY | O_CLOEXEC)).get(), 0, 0, POSIX_FADV_DONTNEED);
   const pid_t worker = source.worker();
   ::kill(worker, SIGSTOP);
+  for (int i = 0; i < 5000 && !is_stopped(worker); ++i) std::this_thread::sleep_for(1ms);
+  ASSERT_TRUE(is_stopped(worker));
   std::atomic<bool> read = false;
   std::jthread waiting([&] { read = ::pread(fd.get(), out.data(), out.size(), 4096 * 700) == 4096; });
   std::this_thread::sleep_for(200ms);
