@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "base/test_folder.h"
 #include "cachefs/store/test_data.h"
 #include "cachefs/supervisor.h"
 
@@ -93,7 +94,7 @@ class Mounts : public testing::Test {
     bytes[at] ^= 1;
     put(file, bytes);
   }
-  TempDir dir_;
+  TestFolder dir_;
   Bytes weights_;
   std::string digest_;
 };

@@ -8,6 +8,7 @@
 #include "base/cursor.h"
 #include "base/encoding.h"
 #include "base/file.h"
+#include "base/test_folder.h"
 #include "crypto/hash.h"
 #include "evidence/eventlog/eventlog.h"
 #include "evidence/tdx/hardware_report.h"
@@ -324,12 +325,10 @@ TEST(QgsResponse, EveryTruncationIsAnError) {
 
 TEST(RealKernel, FilesAndErrors) {
   const auto kernel = real_kernel();
-  char name[] = "/tmp/cairn-kernel-XXXXXX";
-  ASSERT_NE(::mkdtemp(name), nullptr);
-  const std::filesystem::path dir = name;
+  const TestFolder dir;
   ASSERT_TRUE(kernel->make_dir(dir / "a"));
   EXPECT_EQ(kernel->make_dir(dir / "a").error(), EEXIST);
-  EXPECT_EQ(kernel->list(dir).size(), 1U);
+  EXPECT_EQ(kernel->list(dir.path()).size(), 1U);
   ASSERT_TRUE(write_text(dir / "a/f", "0123456789"));
   EXPECT_EQ(as_text(kernel->read(dir / "a/f", 4, 3).value()), "3456");
   EXPECT_TRUE(kernel->write(dir / "a/f", as_bytes("xy")));
@@ -339,7 +338,6 @@ TEST(RealKernel, FilesAndErrors) {
   EXPECT_EQ(kernel->remove_dir(dir / "a").error(), ENOTEMPTY);
   EXPECT_FALSE(kernel->ask_host(1, {}, 16));
   EXPECT_FALSE(kernel->library_extend(3, Bytes(48)));
-  std::filesystem::remove_all(dir);
 }
 
 }  // namespace

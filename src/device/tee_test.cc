@@ -4,6 +4,8 @@
 
 #include <cstdlib>
 
+#include "base/test_folder.h"
+
 namespace cairn::device {
 namespace {
 
@@ -21,13 +23,11 @@ TEST(Tee, NeverSimulatesUnasked) {
             ErrorCode::unavailable);
   EXPECT_EQ(open_tee({.choice = TeeChoice::simulated, .simulator_dir = {}}).error().code, ErrorCode::invalid_argument);
   EXPECT_FALSE(tee_choice_named("none"));
-  char name[] = "/tmp/cairn-tee-XXXXXX";
-  ASSERT_NE(::mkdtemp(name), nullptr);
-  const auto tee = open_tee({.choice = TeeChoice::simulated, .simulator_dir = name});
+  const TestFolder folder;
+  const auto tee = open_tee({.choice = TeeChoice::simulated, .simulator_dir = folder.path()});
   ASSERT_TRUE(tee) << tee.error().text();
   EXPECT_TRUE((*tee)->simulated());
   EXPECT_EQ((*tee)->type(), "tdx");
-  std::filesystem::remove_all(name);
 }
 
 }  // namespace

@@ -105,8 +105,8 @@ class NvidiaStart : public TrusteeTest {
     });
   }
   std::filesystem::path file(const char* name, std::string_view text) {
-    EXPECT_TRUE(write_text(folder.path / name, text));
-    return folder.path / name;
+    EXPECT_TRUE(write_text(folder / name, text));
+    return folder / name;
   }
 };
 
@@ -115,7 +115,7 @@ TEST_F(NvidiaStart, ServicesNeedALoopAndGoodFiles) {
   config.gpu_rim_url = "https://rim.example.org/";
   EXPECT_TRUE(start());
   EXPECT_EQ(Trustee::open(config, at).error().code, ErrorCode::invalid_argument) << "no loop";
-  config.gpu_service_key = folder.path / "none";
+  config.gpu_service_key = folder / "none";
   EXPECT_EQ(start().error().code, ErrorCode::not_found);
   for (const char* bad : {"", "\n", "two\nlines", "\x01"}) {
     config.gpu_service_key = file("key", bad);
@@ -123,7 +123,7 @@ TEST_F(NvidiaStart, ServicesNeedALoopAndGoodFiles) {
   }
   config.gpu_service_key = file("key", "nvapi-1\n");
   EXPECT_TRUE(start());
-  config.gpu_service_ca = folder.path / "none";
+  config.gpu_service_ca = folder / "none";
   EXPECT_FALSE(start());
   config.gpu_service_ca.clear();
   config.gpu_policy = file("policy.json", R"({"gpu-ra-enable":false})");

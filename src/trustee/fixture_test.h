@@ -8,27 +8,19 @@
 
 #include "base/encoding.h"
 #include "base/file.h"
+#include "base/test_folder.h"
 #include "kbs_protocol/rcar.h"
 #include "kbs_protocol/tee_key.h"
 #include "trustee/trustee.h"
 
 namespace cairn::trustee::test {
 
-struct Folder {
-  std::filesystem::path path;
-  Folder() {
-    std::string name = testing::TempDir() + "trustee-XXXXXX";
-    path = mkdtemp(name.data());
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-};
-
 inline Json json_of(const net::Response& response) { return parse_json(response.body).value_or(Json()); }
 
 class TrusteeTest : public testing::Test {
  protected:
   TrusteeTest() {
-    config.data = folder.path / "data";
+    config.data = folder / "data";
     config.sample = true;
   }
   void SetUp() override { open(); }
@@ -73,7 +65,7 @@ class TrusteeTest : public testing::Test {
             cairn::kbs::parse_challenge(profile, response.body).value()};
   }
 
-  Folder folder;
+  TestFolder folder;
   Config config;
   Time at = now();
   std::unique_ptr<Trustee> trustee;

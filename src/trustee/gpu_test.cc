@@ -21,7 +21,7 @@ constexpr const char* kGuardedKey = "/api/kbs/v0/resource/default/gpu/key";
 class Composite : public TrusteeTest, public testing::WithParamInterface<Profile> {
  protected:
   void SetUp() override {
-    td = std::make_unique<Machine>(folder.path / "td", GetParam());
+    td = std::make_unique<Machine>(folder / "td", GetParam());
     config.sample = false;
     config.simulated_roots = {td->td->root_path()};
     config.bundles = {td->td->collateral_path()};
@@ -36,8 +36,8 @@ class Composite : public TrusteeTest, public testing::WithParamInterface<Profile
   void plug(const GpuMachine& machine) {
     gpus.emplace(GpuSimulator::make(machine, at).value());
     const auto file = [&](const char* name, std::string_view text) {
-      EXPECT_TRUE(write_text(folder.path / name, text));
-      return folder.path / name;
+      EXPECT_TRUE(write_text(folder / name, text));
+      return folder / name;
     };
     config.gpu_device_roots = {file("device.pem", gpus->roots().device[0].certificate.pem())};
     config.gpu_rim_roots = {file("rim.pem", gpus->roots().rim[0].certificate.pem())};

@@ -1,5 +1,6 @@
 // The Trustee over real sockets, asked by the product's own clients: the wire as both ends see it.
 #include "trustee/server.h"
+#include "base/test_folder.h"
 
 #include "cli/trustee/admin_client.h"
 #include "crypto/hash.h"
@@ -50,9 +51,9 @@ std::string url(const net::Endpoint& endpoint, std::string_view path) {
 }
 
 TEST(Server, AdministratorAndBothProtocols) {
-  const Folder folder;
+  const TestFolder folder;
   Config config;
-  config.data = folder.path / "data";
+  config.data = folder / "data";
   config.sample = true;
   with_server(config, [&](const std::vector<net::Endpoint>& at) -> net::Task<> {
     CAIRN_CO_TRY(const Secret pem, read_secret(config.data / "private.key"));
@@ -98,9 +99,9 @@ TEST(Server, AdministratorAndBothProtocols) {
 }
 
 TEST(Server, OwnPortsAndBodyLimit) {
-  const Folder folder;
+  const TestFolder folder;
   Config config;
-  config.data = folder.path / "data";
+  config.data = folder / "data";
   config.kbs_listen = config.as_listen = "127.0.0.1:0";
   config.body_mib = 1;
   with_server(config, [&](const std::vector<net::Endpoint>& at) -> net::Task<> {
@@ -127,8 +128,8 @@ TEST(Server, OwnPortsAndBodyLimit) {
 
 // A quote and GPUs whose documents nobody has yet: they are fetched one after the other, while one request waits.
 TEST(Server, WhatTwoServicesSayIsFetchedForOneRequest) {
-  const Folder folder;
-  const Machine machine(folder.path / "td", Profile::p1);
+  const TestFolder folder;
+  const Machine machine(folder / "td", Profile::p1);
   const tdx::Collateral collateral = tdx::parse_collateral(read_text(machine.td->collateral_path()).value()).value();
   device::GpuService gpus({}, now());
   const device::Served services(net::responder([&](net::Exchange& e) -> net::Task<net::Response> {
@@ -137,15 +138,15 @@ TEST(Server, WhatTwoServicesSayIsFetchedForOneRequest) {
     co_return gpus.answer(e.request(), body);
   }));
   Config config;
-  config.data = folder.path / "data";
+  config.data = folder / "data";
   config.simulated_roots = {machine.td->root_path()};
   config.pccs_urls = {services.url};
   config.gpu_rim_url = services.url + "/v1/rim/";
   config.gpu_ocsp_url = services.url;
-  EXPECT_TRUE(write_text(folder.path / "device.pem", gpus.simulator.roots().device[0].certificate.pem()));
-  EXPECT_TRUE(write_text(folder.path / "rim.pem", gpus.simulator.roots().rim[0].certificate.pem()));
-  config.gpu_device_roots = {folder.path / "device.pem"};
-  config.gpu_rim_roots = {folder.path / "rim.pem"};
+  EXPECT_TRUE(write_text(folder / "device.pem", gpus.simulator.roots().device[0].certificate.pem()));
+  EXPECT_TRUE(write_text(folder / "rim.pem", gpus.simulator.roots().rim[0].certificate.pem()));
+  config.gpu_device_roots = {folder / "device.pem"};
+  config.gpu_rim_roots = {folder / "rim.pem"};
   const Bytes report_data(48, 5);
   const auto reports = gpus.simulator.evidence(nvidia::nonce_of_report_data(report_data).value()).value();
   Json evidence = machine.evidence(report_data);

@@ -17,7 +17,7 @@ constexpr const char* kResource = "/api/kbs/v0/resource/default/aliyun/key";
 class Tdx : public TrusteeTest, public testing::WithParamInterface<Profile> {
  protected:
   void SetUp() override {
-    machine = std::make_unique<Machine>(folder.path / "td", GetParam());
+    machine = std::make_unique<Machine>(folder / "td", GetParam());
     config.sample = false;
     config.simulated_roots = {machine->td->root_path()};
     config.bundles = {machine->td->collateral_path()};

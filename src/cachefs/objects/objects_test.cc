@@ -11,8 +11,6 @@
 namespace cairn::cachefs {
 namespace {
 
-using test::TempDir;
-
 TEST(ObjectList, FoldersComeFromKeysAndMarkers) {
   ObjectList list;
   for (const char* path : {"a", "a-b", "dir/x", "dir/sub/y", "dir-z", "other/q"}) list[path].key = path;
@@ -69,7 +67,7 @@ TEST(ObjectIndex, SizesOfParts) {
 }
 
 TEST(DiskCache, KeepsFindsAndForgetsTheOldest) {
-  const TempDir dir;
+  const TestFolder dir;
   const Bytes one(1000, 1), two(1000, 2), three(1000, 3);
   const std::string a = DiskCache::name_of("a"), b = DiskCache::name_of("b"), c = DiskCache::name_of("c");
   Bytes out(1000);
@@ -100,7 +98,7 @@ TEST(DiskCache, KeepsFindsAndForgetsTheOldest) {
 }
 
 TEST(DiskCache, OthersMayNotWriteToIt) {
-  const TempDir dir;
+  const TestFolder dir;
   std::filesystem::create_directory(dir / "cache");
   ASSERT_EQ(::chmod((dir / "cache").c_str(), 0777), 0);
   const auto cache = DiskCache::open(dir / "cache", 1000);

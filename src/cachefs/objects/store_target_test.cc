@@ -73,7 +73,7 @@ TEST(StoreTarget, CredentialFiles) {
 }
 
 TEST(StoreTarget, CredentialsAreForTheirOwnerOnly) {
-  const test::TempDir dir;
+  const TestFolder dir;
   test::put(dir / "c", "aws_access_key_id=a\naws_secret_access_key=VERYSECRET\nbad line\n");
   StoreOptions o = anonymous();
   o.anonymous = false;

@@ -25,7 +25,7 @@ class CheckedVolume : public testing::Test {
   [[nodiscard]] CheckReport check(Holes holes = Holes::deny) const {
     return check_volume(open_volume(dir_ / "vol"), holes, 2).value();
   }
-  TempDir dir_;
+  TestFolder dir_;
   Manifest manifest_;
 };
 
@@ -98,7 +98,7 @@ TEST_F(CheckedVolume, MissingDirIvIsFound) {
 }
 
 TEST(CheckShared, BrokenVolumesAreReported) {
-  const TempDir dir;
+  const TestFolder dir;
   UNPACK_OR_SKIP(path, dir, "upstream/broken_fs_v1.4");
   const auto report = check_volume(open_volume(path, "test"), Holes::allow);
   ASSERT_TRUE(report);

@@ -38,7 +38,7 @@ TEST(Encrypt, RoundTrip) {
                               gocryptfs::Feature::plaintext_names},
         gocryptfs::FeatureSet{gocryptfs::Feature::hkdf, gocryptfs::Feature::xchacha, gocryptfs::Feature::eme_names,
                               gocryptfs::Feature::long_names, gocryptfs::Feature::raw64}}) {
-    const TempDir dir;
+    const TestFolder dir;
     make_plain(dir / "src");
     auto options = encrypting(dir / "src", dir / "vol");
     options.features = features;
@@ -65,7 +65,7 @@ TEST(Encrypt, RoundTrip) {
 }
 
 TEST(Encrypt, OneFileAndItsManifest) {
-  const TempDir dir;
+  const TestFolder dir;
   put(dir / "model.gguf", crypto::random_bytes(100'000));
   const auto report = encrypt_model(encrypting(dir / "model.gguf", dir / "vol"));
   ASSERT_TRUE(report) << report.error().text();
@@ -79,7 +79,7 @@ TEST(Encrypt, OneFileAndItsManifest) {
 }
 
 TEST(Encrypt, LargeFilesAreSplitAndDigestedAlike) {
-  const TempDir dir;
+  const TestFolder dir;
   const std::uint64_t size = kVerityFrom + kTaskBytes + 12345;
   put(dir / "src/big", crypto::random_bytes(size));
   auto options = encrypting(dir / "src", dir / "vol");
@@ -94,7 +94,7 @@ TEST(Encrypt, LargeFilesAreSplitAndDigestedAlike) {
 }
 
 TEST(Encrypt, NothingIsOverwritten) {
-  const TempDir dir;
+  const TestFolder dir;
   put(dir / "src/file", "x");
   put(dir / "full/file", "x");
   EXPECT_EQ(encrypt_model(encrypting(dir / "src", dir / "full")).error().code, ErrorCode::already_exists);
@@ -107,7 +107,7 @@ TEST(Encrypt, NothingIsOverwritten) {
 }
 
 TEST(Encrypt, LinksThatLeaveTheModelHaveNoManifest) {
-  const TempDir dir;
+  const TestFolder dir;
   put(dir / "src/file", "x");
   fs::create_symlink("/etc/passwd", dir / "src/link");
   const auto report = encrypt_model(encrypting(dir / "src", dir / "vol"));
@@ -119,7 +119,7 @@ TEST(Encrypt, LinksThatLeaveTheModelHaveNoManifest) {
 
 // Stops in the middle as a killed process would, then goes on.
 TEST(Encrypt, GoesOnAfterAnInterruption) {
-  const TempDir dir;
+  const TestFolder dir;
   for (int i = 0; i < 40; ++i) put(dir / "src" / ("f" + std::to_string(i)), crypto::random_bytes(200'000));
   const pid_t child = ::fork();
   ASSERT_GE(child, 0);
@@ -151,7 +151,7 @@ TEST(Encrypt, GoesOnAfterAnInterruption) {
 }
 
 TEST(Encrypt, ADamagedLeftoverIsNotTakenOver) {
-  const TempDir dir;
+  const TestFolder dir;
   put(dir / "src/a", crypto::random_bytes(50'000));
   put(dir / "src/z", "x");
   ASSERT_TRUE(encrypt_model(encrypting(dir / "src", dir / "vol")));
@@ -170,7 +170,7 @@ TEST(Encrypt, ADamagedLeftoverIsNotTakenOver) {
 }
 
 TEST(Encrypt, CanBeCancelled) {
-  const TempDir dir;
+  const TestFolder dir;
   put(dir / "src/file", crypto::random_bytes(3'000'000));
   auto options = encrypting(dir / "src", dir / "vol");
   options.progress = [](const Progress&) { return false; };
@@ -179,7 +179,7 @@ TEST(Encrypt, CanBeCancelled) {
 }
 
 TEST(Decrypt, RefusesDamageAndWrongPasswords) {
-  const TempDir dir;
+  const TestFolder dir;
   put(dir / "src/file", crypto::random_bytes(30'000));
   ASSERT_TRUE(encrypt_model(encrypting(dir / "src", dir / "vol")));
   DecryptOptions options;

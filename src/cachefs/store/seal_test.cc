@@ -125,7 +125,7 @@ class SealedVolume : public testing::Test {
     const OpenVolume v = open_volume(dir_ / "vol");
     return dir_ / "vol" / v.tree.disk_path(v.tree.find(path).value());
   }
-  TempDir dir_;
+  TestFolder dir_;
   Bytes weights_;
 };
 
@@ -233,7 +233,7 @@ TEST_F(SealedVolume, AnInterruptedRunGoesOn) {
 }
 
 TEST(Seals, NeedTheManifest) {
-  const TempDir dir;
+  const TestFolder dir;
   make_plain(dir / "src");
   auto options = encrypting(dir / "src", dir / "vol");
   options.seals = true;

@@ -12,6 +12,7 @@
 #include "base/encoding.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/test_folder.h"
 #include "cachefs/store/check.h"
 #include "cachefs/store/encrypt.h"
 #include "crypto/hash.h"
@@ -20,25 +21,6 @@
 namespace cairn::cachefs::test {
 
 namespace fs = std::filesystem;
-
-// A folder of its own, gone at the end.
-class TempDir {
- public:
-  TempDir() {
-    std::string name = (fs::temp_directory_path() / "cairn-test-XXXXXX").string();
-    path_ = ::mkdtemp(name.data());
-  }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  ~TempDir() {
-    std::error_code ec;
-    fs::remove_all(path_, ec);
-  }
-  [[nodiscard]] fs::path operator/(std::string_view name) const { return path_ / name; }
-
- private:
-  fs::path path_;
-};
 
 inline void put(const fs::path& path, ByteView bytes) {
   fs::create_directories(path.parent_path());
@@ -92,7 +74,7 @@ inline Result<Bytes> read_all(const OpenVolume& v, std::string_view path,
 }
 
 // One of the shared archives, unpacked into `into`; "" where the shared data is missing.
-inline fs::path unpack(const TempDir& into, const std::string& archive) {
+inline fs::path unpack(const TestFolder& into, const std::string& archive) {
   const fs::path tar = fs::path(CAIRN_SHARED_DATA) / "gocryptfs" / (archive + ".tar.gz");
   if (!fs::exists(tar)) return {};
   const fs::path target = into / "unpacked";

@@ -31,7 +31,7 @@ INSTANTIATE_TEST_SUITE_P(All, GeneratedVolumes,
                          });
 
 TEST_P(GeneratedVolumes, HoldTheExpectedTree) {
-  const TempDir dir;
+  const TestFolder dir;
   UNPACK_OR_SKIP(path, dir, GetParam().archive);
   const Json expected =
       parse_json(read_text(fs::path(CAIRN_SHARED_DATA) / "gocryptfs/generated/expected-tree.json").value()).value();
@@ -56,7 +56,7 @@ TEST_P(GeneratedVolumes, HoldTheExpectedTree) {
 }
 
 TEST(SharedVolumes, OfEveryGeneration) {
-  const TempDir dir;
+  const TestFolder dir;
   std::size_t read = 0;
   for (const std::string version : {"v0.7", "v0.7-plaintextnames", "v0.9", "v1.1-aessiv", "v1.3",
                                     "v2.2-deterministic-names", "v2.2-xchacha", "v2.2-xchacha-deterministic-names"}) {
@@ -76,7 +76,7 @@ TEST(SharedVolumes, OfEveryGeneration) {
 }
 
 TEST(SharedVolumes, TooOldAreRefused) {
-  const TempDir dir;
+  const TestFolder dir;
   for (const std::string version : {"v0.4", "v0.5", "v0.6", "v0.6-plaintextnames"}) {
     UNPACK_OR_SKIP(path, dir, "upstream/" + version);
     EXPECT_EQ(read_config({.source = path}).error().code, ErrorCode::unsupported) << version;
@@ -84,16 +84,16 @@ TEST(SharedVolumes, TooOldAreRefused) {
 }
 
 TEST(SharedVolumes, MismatchedKeysNeverGiveData) {
-  const TempDir dir;
+  const TestFolder dir;
   UNPACK_OR_SKIP(content, dir, "upstream/hkdf_broken_content");
   EXPECT_EQ(read_all(open_volume(content, "test"), "status.txt").error().code, ErrorCode::crypto_failed);
-  const TempDir other;
+  const TestFolder other;
   UNPACK_OR_SKIP(names, other, "upstream/hkdf_broken_names");
   EXPECT_FALSE(open_volume(names, "test").tree.find("status.txt"));
 }
 
 TEST(SharedVolumes, DamageIsAnErrorNeverData) {
-  const TempDir dir;
+  const TestFolder dir;
   UNPACK_OR_SKIP(path, dir, "generated/corrupt");
   const Json expected =
       parse_json(read_text(fs::path(CAIRN_SHARED_DATA) / "gocryptfs/generated/corrupt-expected.json").value()).value();
@@ -127,14 +127,14 @@ TEST(SharedVolumes, DamageIsAnErrorNeverData) {
 }
 
 TEST(SharedVolumes, TwoSpellingsOfOneNameAreNotShown) {
-  const TempDir dir;
+  const TestFolder dir;
   UNPACK_OR_SKIP(path, dir, "upstream/malleable_base64");
   const OpenVolume v = open_volume(path, "test");
   EXPECT_FALSE(v.damage.empty());
 }
 
 TEST(Tree, ReadsAtAnyOffset) {
-  const TempDir dir;
+  const TestFolder dir;
   const Bytes plain = crypto::random_bytes(700'001);
   put(dir / "src/file", plain);
   ASSERT_TRUE(encrypt_model(encrypting(dir / "src", dir / "vol")));
@@ -155,7 +155,7 @@ TEST(Tree, ReadsAtAnyOffset) {
 }
 
 TEST(Tree, ChangesUnderneathAreErrors) {
-  const TempDir dir;
+  const TestFolder dir;
   put(dir / "src/file", crypto::random_bytes(10000));
   ASSERT_TRUE(encrypt_model(encrypting(dir / "src", dir / "vol")));
   const OpenVolume v = open_volume(dir / "vol");
@@ -169,7 +169,7 @@ TEST(Tree, ChangesUnderneathAreErrors) {
 }
 
 TEST(Tree, NeverLeavesTheVolume) {
-  const TempDir dir;
+  const TestFolder dir;
   put(dir / "src/sub/file", "x");
   put(dir / "src/file", "x");
   ASSERT_TRUE(encrypt_model(encrypting(dir / "src", dir / "vol")));
@@ -186,7 +186,7 @@ TEST(Tree, NeverLeavesTheVolume) {
 }
 
 TEST(Tree, FollowsLinksInsideOnly) {
-  const TempDir dir;
+  const TestFolder dir;
   put(dir / "src/a/file", "x");
   fs::create_symlink("a/file", dir / "src/good");
   fs::create_symlink("good", dir / "src/twice");

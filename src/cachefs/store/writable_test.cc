@@ -23,7 +23,7 @@ gocryptfs::Volume volume_with(gocryptfs::FeatureSet features) {
 
 // Random changes to a file and to the same bytes in memory, in the manner of fsx.
 TEST(Writable, DoesWhatMemoryDoes) {
-  const TempDir dir;
+  const TestFolder dir;
   for (const gocryptfs::FeatureSet& features :
        {gocryptfs::kDefaultFeatures,
         gocryptfs::FeatureSet{Feature::hkdf, Feature::xchacha, Feature::dir_iv, Feature::eme_names, Feature::long_names,
@@ -72,7 +72,7 @@ TEST(Writable, DoesWhatMemoryDoes) {
 }
 
 TEST(Writable, ADamagedBlockIsNotWrittenOver) {
-  const TempDir dir;
+  const TestFolder dir;
   const gocryptfs::Volume volume = volume_with(gocryptfs::kDefaultFeatures);
   const Fd fd(::open((dir / "file").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   WritableFile file(volume);
@@ -93,7 +93,7 @@ TEST(Writable, ADamagedBlockIsNotWrittenOver) {
 }
 
 TEST(Writable, EveryWriteHasAFreshNonceAndEveryFileItsId) {
-  const TempDir dir;
+  const TestFolder dir;
   const gocryptfs::Volume volume = volume_with(gocryptfs::kDefaultFeatures);
   const Fd fd(::open((dir / "file").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   WritableFile file(volume);
@@ -112,7 +112,7 @@ TEST(Writable, EveryWriteHasAFreshNonceAndEveryFileItsId) {
 }
 
 TEST(Writable, WritersAtOnceDoNotMixBlocks) {
-  const TempDir dir;
+  const TestFolder dir;
   const gocryptfs::Volume volume = volume_with(gocryptfs::kDefaultFeatures);
   const Fd fd(::open((dir / "file").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   WritableFile file(volume);
@@ -136,7 +136,7 @@ TEST(Writable, WritersAtOnceDoNotMixBlocks) {
 }
 
 TEST(Writable, LimitsAreErrors) {
-  const TempDir dir;
+  const TestFolder dir;
   const gocryptfs::Volume volume = volume_with(gocryptfs::kDefaultFeatures);
   const Fd fd(::open((dir / "file").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   WritableFile file(volume);

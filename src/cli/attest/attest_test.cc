@@ -8,6 +8,7 @@
 #include "base/encoding.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/test_folder.h"
 #include "crypto/hash.h"
 #include "evidence/eventlog/aael.h"
 #include "evidence/tdx/verify.h"
@@ -19,13 +20,9 @@ class AttestTest : public testing::Test {
  protected:
   void SetUp() override {
     if (std::filesystem::exists("/dev/tdx_guest")) GTEST_SKIP() << "this machine has a TEE";
-    char name[] = "/tmp/cairn-attest-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    dir_ = name;
     options_.tee = "simulated";
     options_.simulator = dir_ / "td";
   }
-  void TearDown() override { std::filesystem::remove_all(dir_); }
   tdx::Verdict judge(ByteView quote) {
     const auto collateral = tdx::parse_collateral(read_text(dir_ / "td/collateral.json").value()).value();
     const auto root = tdx::trust_root("simulator", read_file(dir_ / "td/root.pem").value()).value();
@@ -33,7 +30,7 @@ class AttestTest : public testing::Test {
     options.time = now();
     return tdx::verify(quote, collateral, {root}, options);
   }
-  std::filesystem::path dir_;
+  TestFolder dir_;
   AttestOptions options_;
   std::ostringstream out_, err_;
 };

@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "base/encoding.h"
+#include "base/test_folder.h"
 #include "cli/measure/files.h"
 #include "cli/measure/predict.h"
 #include "crypto/hash.h"
@@ -21,24 +22,20 @@ namespace fs = std::filesystem;
 class MeasureTest : public testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/cairn-measure-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    dir_ = name;
     put("a.bin", "aaa");
     put("sub/b.bin", std::string(3U << 20, 'b'));
     put("run", "#!/bin/sh\nexit 7\n");
     fs::permissions(dir_ / "run", fs::perms::owner_all);
   }
-  void TearDown() override { fs::remove_all(dir_); }
   void put(const fs::path& path, std::string_view text) {
     fs::create_directories((dir_ / path).parent_path());
     std::ofstream(dir_ / path) << text;
   }
-  fs::path dir_;
+  TestFolder dir_;
 };
 
 TEST_F(MeasureTest, ManifestOfAFolder) {
-  const auto manifest = manifest_of(dir_, "engine", "e");
+  const auto manifest = manifest_of(dir_.path(), "engine", "e");
   ASSERT_TRUE(manifest) << manifest.error().text();
   ASSERT_EQ(manifest->files.size(), 3U);
   EXPECT_EQ(manifest->files[0].path, "a.bin");
@@ -47,7 +44,7 @@ TEST_F(MeasureTest, ManifestOfAFolder) {
   EXPECT_EQ(manifest->files[2].path, "sub/b.bin");
   EXPECT_EQ(manifest->files[2].size, 3U << 20);
   EXPECT_TRUE(eventlog::manifest_text(*manifest));
-  EXPECT_TRUE(check_tree(dir_, *manifest));
+  EXPECT_TRUE(check_tree(dir_.path(), *manifest));
 }
 
 TEST_F(MeasureTest, ManifestOfOneFile) {
@@ -58,8 +55,8 @@ TEST_F(MeasureTest, ManifestOfOneFile) {
 }
 
 TEST_F(MeasureTest, EveryChangeOfATreeIsFound) {
-  const auto manifest = manifest_of(dir_, "engine", "e").value();
-  const auto where = [&] { return check_tree(dir_, manifest).error().where; };
+  const auto manifest = manifest_of(dir_.path(), "engine", "e").value();
+  const auto where = [&] { return check_tree(dir_.path(), manifest).error().where; };
   put("a.bin", "aab");
   EXPECT_EQ(where(), "a.bin");
   put("a.bin", "aaa");
@@ -79,21 +76,21 @@ TEST_F(MeasureTest, ModelRulesLeaveOutWhatIsNotTheModel) {
   put(".cache/y", "x");
   put("z.lock", "x");
   put(std::string(kManifestName), "{}");
-  EXPECT_EQ(manifest_of(dir_, "model", "m", TreeRules::model)->files.size(), 3U);
-  EXPECT_EQ(manifest_of(dir_, "model", "m")->files.size(), 8U);
+  EXPECT_EQ(manifest_of(dir_.path(), "model", "m", TreeRules::model)->files.size(), 3U);
+  EXPECT_EQ(manifest_of(dir_.path(), "model", "m")->files.size(), 8U);
 }
 
 TEST_F(MeasureTest, LinksAndSpecialFiles) {
   fs::create_symlink("a.bin", dir_ / "link");
-  EXPECT_EQ(manifest_of(dir_, "model", "m")->files.size(), 4U);
+  EXPECT_EQ(manifest_of(dir_.path(), "model", "m")->files.size(), 4U);
   fs::create_symlink("/etc/hostname", dir_ / "out");
-  EXPECT_EQ(manifest_of(dir_, "model", "m").error().code, ErrorCode::invalid_argument);
+  EXPECT_EQ(manifest_of(dir_.path(), "model", "m").error().code, ErrorCode::invalid_argument);
   fs::remove(dir_ / "out");
   fs::create_symlink("nowhere", dir_ / "dangling");
-  EXPECT_FALSE(manifest_of(dir_, "model", "m"));
+  EXPECT_FALSE(manifest_of(dir_.path(), "model", "m"));
   fs::remove(dir_ / "dangling");
   ASSERT_EQ(::mkfifo((dir_ / "fifo").c_str(), 0600), 0);
-  EXPECT_FALSE(manifest_of(dir_, "model", "m"));
+  EXPECT_FALSE(manifest_of(dir_.path(), "model", "m"));
   EXPECT_FALSE(hash_file(dir_ / "fifo"));
   EXPECT_FALSE(manifest_of(dir_ / "none", "model", "m"));
   fs::create_directory(dir_ / "empty");
@@ -145,7 +142,7 @@ TEST_F(MeasureTest, RuntimeManifest) {
   put("doc.json", "{}");
   const auto json =
       parse_json(R"({"boot_id":"b","subjects":[{"kind":"config","name":"engine","file":"doc.json"}]})").value();
-  const auto out = predict_runtime(json, dir_);
+  const auto out = predict_runtime(json, dir_.path());
   ASSERT_TRUE(out) << out.error().text();
   const std::string content = "sha384:" + hex(crypto::sha384(as_bytes("{}")).view());
   EXPECT_EQ((*out)["reference_values"]["measurement.config.engine"][0], content);
@@ -155,8 +152,9 @@ TEST_F(MeasureTest, RuntimeManifest) {
     text += e["domain"].get<std::string>() + " " + e["operation"].get<std::string>() + " " +
             e["content"].get<std::string>() + "\n";
   EXPECT_EQ(replay_log(as_bytes(text)).value()["register"], (*out)["rtmr3"]["text"]);
-  EXPECT_FALSE(predict_runtime(parse_json(R"({"boot_id":"b","subjects":[{"kind":"x","name":"y"}]})").value(), dir_));
-  EXPECT_FALSE(predict_runtime(parse_json(R"({"boot_id":"b","subject":[]})").value(), dir_));
+  EXPECT_FALSE(
+      predict_runtime(parse_json(R"({"boot_id":"b","subjects":[{"kind":"x","name":"y"}]})").value(), dir_.path()));
+  EXPECT_FALSE(predict_runtime(parse_json(R"({"boot_id":"b","subject":[]})").value(), dir_.path()));
 }
 
 TEST_F(MeasureTest, SharedWorkedExample) {
@@ -173,7 +171,7 @@ TEST_F(MeasureTest, SharedWorkedExample) {
   add("ui", "demo-ui", example["manifests"]["ui"]);
   add("config", "engine", example["config_document"]);
   add("model", "demo-1b", example["manifests"]["model"]);
-  const auto out = predict_runtime(manifest, dir_);
+  const auto out = predict_runtime(manifest, dir_.path());
   ASSERT_TRUE(out) << out.error().text();
   EXPECT_EQ((*out)["rtmr3"]["text"], example["rtmr3_after_text"]);
   EXPECT_EQ((*out)["rtmr3"]["tcg2"], example["rtmr3_after_tcg2"]);

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/test_folder.h"
 
 namespace cairn::cli {
 namespace {
@@ -18,14 +19,11 @@ namespace fs = std::filesystem;
 class ModelVerbs : public testing::Test {
  protected:
   void SetUp() override {
-    std::string name = (fs::temp_directory_path() / "cairn-test-XXXXXX").string();
-    dir_ = ::mkdtemp(name.data());
     fs::create_directories(dir_ / "src/sub");
     std::ofstream(dir_ / "src/config.json") << "{}\n";
     std::ofstream(dir_ / "src/sub/weights") << std::string(100'000, 'w');
     std::ofstream(dir_ / "key") << "pw\n";
   }
-  void TearDown() override { fs::remove_all(dir_); }
 
   // Runs `cairn model WORDS...`; '@' begins a path of the test's folder.
   int run(std::vector<std::string> words) {
@@ -56,7 +54,7 @@ class ModelVerbs : public testing::Test {
       f.put(flipped);
     }
   }
-  fs::path dir_;
+  TestFolder dir_;
   std::string out_;
 };
 

@@ -1,5 +1,6 @@
 // The client against a RIM service and OCSP responder made by the GPU simulator.
 #include "device/collateral/gpu_client.h"
+#include "base/test_folder.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -12,12 +13,6 @@ namespace {
 
 class GpuFetch : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = testing::TempDir() + "gpu-client-XXXXXX";
-    folder = mkdtemp(name.data());
-  }
-  void TearDown() override { std::filesystem::remove_all(folder); }
-
   // Fetches with a client of its own, as a new process does.
   Result<nvidia::Collateral> fetch(Time now, bool fresh = false, nvidia::Collateral have = {}) {
     service.now = now;
@@ -48,7 +43,7 @@ class GpuFetch : public ::testing::Test {
   }
   GpuService service;
   bool offline = false;
-  std::filesystem::path folder;
+  TestFolder folder;
 };
 
 TEST_F(GpuFetch, FetchesWhatTheVerdictNeedsAndKeepsIt) {

@@ -7,6 +7,7 @@
 
 #include "base/encoding.h"
 #include "base/file.h"
+#include "base/test_folder.h"
 #include "crypto/hash.h"
 #include "crypto/x509.h"
 #include "device/simulator/pki.h"
@@ -22,13 +23,9 @@ namespace {
 class SimulatorTest : public testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/cairn-simulator-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    dir_ = name;
     td_ = open();
     ASSERT_NE(td_, nullptr);
   }
-  void TearDown() override { std::filesystem::remove_all(dir_); }
 
   std::unique_ptr<Simulator> open() {
     auto td = Simulator::open(dir_ / "td", false, dir_ / "no-device");
@@ -50,7 +47,7 @@ class SimulatorTest : public testing::Test {
     return out;
   }
 
-  std::filesystem::path dir_;
+  TestFolder dir_;
   std::unique_ptr<Simulator> td_;
 };
 

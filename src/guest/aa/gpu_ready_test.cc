@@ -1,5 +1,6 @@
 // GPUs in software behind a management library that is loaded as the real one is: from its reports to its ready state.
 #include "guest/aa/gpu_ready.h"
+#include "base/test_folder.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -37,16 +38,11 @@ struct SimulatedDevices final : FakeDevice {
 class GpuReady : public testing::Test {
  protected:
   void SetUp() override {
-    std::string name = testing::TempDir() + "gpu-ready-XXXXXX";
-    folder = mkdtemp(name.data());
     library = nvml();
     plug({});
     ASSERT_TRUE(library->set_ready(false));
   }
-  void TearDown() override {
-    unsetenv("FAKE_NVML");
-    fs::remove_all(folder);
-  }
+  void TearDown() override { unsetenv("FAKE_NVML"); }
 
   void plug(const GpuMachine& machine) {
     simulator.emplace(device::GpuSimulator::make(machine, kGpuNow).value());
@@ -94,7 +90,7 @@ class GpuReady : public testing::Test {
   bool with_log = true;
   FakeTee tee;
   std::unique_ptr<EventLog> log;
-  fs::path folder;
+  TestFolder folder;
 };
 
 TEST_F(GpuReady, VerifiedGpusAreRecordedOnceAndSetReady) {

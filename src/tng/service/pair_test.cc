@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/test_folder.h"
 #include "net/http_client.h"
 #include "tng/limits.h"
 #include "tng/ratls/evidence.h"
@@ -109,7 +110,7 @@ struct World {
   }
 
   net::Runtime& runtime;
-  testing::TemporaryFolder folder;
+  TestFolder folder;
   testing::FakeAgent agent;
   testing::FakeService service;
   net::HttpServer app;

@@ -25,25 +25,6 @@ namespace cairn::tng::testing {
 
 inline net::asio::awaitable<net::RpcReply> reply(Bytes bytes) { co_return net::RpcReply(std::move(bytes)); }
 
-// A folder of this process that goes away with the object.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = std::filesystem::temp_directory_path() / "cairn-tng-XXXXXX";
-    path_ = mkdtemp(name.data());
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  [[nodiscard]] std::filesystem::path operator/(std::string_view name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
-
 class FakeAgent {
  public:
   FakeAgent(net::Runtime& runtime, std::filesystem::path socket) : socket_(std::move(socket)), server_(runtime) {

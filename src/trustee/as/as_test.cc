@@ -4,6 +4,7 @@
 
 #include "base/encoding.h"
 #include "base/file.h"
+#include "base/test_folder.h"
 #include "crypto/hash.h"
 #include "trustee/as/authority.h"
 #include "trustee/as/default_policy.h"
@@ -16,15 +17,6 @@ namespace cairn::trustee::as {
 namespace {
 
 constexpr Time kNow{1'800'000'000};
-
-struct Folder {
-  std::filesystem::path path;
-  Folder() {
-    std::string name = testing::TempDir() + "as-XXXXXX";
-    path = mkdtemp(name.data());
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-};
 
 Json json(std::string_view text) { return parse_json(text).value(); }
 
@@ -48,7 +40,7 @@ class DefaultPolicy : public testing::Test {
   std::vector<Reason> reasons(const Json& claims, const Json& values, const std::string& tee = "tdx") {
     Appraised appraised = tdx(claims);
     appraised.tee = tee;
-    auto store = rvps::Store::open(folder.path / "v").value();
+    auto store = rvps::Store::open(folder / "v").value();
     std::vector<rvps::ReferenceValue> all;
     for (const auto& [name, value] : values.items()) all.push_back({name, kNow.plus(10), value});
     EXPECT_TRUE(store->put(all, rvps::Store::Mode::replace, kNow));
@@ -64,14 +56,14 @@ class DefaultPolicy : public testing::Test {
     // Both forms must agree about everything.
     EXPECT_EQ(*simple->allow, ear_status(ear->trust_vector) == "affirming") << ear->trust_vector;
     EXPECT_EQ(to_json(simple->reasons), to_json(ear->reasons));
-    std::filesystem::remove(folder.path / "v");
+    std::filesystem::remove(folder / "v");
     return simple->reasons;
   }
   std::string first(const Json& claims, const Json& values) {
     const auto all = reasons(claims, values);
     return all.empty() ? "" : all.front().code;
   }
-  Folder folder;
+  TestFolder folder;
 };
 
 TEST_F(DefaultPolicy, BelievesOnlyWhatWasRegistered) {
@@ -165,7 +157,7 @@ TEST_F(DefaultPolicy, EventsInsteadOfARegister) {
 }
 
 TEST_F(DefaultPolicy, UnknownEvidenceIsRefused) {
-  auto store = rvps::Store::open(folder.path / "v").value();
+  auto store = rvps::Store::open(folder / "v").value();
   PolicyData data(*store);
   const LoadedPolicy policy{compile_policy("default", std::string(default_attestation_policy())).value(), "default",
                             "00"};
@@ -178,8 +170,8 @@ TEST_F(DefaultPolicy, UnknownEvidenceIsRefused) {
 }
 
 TEST(Evaluate, WrongTypesAreErrors) {
-  const Folder folder;
-  auto store = rvps::Store::open(folder.path / "v").value();
+  const TestFolder folder;
+  auto store = rvps::Store::open(folder / "v").value();
   PolicyData data(*store);
   const auto run = [&](const std::string& text, Rules rules) {
     const LoadedPolicy policy{compile_policy("p", "package policy\n" + text).value(), "p", "00"};
@@ -223,29 +215,29 @@ TEST(Flatten, NamesAndLiftedMembers) {
 }
 
 TEST(Authority, PersistsAndRenews) {
-  const Folder folder;
-  auto authority = Authority::open(folder.path, kNow).value();
+  const TestFolder folder;
+  auto authority = Authority::open(folder.path(), kNow).value();
   const auto leaf = authority->ear(kNow)->chain.at(0);
   EXPECT_TRUE(crypto::verify_chain(authority->ear(kNow)->chain, {authority->ca()}, kNow));
   EXPECT_TRUE(crypto::verify_chain(authority->simple(kNow)->chain, {authority->ca()}, kNow));
   EXPECT_EQ(authority->ear(kNow)->jwk["alg"], "ES256");
   EXPECT_EQ(authority->simple(kNow)->jwk["alg"], "RS384");
-  authority = Authority::open(folder.path, kNow.plus(86400)).value();
+  authority = Authority::open(folder.path(), kNow.plus(86400)).value();
   EXPECT_TRUE(equal(authority->ear(kNow)->chain[0].der(), leaf.der()));
   const Time later = kNow.plus(350LL * 86400);
   EXPECT_FALSE(equal(authority->ear(later)->chain[0].der(), leaf.der())) << "renewed before it ends";
   EXPECT_TRUE(crypto::verify_chain(authority->ear(later)->chain, {authority->ca()}, later.plus(300LL * 86400)));
-  ASSERT_TRUE(write_file(folder.path / "ear.key",
-                         crypto::PrivateKey::generate(crypto::KeyType::ec_p256)->pkcs8_pem().view(), 0600));
-  EXPECT_EQ(Authority::open(folder.path, kNow).error().code, ErrorCode::conflict);
+  ASSERT_TRUE(
+      write_file(folder / "ear.key", crypto::PrivateKey::generate(crypto::KeyType::ec_p256)->pkcs8_pem().view(), 0600));
+  EXPECT_EQ(Authority::open(folder.path(), kNow).error().code, ErrorCode::conflict);
 }
 
 TEST(PolicyStore, ReadsFilesThatChange) {
-  const Folder folder;
-  auto store = PolicyStore::open(folder.path, "package policy\nallow := true\n").value();
+  const TestFolder folder;
+  auto store = PolicyStore::open(folder.path(), "package policy\nallow := true\n").value();
   const auto first = store->load("default").value();
   EXPECT_EQ(store->load("default").value().get(), first.get());
-  ASSERT_TRUE(write_text(folder.path / "default.rego", "package policy\nallow := false # by hand\n"));
+  ASSERT_TRUE(write_text(folder / "default.rego", "package policy\nallow := false # by hand\n"));
   EXPECT_NE(store->load("default").value()->sha384_hex, first->sha384_hex);
   EXPECT_EQ(store->load("../default").error().code, ErrorCode::invalid_argument);
   EXPECT_EQ(store->load("none").error().code, ErrorCode::not_found);

@@ -4,6 +4,7 @@
 
 #include "base/encoding.h"
 #include "base/file.h"
+#include "base/test_folder.h"
 #include "device/simulator/gpu/gpu_simulator.h"
 
 namespace cairn::trustee::as {
@@ -17,12 +18,6 @@ constexpr Time kGpuTime{1795305600};  // 2026-11-22
 // Evidence of a simulated machine, and a judge that knows its roots and bundle.
 class Gpu : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = testing::TempDir() + "gpu-XXXXXX";
-    folder = mkdtemp(name.data());
-    report_data = Bytes(48, 0x21);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder); }
   void make(const GpuMachine& machine) {
     const auto s = GpuSimulator::make(machine, kGpuTime).value();
     roots = s.roots();
@@ -49,7 +44,7 @@ class Gpu : public testing::Test {
     add_gpu_claims(judge()->judge(evidence, report_data, kGpuTime, nullptr).value(), out);
     return out;
   }
-  std::filesystem::path folder;
+  TestFolder folder;
   nvidia::TrustRoots roots;
   Json evidence;
   Bytes report_data;

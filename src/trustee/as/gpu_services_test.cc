@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/file.h"
+#include "base/test_folder.h"
 #include "device/collateral/test_gpu_service.h"
 #include "device/simulator/gpu/test_shapes.h"
 #include "trustee/as/gpu_judge.h"
@@ -31,8 +32,7 @@ class GpuServices : public ::testing::Test {
   int rounds = 0;
 
   void run(std::function<Task<>(const GpuJudge&)> test) {
-    std::string name = testing::TempDir() + "gpu-services-XXXXXX";
-    const std::filesystem::path folder = mkdtemp(name.data());
+    const TestFolder folder;
     roots = service.simulator.roots();
     evidence_ =
         device::trustee_shape(service.simulator.evidence(nvidia::nonce_of_report_data(report_data).value()).value());
@@ -56,7 +56,6 @@ class GpuServices : public ::testing::Test {
       co_return result;
     });
     EXPECT_TRUE(done) << done.error().text();
-    std::filesystem::remove_all(folder);
   }
   Result<void> open(GpuOptions& options, const std::string& url, net::Executor loop) const {
     if (remote) {

@@ -4,21 +4,13 @@
 
 #include <filesystem>
 
+#include "base/test_folder.h"
 #include "trustee/limits.h"
 
 namespace cairn::trustee::gateway {
 namespace {
 
 constexpr Time kNow{1'800'000'000};
-
-struct Folder {
-  std::filesystem::path path;
-  Folder() {
-    std::string name = testing::TempDir() + "gateway-XXXXXX";
-    path = mkdtemp(name.data());
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-};
 
 net::RequestHead get(std::string target) {
   net::RequestHead head;
@@ -31,23 +23,23 @@ AttestationRecord record(Time at, int status = 200) {
 }
 
 TEST(Audit, RetainsByAgeAndCount) {
-  const Folder folder;
+  const TestFolder folder;
   AuditOptions options;
   options.max_records = 3;
   {
-    auto audit = Audit::open(folder.path / "a/b.db", options, kNow).value();
+    auto audit = Audit::open(folder / "a/b.db", options, kNow).value();
     for (int i = 0; i < 6; ++i) audit->record(record(kNow.plus(i)));
     audit->record(record(kNow.plus(-4 * 86400)));
   }  // written on the way out
-  auto audit = Audit::open(folder.path / "a/b.db", options, kNow.plus(10)).value();
+  auto audit = Audit::open(folder / "a/b.db", options, kNow.plus(10)).value();
   const auto all = audit->attestations(get("/")).value();
   EXPECT_EQ(all["total"], 3);
   EXPECT_EQ(all["data"][0]["timestamp"], rfc3339(kNow.plus(5)));
 }
 
 TEST(Audit, PagesAndFilters) {
-  const Folder folder;
-  auto audit = Audit::open(folder.path / "a.db", {}, kNow).value();
+  const TestFolder folder;
+  auto audit = Audit::open(folder / "a.db", {}, kNow).value();
   for (int i = 0; i < 10; ++i) audit->record(record(kNow.plus(i), i % 2 ? 200 : 401));
   audit->flush();
   EXPECT_EQ(audit->attestations(get("/?limit=4&offset=8")).value()["data"].size(), 2U);
@@ -60,8 +52,8 @@ TEST(Audit, PagesAndFilters) {
 }
 
 TEST(Audit, ClaimsAreBounded) {
-  const Folder folder;
-  auto audit = Audit::open(folder.path / "a.db", {}, kNow).value();
+  const TestFolder folder;
+  auto audit = Audit::open(folder / "a.db", {}, kNow).value();
   auto large = record(kNow);
   large.claims = std::string(limits::kAuditClaims, 'x');
   audit->record(large);
@@ -75,8 +67,8 @@ TEST(Audit, ClaimsAreBounded) {
 }
 
 TEST(Gateway, ReportsTroubleOfItsParts) {
-  const Folder folder;
-  auto audit = Audit::open(folder.path / "a.db", {}, kNow).value();
+  const TestFolder folder;
+  auto audit = Audit::open(folder / "a.db", {}, kNow).value();
   const Part down = [](const Call&) { return net::Response::text(503, "down"); };
   Gateway gateway({down, down, down}, *audit, false);
   const auto head = get("/api/services-health");

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "base/file.h"
+#include "base/test_folder.h"
 #include "trustee/kbs/handshake.h"
 #include "trustee/kbs/resource_policy.h"
 #include "trustee/kbs/resources.h"
@@ -13,15 +14,6 @@ namespace cairn::trustee::kbs {
 namespace {
 
 constexpr Time kNow{1'800'000'000};
-
-struct Folder {
-  std::filesystem::path path;
-  Folder() {
-    std::string name = testing::TempDir() + "kbs-XXXXXX";
-    path = mkdtemp(name.data());
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-};
 
 TEST(Sessions, LiveExpireAndAreBounded) {
   Sessions sessions(300);
@@ -56,8 +48,8 @@ TEST(Resources, NamesFromShared) {
 }
 
 TEST(Resources, LimitsHold) {
-  const Folder folder;
-  const auto resources = Resources::open(folder.path).value();
+  const TestFolder folder;
+  const auto resources = Resources::open(folder.path()).value();
   const std::string longest(limits::kResourceSegment, 'x');
   EXPECT_TRUE(parse_resource_name(longest + "/b/c"));
   EXPECT_FALSE(parse_resource_name(longest + "x/b/c"));
@@ -65,9 +57,9 @@ TEST(Resources, LimitsHold) {
   EXPECT_TRUE(resources.write(name, Bytes(limits::kResource)));
   EXPECT_EQ(resources.read(name)->size(), limits::kResource);
   EXPECT_EQ(resources.write(name, Bytes(limits::kResource + 1)).error().code, ErrorCode::too_large);
-  ASSERT_TRUE(write_file(folder.path / "a/b/c", Bytes(limits::kResource + 1)));
+  ASSERT_TRUE(write_file(folder / "a/b/c", Bytes(limits::kResource + 1)));
   EXPECT_EQ(resources.read(name).error().code, ErrorCode::too_large);
-  ASSERT_TRUE(write_text(folder.path / "a/b/.hidden", "x"));
+  ASSERT_TRUE(write_text(folder / "a/b/.hidden", "x"));
   EXPECT_EQ(resources.list()->size(), 1U);
 }
 
@@ -76,8 +68,8 @@ Decision decide(ResourcePolicy& policy, const Json& claims) {
 }
 
 TEST(ResourcePolicy, DefaultNeedsAnAffirmingVerdict) {
-  const Folder folder;
-  auto policy = ResourcePolicy::open(folder.path / "p.rego").value();
+  const TestFolder folder;
+  auto policy = ResourcePolicy::open(folder / "p.rego").value();
   const Json vector = {{"configuration", 2}, {"executables", 3}, {"file-system", 2}, {"hardware", 2}};
   const Json module = {
       {"ear.status", "affirming"}, {"ear.appraisal-policy-id", "default"}, {"ear.trustworthiness-vector", vector}};
@@ -116,8 +108,8 @@ TEST(ResourcePolicy, DefaultNeedsAnAffirmingVerdict) {
 }
 
 TEST(ResourcePolicy, DefaultOnSimpleTokens) {
-  const Folder folder;
-  auto policy = ResourcePolicy::open(folder.path / "p.rego").value();
+  const TestFolder folder;
+  auto policy = ResourcePolicy::open(folder / "p.rego").value();
   const auto reports = [](const char* id) {
     return Json{{"tee", "tdx"}, {"evaluation-reports", Json::array({{{"policy-id", id}}})}};
   };
@@ -134,8 +126,8 @@ TEST(ResourcePolicy, DefaultOnSimpleTokens) {
 }
 
 TEST(ResourcePolicy, SharedCasesOfPaths) {
-  const Folder folder;
-  auto policy = ResourcePolicy::open(folder.path / "p.rego").value();
+  const TestFolder folder;
+  auto policy = ResourcePolicy::open(folder / "p.rego").value();
   ASSERT_TRUE(
       policy->set("package policy\ndefault allow = false\nallow { data[\"resource-path\"] == \"resource/a/b/c\" }\n"));
   EXPECT_TRUE(decide(*policy, Json::object()).allow);
@@ -143,7 +135,7 @@ TEST(ResourcePolicy, SharedCasesOfPaths) {
   EXPECT_FALSE(policy->decide(policy::Document::from_json(Json::object()).value(), "resource/a/b/c", kNow))
       << "undefined is an error";
   EXPECT_FALSE(policy->set("package policy\nallow { data["));
-  ASSERT_TRUE(write_text(folder.path / "p.rego", "package policy\nallow := true # by hand\n"));
+  ASSERT_TRUE(write_text(folder / "p.rego", "package policy\nallow := true # by hand\n"));
   EXPECT_TRUE(decide(*policy, Json::object()).allow) << "the file is read again";
 }
 

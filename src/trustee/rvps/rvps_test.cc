@@ -4,6 +4,7 @@
 
 #include "base/encoding.h"
 #include "base/file.h"
+#include "base/test_folder.h"
 #include "trustee/limits.h"
 #include "trustee/rvps/extract.h"
 
@@ -12,18 +13,9 @@ namespace {
 
 constexpr Time kNow{1'800'000'000};
 
-struct Folder {
-  std::filesystem::path path;
-  Folder() {
-    std::string name = testing::TempDir() + "rvps-XXXXXX";
-    path = mkdtemp(name.data());
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-};
-
 TEST(ReferenceValues, SurviveAndExpire) {
-  const Folder folder;
-  const auto file = folder.path / "values.json";
+  const TestFolder folder;
+  const auto file = folder / "values.json";
   {
     auto store = Store::open(file).value();
     ASSERT_TRUE(
@@ -39,8 +31,8 @@ TEST(ReferenceValues, SurviveAndExpire) {
 }
 
 TEST(ReferenceValues, MergeJoinsAndReplaceReplaces) {
-  const Folder folder;
-  auto store = Store::open(folder.path / "v").value();
+  const TestFolder folder;
+  auto store = Store::open(folder / "v").value();
   ASSERT_TRUE(store->put({{"a", kNow.plus(10), {"1", "2"}}}, Store::Mode::replace, kNow));
   ASSERT_TRUE(store->put({{"a", kNow.plus(20), {"2", "3"}}}, Store::Mode::merge, kNow));
   EXPECT_EQ(store->snapshot(kNow)->values["a"], Json({"1", "2", "3"}));
@@ -49,8 +41,8 @@ TEST(ReferenceValues, MergeJoinsAndReplaceReplaces) {
 }
 
 TEST(ReferenceValues, LimitsHold) {
-  const Folder folder;
-  auto store = Store::open(folder.path / "v").value();
+  const TestFolder folder;
+  auto store = Store::open(folder / "v").value();
   const auto put = [&](const std::string& name, std::size_t values) {
     return store->put({{name, kNow.plus(10), Json(std::vector<int>(values, 1))}}, Store::Mode::replace, kNow);
   };
@@ -63,13 +55,13 @@ TEST(ReferenceValues, LimitsHold) {
 }
 
 TEST(ReferenceValues, ReadsTheOlderStoredForm) {
-  const Folder folder;
+  const TestFolder folder;
   ASSERT_TRUE(write_text(
-      folder.path / "v",
+      folder / "v",
       R"([{"version":"0.1.0","name":"a","expiration":"2030-01-01T00:00:00Z","hash-value":[{"alg":"sha384","value":"x"}]}])"));
-  EXPECT_EQ(Store::open(folder.path / "v").value()->snapshot(kNow)->values, Json({{"a", {"x"}}}));
-  ASSERT_TRUE(write_text(folder.path / "v", R"([{"name":"a","expiration":"soon","value":1},{"nam":"b"}])"));
-  const auto broken = Store::open(folder.path / "v");
+  EXPECT_EQ(Store::open(folder / "v").value()->snapshot(kNow)->values, Json({{"a", {"x"}}}));
+  ASSERT_TRUE(write_text(folder / "v", R"([{"name":"a","expiration":"soon","value":1},{"nam":"b"}])"));
+  const auto broken = Store::open(folder / "v");
   ASSERT_FALSE(broken);
   EXPECT_NE(broken.error().message.find("expiration"), std::string::npos);
   EXPECT_NE(broken.error().message.find("nam"), std::string::npos) << "all problems at once";
@@ -100,8 +92,8 @@ TEST(Extract, SharedMessages) {
   const auto path = std::filesystem::path(CAIRN_SHARED_DATA) / "trustee/protocol/rvps-messages.json";
   if (!std::filesystem::exists(path)) GTEST_SKIP() << "shared data not present";
   const Json cases = parse_json(read_text(path).value()).value();
-  const Folder folder;
-  auto store = Store::open(folder.path / "v").value();
+  const TestFolder folder;
+  auto store = Store::open(folder / "v").value();
   const auto registration = extract(cases["register_http_body"]["message"].get<std::string>(), kNow);
   ASSERT_TRUE(registration);
   ASSERT_TRUE(store->put(registration->values, registration->mode, kNow));
