@@ -20,6 +20,8 @@ namespace cairn {
 
 // Valid UTF-8 per RFC 3629 (no surrogates, no overlong forms)?
 [[nodiscard]] bool is_utf8(std::string_view text);
+// Appends a code point: at most 0x10FFFF, which is not looked at.
+void append_utf8(std::string& out, char32_t c);
 // UTF-16, little-endian, without byte-order mark or terminator. malformed on odd length, lone surrogates, invalid
 // UTF-8.
 [[nodiscard]] Result<std::string> from_utf16le(ByteView bytes);

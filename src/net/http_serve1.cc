@@ -17,35 +17,6 @@ namespace {
 constexpr std::size_t kWriteStep = 256U << 10;  // each step of a long write has the whole stall timeout
 constexpr auto kLinger = Milliseconds(1000);    // for a client still sending when we have answered and close
 
-// The connection's stream handed to a handler: what was read ahead comes first, and the end is the server's business.
-class BorrowedStream final : public Stream {
- public:
-  BorrowedStream(Stream& inner, Bytes first) : inner_(&inner), first_(std::move(first)) {}
-  Task<std::size_t> read_some(std::span<std::uint8_t> into) override {
-    if (at_ == first_.size()) return inner_->read_some(into);
-    return take(into);
-  }
-  Task<> write(std::span<const ByteView> pieces) override { return inner_->write(pieces); }
-  Task<> shutdown_write() override { return inner_->shutdown_write(); }
-  void close() noexcept override { inner_->close(); }
-  void set_deadline(std::optional<Milliseconds> duration) override { inner_->set_deadline(duration); }
-  Executor loop() const override { return inner_->loop(); }
-  const Endpoint& peer() const override { return inner_->peer(); }
-  int native_handle() const override { return inner_->native_handle(); }
-  const TlsInfo* tls() const override { return inner_->tls(); }
-
- private:
-  Task<std::size_t> take(std::span<std::uint8_t> into) {
-    const std::size_t n = std::min(into.size(), first_.size() - at_);
-    std::copy_n(first_.begin() + static_cast<std::ptrdiff_t>(at_), n, into.begin());
-    at_ += n;
-    co_return n;
-  }
-  Stream* inner_;
-  Bytes first_;
-  std::size_t at_ = 0;
-};
-
 // Reads ahead while a handler runs, to notice that the client has gone.
 class Watch {
  public:
@@ -218,7 +189,7 @@ class Http1Exchange final : public Exchange {
     co_await watch_.stop();
     const ByteView pieces[] = {as_bytes(text)};
     CAIRN_CO_CHECK(co_await send(pieces));
-    co_return std::make_unique<BorrowedStream>(stream_, input_.take_buffered());
+    co_return with_prefix(input_.take_buffered(), stream_);  // whose end is the server's business
   }
 
   void on_gone(std::function<void()> callback) override {

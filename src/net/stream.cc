@@ -539,7 +539,9 @@ namespace {
 
 class PrefixStream final : public Stream {
  public:
-  PrefixStream(Bytes first, StreamPtr inner) : first_(std::move(first)), inner_(std::move(inner)) {}
+  PrefixStream(Bytes first, StreamPtr inner)
+      : first_(std::move(first)), owned_(std::move(inner)), inner_(owned_.get()) {}
+  PrefixStream(Bytes first, Stream& inner) : first_(std::move(first)), inner_(&inner) {}
   Task<std::size_t> read_some(std::span<std::uint8_t> into) override {
     if (at_ == first_.size()) return inner_->read_some(into);
     return take(into);
@@ -566,7 +568,8 @@ class PrefixStream final : public Stream {
   }
   Bytes first_;
   std::size_t at_ = 0;
-  StreamPtr inner_;
+  StreamPtr owned_;  // null where it is somebody else's
+  Stream* inner_;
 };
 
 // One direction of a pipe in memory.
@@ -661,6 +664,7 @@ StreamPtr with_prefix(Bytes first, StreamPtr inner) {
   if (first.empty()) return inner;
   return std::make_unique<PrefixStream>(std::move(first), std::move(inner));
 }
+StreamPtr with_prefix(Bytes first, Stream& inner) { return std::make_unique<PrefixStream>(std::move(first), inner); }
 
 std::pair<StreamPtr, StreamPtr> memory_pair(const Executor& loop) {
   const auto ab = std::make_shared<Pipe>(), ba = std::make_shared<Pipe>();

@@ -122,6 +122,8 @@ class Listener {
 
 // Reads `first` before anything from `inner`: for bytes that were read to look at them.
 [[nodiscard]] StreamPtr with_prefix(Bytes first, StreamPtr inner);
+// The same of a stream that stays its owner's and outlives the result.
+[[nodiscard]] StreamPtr with_prefix(Bytes first, Stream& inner);
 // Two ends of a pipe in memory, limits::kMemoryPipe bytes each way, both on `loop`. For tests.
 [[nodiscard]] std::pair<StreamPtr, StreamPtr> memory_pair(const Executor& loop);
 

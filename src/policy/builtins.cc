@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "base/encoding.h"
 #include "policy/signatures.h"
 
 namespace cairn::policy {
@@ -77,24 +78,6 @@ void CallContext::charge(std::uint64_t n) const {
   // A built-in's own work counts towards the next poll of the deadline; long work asks at once.
   if (n > 4096 && options.expired && options.expired())
     throw Stop{{ErrorCode::timed_out, {}, "the evaluation passed its deadline"}};
-}
-
-void append_utf8(std::string& out, char32_t c) {
-  if (c < 0x80) {
-    out += static_cast<char>(c);
-  } else if (c < 0x800) {
-    out += static_cast<char>(0xC0 | (c >> 6));
-    out += static_cast<char>(0x80 | (c & 0x3F));
-  } else if (c < 0x10000) {
-    out += static_cast<char>(0xE0 | (c >> 12));
-    out += static_cast<char>(0x80 | ((c >> 6) & 0x3F));
-    out += static_cast<char>(0x80 | (c & 0x3F));
-  } else {
-    out += static_cast<char>(0xF0 | (c >> 18));
-    out += static_cast<char>(0x80 | ((c >> 12) & 0x3F));
-    out += static_cast<char>(0x80 | ((c >> 6) & 0x3F));
-    out += static_cast<char>(0x80 | (c & 0x3F));
-  }
 }
 
 // Strings of values are valid UTF-8, except results of base64.decode and the like: broken bytes become U+FFFD.

@@ -86,7 +86,6 @@ struct Entry {
 // Decoded UTF-8 helpers shared by the families.
 [[nodiscard]] std::u32string code_points(std::string_view s);
 [[nodiscard]] std::string utf8(std::u32string_view s);
-void append_utf8(std::string& out, char32_t c);
 // Base64 as OPA reads it; `url`: the other alphabet, padding optional.
 [[nodiscard]] bool decode_base64(std::string_view in, bool url, std::string& out);
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/encoding.h"
 #include "policy/builtins.h"
 #include "policy/number.h"
 #include "policy/scratch.h"

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "base/encoding.h"
 #include "policy/builtins.h"
 #include "policy/number.h"
 #include "policy/unicode.h"

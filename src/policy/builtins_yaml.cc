@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "base/encoding.h"
 #include "base/yaml.h"
 #include "policy/builtins.h"
 #include "policy/number.h"

@@ -23,14 +23,6 @@ bool is_name(std::string_view name) {
   });
 }
 
-void append_utf8(std::string& out, std::uint32_t c) {
-  const auto put = [&](std::uint32_t byte) { out.push_back(static_cast<char>(byte)); };
-  if (c < 0x80) return put(c);
-  if (c < 0x800) return put(0xC0 | c >> 6), put(0x80 | (c & 63));
-  if (c < 0x10000) return put(0xE0 | c >> 12), put(0x80 | (c >> 6 & 63)), put(0x80 | (c & 63));
-  put(0xF0 | c >> 18), put(0x80 | (c >> 12 & 63)), put(0x80 | (c >> 6 & 63)), put(0x80 | (c & 63));
-}
-
 // The character of "amp", "#10", "#x2F".
 std::optional<std::uint32_t> reference(std::string_view name) {
   constexpr std::pair<std::string_view, char> kNamed[] = {

@@ -294,31 +294,32 @@ Result<int> say_transfer(const Options& o, const char* done, const cachefs::Tran
   return 0;
 }
 
+// Pushes or pulls, with what both have in common.
+template <class TransferOptions>
+Result<int> transfer(const Options& o, TransferOptions options,
+                     Result<cachefs::TransferReport> (*run)(const TransferOptions&), const char* done) {
+  options.store = o.store;
+  if (o.threads != 0) options.threads = o.threads;
+  std::optional<ProgressBar> bar(std::in_place, o.quiet);
+  options.progress = bar->function();
+  CAIRN_TRY(const auto report, run(options));
+  bar.reset();
+  return say_transfer(o, done, report);
+}
+
 Result<int> run_push(Options& o) {
   cachefs::PushOptions p;
   p.source = o.volume;
   p.destination = o.destination.string();
-  p.store = o.store;
   p.replace = o.replace;
-  if (o.threads != 0) p.threads = o.threads;
-  std::optional<ProgressBar> bar(std::in_place, o.quiet);
-  p.progress = bar->function();
-  CAIRN_TRY(const auto report, cachefs::push_volume(p));
-  bar.reset();
-  return say_transfer(o, "pushed", report);
+  return transfer(o, std::move(p), cachefs::push_volume, "pushed");
 }
 
 Result<int> run_pull(Options& o) {
   cachefs::PullOptions p;
   p.source = o.source.string();
   p.destination = o.destination;
-  p.store = o.store;
-  if (o.threads != 0) p.threads = o.threads;
-  std::optional<ProgressBar> bar(std::in_place, o.quiet);
-  p.progress = bar->function();
-  CAIRN_TRY(const auto report, cachefs::pull_volume(p));
-  bar.reset();
-  return say_transfer(o, "pulled", report);
+  return transfer(o, std::move(p), cachefs::pull_volume, "pulled");
 }
 
 // The options of the store that were given, for the program that mounts.
