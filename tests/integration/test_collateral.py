@@ -1,7 +1,6 @@
 """Collateral from a service, over HTTP and HTTPS: the vectors' through `cairn verify`, a simulated platform's through
 cairn-trustee, and what happens when the service is away, slow or wrong."""
 
-import base64
 import concurrent.futures
 import json
 import os
@@ -15,14 +14,11 @@ import urllib.request
 
 import pytest
 from mock_pcs import MockPcs, bundle_of_case, self_signed
+from peers import b64url
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("CAIRN_BIN", ROOT / "build" / "dev" / "bin"))
 DATA = ROOT.parent / "shared" / "data" / "tdx"
-
-
-def b64url(data):
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 # ---------------------------------------------------------------------------------------------------- cairn verify

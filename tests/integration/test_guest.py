@@ -21,22 +21,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
+from peers import b64url, canonical, free_port, unb64url
 
 BIN = pathlib.Path(os.environ.get("CAIRN_BIN", pathlib.Path(__file__).parents[2] / "build" / "dev" / "bin"))
 SECRET = b"0Bn4Q1wwY9fN3P\n"
 KEY_URI = "kbs:///default/aliyun/model-decryption-key"
-
-
-def b64url(data):
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def unb64url(text):
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-def canonical(value):
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def number(text):
@@ -282,12 +271,6 @@ def test_mounting_and_pulling_are_refused_with_advice(tmp_path):
     mount = cdh("secure-mount", "-s", storage)
     assert mount.returncode == 1 and b"cairn-cachefs" in mount.stderr and mount.stdout == b""
     assert cdh("pull-image", "-i", "x", "-b", "/y").returncode == 1
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def http_get(port, path, method="GET"):
