@@ -270,6 +270,7 @@ bool Machine::next(Run& run) {
         break;
       }
       case Op::call:
+      case Op::call_for:
         settle();
         r[i.dst] = call(i, run);
         ok = r[i.dst].defined();
@@ -286,10 +287,11 @@ bool Machine::next(Run& run) {
         ok = r[i.dst].defined();
         break;
       }
-      case Op::gives: {
+      case Op::given: {
         settle();
         Few room;
-        ok = gives(*run.code.given[static_cast<std::size_t>(i.a)], operands(i.b, i.c, room));
+        r[i.dst] = given(*run.code.given[static_cast<std::size_t>(i.a)], operands(i.b, i.c, room));
+        ok = r[i.dst].defined();
         break;
       }
       case Op::partial: {

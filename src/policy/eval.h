@@ -140,8 +140,9 @@ class Machine {
   [[nodiscard]] Value call_host(const Builtin& b, std::span<const Value> args);
   [[nodiscard]] Value function(std::int32_t set, std::span<const Value> args);
   [[nodiscard]] Value function_plain(const RuleSet& set, std::span<const Value> args);
-  [[nodiscard]] bool gives(const RuleSet& set, std::span<const Value> args_and_value);
-  [[nodiscard]] bool gives_plain(const RuleSet& set, std::span<const Value> args_and_value);
+  [[nodiscard]] Value given(const RuleSet& set, std::span<const Value> args_and_told);
+  [[nodiscard]] Value given_plain(const RuleSet& set, std::span<const Value> args_and_told);
+  [[nodiscard]] Value replacement(const Mock& m, std::span<const Value> all, std::size_t arity, const Inst* at);
   [[nodiscard]] const Mock* mock_of(const TreeNode* function) const;
   [[nodiscard]] std::uint64_t kept_hash(const RuleSet& set, std::span<const Value> args);
   void keep(std::span<const Value> args, std::uint64_t hash, std::int32_t set, Memos& in, const Value& result);

@@ -103,20 +103,26 @@ bool Machine::with(const Inst& i, Run& run, std::uint32_t pc) {
 Value Machine::call(const Inst& i, Run& run) {
   const Builtin& b = *run.code.builtins[static_cast<std::size_t>(i.a)];
   Few room;
-  const auto args = room.of(static_cast<std::size_t>(i.c), arena());
-  for (std::int32_t k = 0; k < i.c; ++k)
-    args[static_cast<std::size_t>(k)] = read(run.code, run.regs, run.code.args[static_cast<std::size_t>(i.b + k)]);
+  const auto arity = static_cast<std::size_t>(i.c);
+  const auto all = room.of(arity + (i.op == Op::call_for ? 1 : 0), arena());
+  for (std::size_t k = 0; k < all.size(); ++k)
+    all[k] = read(run.code, run.regs, run.code.args[static_cast<std::size_t>(i.b) + k]);
   if (!context_->mocks.empty() && !mocks_off_)
-    for (auto m = context_->mocks.rbegin(); m != context_->mocks.rend(); ++m) {
-      if (m->builtin != &b) continue;
-      if (m->by_function == nullptr && m->by_builtin == nullptr) return m->value;
-      const bool before = std::exchange(mocks_off_, true);
-      const Value v =
-          m->by_function != nullptr ? function(m->by_function->ruleset, args) : call_builtin(*m->by_builtin, args, &i);
-      mocks_off_ = before;
-      return v;
-    }
-  return call_builtin(b, args, &i);
+    for (auto m = context_->mocks.rbegin(); m != context_->mocks.rend(); ++m)
+      if (m->builtin == &b) return replacement(*m, all, arity, &i);
+  return call_builtin(b, all.first(arity), &i);
+}
+
+// What stands in for a function or built-in; where it is a function, it is told the value that follows the operands.
+Value Machine::replacement(const Mock& m, std::span<const Value> all, std::size_t arity, const Inst* at) {
+  if (m.by_function == nullptr && m.by_builtin == nullptr) return m.value;
+  const auto args = all.first(arity);
+  const bool before = std::exchange(mocks_off_, true);
+  const Value v = m.by_builtin != nullptr ? call_builtin(*m.by_builtin, args, at)
+                  : all.size() > arity    ? given(*m.by_given, all)
+                                          : function(m.by_function->ruleset, args);
+  mocks_off_ = before;
+  return v;
 }
 
 Value Machine::call_builtin(const Builtin& b, std::span<const Value> args, const Inst* at) {
@@ -163,12 +169,7 @@ Value Machine::function(std::int32_t id, std::span<const Value> args) {
   const RuleSet& set = program_.sets[static_cast<std::size_t>(id)];
   const Mock* const m = context_->mocks.empty() ? nullptr : mock_of(set.node);
   if (m == nullptr) return function_plain(set, args);
-  if (m->by_function == nullptr && m->by_builtin == nullptr) return m->value;
-  const bool before = std::exchange(mocks_off_, true);
-  const Value v =
-      m->by_function != nullptr ? function(m->by_function->ruleset, args) : call_builtin(*m->by_builtin, args, nullptr);
-  mocks_off_ = before;
-  return v;
+  return replacement(*m, args, set.arity, nullptr);
 }
 
 const Machine::Mock* Machine::mock_of(const TreeNode* function) const {
@@ -178,21 +179,11 @@ const Machine::Mock* Machine::mock_of(const TreeNode* function) const {
   return m != mocks.rend() ? &*m : nullptr;
 }
 
-// Whether a function gives a value, the last of `args`, for the others.
-bool Machine::gives(const RuleSet& set, std::span<const Value> args) {
+// What a function gives for the first operands, called for what the others tell of its value.
+Value Machine::given(const RuleSet& set, std::span<const Value> all) {
   const Mock* const m = mock_of(set.node);
-  if (m == nullptr) return gives_plain(set, args);
-  if (m->by_function == nullptr && m->by_builtin == nullptr) return equal(m->value, args.back());
-  const bool before = std::exchange(mocks_off_, true);
-  bool same = false;
-  if (m->by_given != nullptr) {
-    same = gives(*m->by_given, args);
-  } else {
-    const Value v = call_builtin(*m->by_builtin, args.first(args.size() - 1), nullptr);
-    same = v.defined() && equal(v, args.back());
-  }
-  mocks_off_ = before;
-  return same;
+  if (m == nullptr) return given_plain(set, all);
+  return replacement(*m, set.told.text.empty() ? all : all.first(set.arity), set.arity, nullptr);
 }
 
 std::uint64_t Memos::hash_of(std::span<const Value> vs, std::uint64_t seed, bool whole) {
@@ -277,16 +268,15 @@ void Machine::keep(std::span<const Value> args, std::uint64_t hash, std::int32_t
   in.add(hash, set, 0, static_cast<std::uint32_t>(args.size()), keys, result);
 }
 
-// As in OPA, the value that a call was given and gave stands for every call with its arguments after it.
-bool Machine::gives_plain(const RuleSet& set, std::span<const Value> args_and_value) {
-  const auto args = args_and_value.first(args_and_value.size() - 1);
+// As in OPA, the value that a call was told of and gave stands for every call with its arguments after it.
+Value Machine::given_plain(const RuleSet& set, std::span<const Value> all) {
+  const auto args = all.first(set.arity);
   const std::uint64_t h = kept_hash(set, args);
-  if (const Value* known = context_->memos.find(h, set.id, 0, args, true))
-    return known->defined() && equal(*known, args_and_value.back());
+  if (const Value* known = context_->memos.find(h, set.id, 0, args, true)) return *known;
   Context* const in = context_;
-  const Value v = decide(set, args_and_value);
+  const Value v = decide(set, all);
   if (v.defined()) keep(args, h, set.id, in->memos, v);
-  return v.defined();
+  return v;
 }
 
 void Machine::keep_calls(const Code& code) {

@@ -104,10 +104,14 @@ Value Machine::partial(const PartialPlan& plan, std::span<const Value> keys) {
   const auto at = static_cast<std::size_t>(plan.set);
   if (in->known[at] != 0) return in->complete[at];  // all of it is known already
   std::uint64_t h = 0;
-  if (plan.mask != 0) {
-    h = Memos::hash_of(keys, (static_cast<std::uint64_t>(plan.set) + 1) * 1000 + plan.mask);
-    if (const Value* known = in->memos.find(h, plan.set, plan.mask, keys)) return *known;
-  }
+  const auto lookup = [&](std::span<const Value> some, std::uint32_t mask) {
+    h = Memos::hash_of(some, (static_cast<std::uint64_t>(plan.set) + 1) * 1000 + mask);
+    return in->memos.find(h, plan.set, mask, some);
+  };
+  for (std::size_t n = 1; n <= plan.whole && n < keys.size(); ++n)  // all below the first keys may be known
+    if (const Value* known = lookup(keys.first(n), (1U << n) - 1)) return *known;
+  if (plan.mask != 0)
+    if (const Value* known = lookup(keys, plan.mask)) return *known;
   std::vector<std::vector<Value>> rows;
   std::vector<Value> elements;  // of what is one set
   std::size_t values = 0;

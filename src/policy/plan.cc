@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <bit>
 
 #include "policy/planner.h"
 
@@ -7,12 +6,21 @@ namespace cairn::policy {
 
 // Rules are planned apart from the block that needs them, and later: what rules need may go on as long as there are
 // rules.
-std::int32_t Planner::partial_plan(const RuleSet& set, std::uint32_t mask) {
-  const auto [known, is_new] = code_.partial_ids.try_emplace({set.id, mask}, code_.partials.size());
+std::int32_t Planner::partial_plan(const RuleSet& set, Told told) {
+  std::uint32_t mask = 0;
+  for (std::size_t i = 0; i < told.parts.size(); ++i)
+    if (told.parts[i] != nullptr) mask |= 1U << i;
+  const auto [known, is_new] = code_.partial_ids.try_emplace({set.id, mask, told.text}, code_.partials.size());
   if (is_new) {
+    if (!told.text.empty()) ++code_.patterns;
     auto& plan = *code_.partials.emplace_back(std::make_unique<PartialPlan>());
     plan.set = set.id;
     plan.mask = mask;
+    plan.told = std::move(told);
+    for (const Term* part : plan.told.parts) {
+      if (part == nullptr || part->kind != TermKind::var) break;
+      ++plan.whole;
+    }
   }
   return static_cast<std::int32_t>(known->second);
 }
@@ -20,15 +28,16 @@ std::int32_t Planner::partial_plan(const RuleSet& set, std::uint32_t mask) {
 void Planner::partial_rules(PartialPlan& plan) {
   const RuleSet& set = p_.sets[static_cast<std::size_t>(plan.set)];
   for (const Rule* r : set.sources)
-    if (!r->is_default) plan.rules.push_back(rule(r, set, plan.mask));
+    if (!r->is_default) plan.rules.push_back(rule(r, set, plan.told));
   plan.index = index_of(plan.rules);
 }
 
 // As in OPA, a function called for a known value is told it: what its head says is equal to the value before the body
 // runs, so that other values are not met.
-std::int32_t Planner::value_given(const RuleSet& function) {
-  const auto [known, is_new] = code_.given_ids.try_emplace(function.id, code_.given.size());
+std::int32_t Planner::value_given(const RuleSet& function, Told told) {
+  const auto [known, is_new] = code_.given_ids.try_emplace({function.id, told.text}, code_.given.size());
   if (!is_new) return static_cast<std::int32_t>(known->second);
+  if (!told.text.empty()) ++code_.patterns;
   auto& set = *code_.given.emplace_back(std::make_unique<RuleSet>());
   set.kind = function.kind;
   set.id = function.id;
@@ -36,11 +45,11 @@ std::int32_t Planner::value_given(const RuleSet& function) {
   set.node = function.node;
   set.sources = function.sources;
   set.arity = function.arity;
-  set.value_given = true;
+  set.told = std::move(told);
   return static_cast<std::int32_t>(known->second);
 }
 
-RuleCode Planner::rule(const Rule* r, const RuleSet& set, std::uint32_t mask) {
+RuleCode Planner::rule(const Rule* r, const RuleSet& set, const Told& told) {
   RuleCode out;
   out.code = &code_;
   out.file = r->loc.file;
@@ -58,24 +67,23 @@ RuleCode Planner::rule(const Rule* r, const RuleSet& set, std::uint32_t mask) {
   block_ = &block;
   if (set.kind == RuleSet::Kind::function) {
     const std::size_t count = r->args.size();
-    frame_ = static_cast<std::uint32_t>(count + (set.value_given ? 1 : 0));
+    frame_ = static_cast<std::uint32_t>(count + told.operands);
     for (std::size_t i = 0; i < count; ++i) unify({r->args[i], 0}, {nullptr, static_cast<Operand>(i)});
-    if (set.value_given) unify({r->value, 0}, {nullptr, static_cast<Operand>(count)});
+    tell({r->value}, told, count);
   }
-  if (mask != 0) {
+  if (set.kind == RuleSet::Kind::partial) {
     std::vector<const Term*> keys = path;
     if (r->key != nullptr) keys.push_back(r->key);
-    frame_ = static_cast<std::uint32_t>(std::popcount(mask));
-    Operand given = 0;
-    for (std::size_t i = 0; i < most_keys; ++i) {
-      if ((mask & (1U << i)) == 0) continue;
-      if (i < keys.size()) unify({keys[i], 0}, {nullptr, given});
-      ++given;
-    }
+    frame_ = static_cast<std::uint32_t>(told.operands);
+    tell(keys, told, 0);
   }
   guards(r, out.guards);
   at_ = r->loc;
-  body(r->body);
+  for (const Expr* e : r->body) {
+    if (!settled_.contains(e)) expr(e);
+    if (!waiting_.empty()) unify(std::exchange(waiting_, {}), true);
+  }
+  unify(std::exchange(waiting_, {}), false);
   out.is_set = r->key != nullptr;
   if (set.kind == RuleSet::Kind::partial)
     for (const Term* t : path) out.path.push_back(value(t));
@@ -92,19 +100,19 @@ RuleCode Planner::rule(const Rule* r, const RuleSet& set, std::uint32_t mask) {
       Planner inner(p_, code_);
       Rule single = *x;
       single.otherwise = nullptr;
-      out.otherwise.push_back(inner.rule(&single, set, 0));
+      out.otherwise.push_back(inner.rule(&single, set, told));
     }
   return out;
 }
 
 void Planner::rule_set(RuleSet& set) {
   if (set.kind == RuleSet::Kind::partial) {
-    set.full = partial_plan(set, 0);
+    set.full = partial_plan(set, {});
     return;
   }
   for (const Rule* r : set.sources) {
     Planner one(p_, code_);
-    RuleCode c = one.rule(r, set, 0);
+    RuleCode c = one.rule(r, set, set.told);
     if (r->is_default)
       set.fallback = std::move(c);
     else

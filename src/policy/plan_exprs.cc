@@ -83,9 +83,13 @@ void Planner::call(const Expr* e) {
   for (std::size_t i = 1; i <= arity && i < e->items.size(); ++i) ops.push_back(value(e->items[i]));
   auto dst = fresh();
   const auto count = static_cast<std::int32_t>(ops.size());
+  const bool output = e->items.size() == arity + 2;
   if (b != nullptr) {
     code_.builtins.push_back(b);
-    emit(Op::call, dst, static_cast<std::int32_t>(code_.builtins.size() - 1), arguments(ops), count);
+    const bool known = output && !b->relation && ground(e->items.back());
+    if (known) ops.push_back(value(e->items.back()));
+    emit(known ? Op::call_for : Op::call, dst, static_cast<std::int32_t>(code_.builtins.size() - 1), arguments(ops),
+         count);
     if (b->is_void) return;
     if (b->relation) {
       const auto each = fresh();
@@ -95,14 +99,16 @@ void Planner::call(const Expr* e) {
   } else {
     const TreeNode* n = p_.compiler->function(op);
     const RuleSet& set = p_.sets[static_cast<std::size_t>(n->ruleset)];
-    if (e->items.size() == arity + 2 && ground(e->items.back())) {
-      ops.push_back(value(e->items.back()));
-      emit(Op::gives, 0, value_given(set), arguments(ops), count + 1);
-      return;
+    std::vector<Operand> known;
+    Told value = output ? told(std::span(e->items).last(1), known) : Told();
+    if (output && value.parts[0] != nullptr) {
+      ops.insert(ops.end(), known.begin(), known.end());
+      emit(Op::given, dst, value_given(set, std::move(value)), arguments(ops), static_cast<std::int32_t>(ops.size()));
+    } else {
+      emit(Op::function, dst, set.id, arguments(ops), count);
     }
-    emit(Op::function, dst, set.id, arguments(ops), count);
   }
-  if (e->items.size() == arity + 2)
+  if (output)
     unify({e->items.back(), 0}, {nullptr, dst});
   else
     emit(Op::test, 0, dst);
@@ -132,7 +138,7 @@ void Planner::with(const Expr* e) {
                        ? p_.compiler->builtin(w.value)
                        : nullptr;
     if (t.by_function != nullptr) {
-      const auto given = value_given(p_.sets[static_cast<std::size_t>(t.by_function->ruleset)]);
+      const auto given = value_given(p_.sets[static_cast<std::size_t>(t.by_function->ruleset)], whole_value());
       t.by_given = code_.given[static_cast<std::size_t>(given)].get();
     }
     if (t.by_function == nullptr && t.by_builtin == nullptr) t.value = value(w.value);

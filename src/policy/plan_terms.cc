@@ -190,20 +190,67 @@ Operand Planner::reference(const Term* t) {
 }
 
 Operand Planner::partial(const RuleSet& set, const std::vector<Term*>& items, std::size_t next) {
-  std::uint32_t mask = 0;
-  std::vector<Operand> keys;
-  if (next < items.size() && ground(items[next])) {
-    for (std::size_t i = 0; i < std::min(set.keys, most_keys) && next + i < items.size(); ++i) {
-      if (!ground(items[next + i])) continue;
-      // Set elements are looked up whole; a composite key may be a pattern elsewhere.
-      mask |= 1U << i;
-      keys.push_back(value(items[next + i]));
+  Told keys;
+  std::vector<Operand> ops;
+  if (next < items.size() && (ground(items[next]) || items[next]->kind != TermKind::var))
+    keys = told(std::span(items).subspan(next, std::min({set.keys, most_keys, items.size() - next})), ops);
+  if (!keys.text.empty()) ops.push_back(constant(p_.pool.constants.string(keys.text)));  // tells what is kept apart
+  const auto dst = fresh();
+  const auto plan = partial_plan(set, std::move(keys));
+  emit(Op::partial, dst, plan, arguments(ops), static_cast<std::int32_t>(ops.size()));
+  return steps(dst, items, next);
+}
+
+// --- what a rule is told before its body
+
+Term* Planner::told_part(Term* t, std::vector<Operand>& ops, std::vector<Symbol>& unknown) {
+  if (ground(t)) {
+    ops.push_back(value(t));
+    return p_.pool.var(told_name(ops.size() - 1), t->loc);
+  }
+  if (t->kind == TermKind::var) {
+    const auto at = std::ranges::find(unknown, t->name) - unknown.begin();
+    if (at == std::ssize(unknown)) unknown.push_back(t->name);
+    return p_.pool.var(p_.pool.symbol("?" + std::to_string(at)), t->loc);
+  }
+  Term* out = p_.pool.term(t->kind, t->loc);
+  for (std::size_t i = 0; i < t->items.size(); ++i) {
+    const bool key = t->kind == TermKind::object && i % 2 == 0;
+    const bool literal_key = key && t->items[i]->kind == TermKind::scalar;  // which members there are is known
+    out->items.push_back(literal_key ? t->items[i] : told_part(t->items[i], ops, unknown));
+  }
+  return out;
+}
+
+Told Planner::told(std::span<Term* const> terms, std::vector<Operand>& ops) {
+  Told out;
+  std::vector<Symbol> unknown;
+  bool whole = true;
+  for (Term* t : terms) {
+    const Term*& part = out.parts.emplace_back();
+    if (ground(t)) {
+      ops.push_back(value(t));
+      part = p_.pool.var(told_name(ops.size() - 1), t->loc);
+    } else if (t->kind != TermKind::var && code_.patterns < most_patterns) {
+      part = told_part(t, ops, unknown);
+      whole = false;
     }
   }
-  const auto dst = fresh();
-  const auto plan = partial_plan(set, mask);
-  emit(Op::partial, dst, plan, arguments(keys), static_cast<std::int32_t>(keys.size()));
-  return steps(dst, items, next);
+  out.operands = ops.size();
+  for (std::size_t i = 0; !whole && i < out.parts.size(); ++i)
+    out.text += (i > 0 ? "," : "") + (out.parts[i] != nullptr ? to_text(out.parts[i]) : "");
+  return out;
+}
+
+// What the terms are equal to; operands are in the registers from `first` on.
+void Planner::tell(const std::vector<const Term*>& terms, const Told& told, std::size_t first) {
+  for (std::size_t i = 0; i < told.operands; ++i) bound_.set(told_name(i), static_cast<Operand>(first + i));
+  for (std::size_t i = 0; i < std::min(terms.size(), told.parts.size()); ++i) {
+    const Term* part = told.parts[i];
+    if (part == nullptr) continue;
+    const Operand* whole = part->kind == TermKind::var ? bound_.find(part->name) : nullptr;
+    unify(Equations{{{terms[i], 0}, whole != nullptr ? Side{nullptr, *whole} : Side{part, 0}}}, true);
+  }
 }
 
 Operand Planner::node_steps(const TreeNode* n, const std::vector<Term*>& items, std::size_t next) {
@@ -259,7 +306,7 @@ void Planner::never(std::initializer_list<const Term*> terms) {
     if (!bound_.contains(v)) bound_.set(v, fresh());
 }
 
-void Planner::destructure(const Term* pattern, Operand o, std::vector<std::pair<Side, Side>>& more) {
+void Planner::destructure(const Term* pattern, Operand o, Equations& more) {
   const auto unbound_key = [&] {
     for (std::size_t i = 0; i < pattern->items.size(); i += 2)
       if (!ground(pattern->items[i])) return true;
@@ -286,7 +333,7 @@ void Planner::destructure(const Term* pattern, Operand o, std::vector<std::pair<
 }
 
 // Emits one equation where one of its sides is known; false where it has to wait.
-bool Planner::settle(Side& a, Side& b, std::vector<std::pair<Side, Side>>& more) {
+bool Planner::settle(Side& a, Side& b, Equations& more) {
   Side* const order[] = {&a, &b, &a, &b};  // references first, as OPA does: one that is undefined spares the rest
   for (std::size_t i = 0; i < std::size(order); ++i) {
     Side* s = order[i];
@@ -333,6 +380,7 @@ bool Planner::settle(Side& a, Side& b, std::vector<std::pair<Side, Side>>& more)
   }
   if (a.term->kind == TermKind::object && b.term->kind == TermKind::object) {
     bool same = a.term->items.size() == b.term->items.size();
+    const bool sized = same;
     for (std::size_t i = 0; same && i < a.term->items.size(); i += 2) {
       const auto key = to_text(a.term->items[i]);
       std::size_t j = 0;
@@ -342,29 +390,45 @@ bool Planner::settle(Side& a, Side& b, std::vector<std::pair<Side, Side>>& more)
       else
         more.push_back({{a.term->items[i + 1], 0}, {b.term->items[j + 1], 0}});
     }
-    if (!same) {
-      more.clear();
+    if (same) return true;
+    more.clear();
+    // Keys that are known when evaluating may be equal then; others bind nothing.
+    bool literals = true;
+    bool known = true;
+    for (const Term* t : {a.term, b.term})
+      for (std::size_t i = 0; i < t->items.size(); i += 2) {
+        literals = literals && literal(t->items[i]) != nullptr;
+        known = known && ground(t->items[i]);
+      }
+    if (!sized || !known || literals) {
       never({a.term, b.term});
+      return true;
     }
+    if (ground(b.term)) std::swap(a, b);
+    if (!ground(a.term)) return false;
+    destructure(b.term, value(a.term), more);
     return true;
   }
   return false;
 }
 
-void Planner::unify(Side first, Side second) {
-  std::vector<std::pair<Side, Side>> open{{first, second}};  // the next one last
+void Planner::unify(Equations open, bool may_wait) {
   while (!open.empty()) {
-    std::vector<std::pair<Side, Side>> later;
+    Equations later;
     bool progress = false;
     while (!open.empty()) {
       auto [a, b] = open.back();
       open.pop_back();
-      std::vector<std::pair<Side, Side>> more;
+      Equations more;
       if (settle(a, b, more))
         progress = true;
       else
         later.emplace_back(a, b);
       open.insert(open.end(), more.rbegin(), more.rend());  // what is inside comes before what is beside
+    }
+    if (!progress && may_wait) {
+      waiting_.insert(waiting_.end(), later.rbegin(), later.rend());
+      return;
     }
     if (!progress) unbound(nullptr);
     open.assign(later.rbegin(), later.rend());

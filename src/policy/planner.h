@@ -6,6 +6,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -16,7 +17,8 @@
 
 namespace cairn::policy {
 
-inline constexpr std::size_t most_keys = 8;  // that a partial rule is specialised for
+inline constexpr std::size_t most_keys = 8;        // that a partial rule is specialised for
+inline constexpr std::size_t most_patterns = 256;  // that rules are specialised for
 
 // Where the variables are that are bound so far. What was bound since a mark can be taken back.
 class Bindings {
@@ -65,7 +67,7 @@ class Planner {
 
   void rule_set(RuleSet& set);
   void partial_rules(PartialPlan& plan);
-  [[nodiscard]] RuleCode rule(const Rule* r, const RuleSet& set, std::uint32_t mask);
+  [[nodiscard]] RuleCode rule(const Rule* r, const RuleSet& set, const Told& told);
   void query(QueryPlan& plan, const Body& body, bool single);
 
  private:
@@ -139,17 +141,25 @@ class Planner {
     const Term* term = nullptr;  // or
     Operand operand = 0;
   };
-  void unify(Side a, Side b);
-  [[nodiscard]] bool settle(Side& a, Side& b, std::vector<std::pair<Side, Side>>& more);
+  using Equations = std::vector<std::pair<Side, Side>>;
+  void unify(Side a, Side b) { unify(Equations{{a, b}}, false); }
+  void unify(Equations open, bool may_wait);  // the next one last
+  // What a rule is told before its body.
+  [[nodiscard]] Symbol told_name(std::size_t operand) { return p_.pool.symbol("=" + std::to_string(operand)); }
+  [[nodiscard]] Term* told_part(Term* t, std::vector<Operand>& ops, std::vector<Symbol>& unknown);
+  [[nodiscard]] Told told(std::span<Term* const> terms, std::vector<Operand>& ops);
+  [[nodiscard]] Told whole_value() { return {{p_.pool.var(told_name(0), at_)}, 1, {}}; }
+  void tell(const std::vector<const Term*>& terms, const Told& told, std::size_t first);
+  [[nodiscard]] bool settle(Side& a, Side& b, Equations& more);
   void never(std::initializer_list<const Term*> terms);
-  void destructure(const Term* pattern, Operand o, std::vector<std::pair<Side, Side>>& more);
+  void destructure(const Term* pattern, Operand o, Equations& more);
   void body(const Body& b);
   void expr(const Expr* e);
   void plain_expr(const Expr* e);
   void call(const Expr* e);
   void with(const Expr* e);
-  [[nodiscard]] std::int32_t partial_plan(const RuleSet& set, std::uint32_t mask);
-  [[nodiscard]] std::int32_t value_given(const RuleSet& function);
+  [[nodiscard]] std::int32_t partial_plan(const RuleSet& set, Told told);
+  [[nodiscard]] std::int32_t value_given(const RuleSet& function, Told told);
 
   // --- guards
   // A place in the base documents: input or data, and constant keys.
@@ -171,6 +181,7 @@ class Planner {
   Block* block_ = nullptr;
   Bindings bound_;
   std::uint32_t frame_ = 0;
+  Equations waiting_;  // of what a rule was told: nothing in them is known yet
   Location at_;
   // What the guards of a rule have read, checked and seen.
   std::unordered_map<std::string, std::int32_t> read_;

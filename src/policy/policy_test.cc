@@ -112,6 +112,38 @@ TEST(Language, FunctionsCalledForAKnownValue) {
             "2");
 }
 
+// A pattern tells what is known of it. It need not be known before the body: what is equal to it is compared as soon as
+// it is known, and may bind what is not.
+TEST(Language, FunctionsCalledForAPattern) {
+  const std::string two = "f(i) := [y, i] if some y in [1, 2]\n";  // for any value: a conflict
+  EXPECT_EQ(x(two + "x := v if f(0, [2, v])"), "0");
+  EXPECT_EQ(x(two + "x := v if f(0, [3, v])"), "undefined");
+  EXPECT_EQ(x(two + "x := v if f(0, [v, 0])").substr(0, 6), "error:");
+  EXPECT_EQ(x("f(i) := y if { some z in [1, 2]; y := [z, i] }\nx := v if f(0, [2, v])"), "0");
+  EXPECT_EQ(x("f(i) := [y, z] if { y := i; some z in [1, 2] }\nx := v if f(1, [v, v])"), "1");
+  EXPECT_EQ(x("f(i) := y if some y in [[1, 2], {\"a\": 3}]\nx := v if f(0, {\"a\": v})"), "3");
+  EXPECT_EQ(x("f(k) := {k: y, \"b\": z} if { some y in [1, 2]; z := y + 1 }\nx := v if f(\"a\", {\"a\": v, \"b\": 3})"),
+            "2");
+  // Sets bind nothing here either.
+  EXPECT_EQ(x("f(i) := [y, {y}] if some y in [1, 2]\nx := v if f(0, [v, {2}])"), "undefined");
+  EXPECT_EQ(x("f(i) := [y, {y}] if some y in [1, 2]\nx := v if f(0, [2, v])"), "[2]");
+  const std::string otherwise =
+      "f(i) := [1, 2] if i == 0 else := [3, 4] if i == 0 else := [5, 6]\ndefault f(_) := [7, 8]\n";
+  EXPECT_EQ(x(otherwise + "x := [u, v, w] if { f(0, [u, 4]); f(1, [5, v]); f(2, [7, w]) }"), "[3,6,8]");
+  EXPECT_EQ(x(otherwise + "x := v if { f(0, [_, 4]); v := f(0) }"), "[3,4]");
+  EXPECT_EQ(x(otherwise + "x := v if { f(0, [1, _]); f(0, [v, 4]) }"), "undefined");
+}
+
+TEST(Language, ReplacedBuiltinsCalledForAKnownValue) {
+  const std::string two = "f(i) := y if some y in [1, 2]\n";
+  EXPECT_EQ(x(two + "x if count([7], 2) with count as f"), "true");
+  EXPECT_EQ(x(two + "x if count([7], 3) with count as f"), "undefined");
+  EXPECT_EQ(x(two + "x contains i if [[2], [5]][i][_] = count([i]) with count as f"), "[0]");
+  EXPECT_EQ(x(two + "x contains i if [[2], [1]][i][_] = count([i]) with count as 1"), "[1]");
+  EXPECT_EQ(x(two + "x contains i if [[0], [3]][i][_] = count([i]) with count as sum"), "[0]");
+  EXPECT_EQ(x(two + "x contains i if [[2], [1]][i][_] = count([i])"), "[1]");
+}
+
 // OPA counts an output as safe that is an input too, and meets it when evaluating.
 TEST(Refusals, WhatOnlyCountsAsSafe) { EXPECT_EQ(refused("package p\nx if {\n  count({y}, y)\n}"), "p.rego:3"); }
 
@@ -124,6 +156,35 @@ TEST(Language, SetsAskedForAnElement) {
   EXPECT_EQ(x("s contains {i} if some i in [1, 2]\nx if { count(s) == 2; s[{1}] }"), "true");  // all of it is known
   EXPECT_EQ(x("s contains {i: 1} if some i in [1, 2]\nx if s[{1: 1}]"), "undefined");
   EXPECT_EQ(x("s[{i}] := 1 if some i in [1, 2]\nx if s[{1}]"), "true");
+  EXPECT_EQ(x("s[k] contains {i} if { some k in [\"a\", \"b\"]; i := 1 }\nx if s[\"a\"][{1}]"), "undefined");
+  EXPECT_EQ(x("s[k] contains {i} if { some k in [\"a\", \"b\"]; i := 1 }\nx if { s[\"a\"]; s[\"a\"][{1}] }"), "true");
+}
+
+TEST(Language, SetsAskedForAPattern) {
+  const std::string f = "f(i) := i if i < 3\nf(3) := z if some z in [1, 2]\n";  // f(3) is a conflict
+  const std::string one = f + "s contains [y, f(y)] if some y in [1, 2, 3]\n";
+  EXPECT_EQ(x(one + "x := [v | s[[1, v]]]"), "[1]");
+  EXPECT_EQ(x(one + "x := [[a, v] | some a in [1, 9, 2]; s[[a, v]]]"), "[[1,1],[2,2]]");
+  EXPECT_EQ(x(one + "x := [v | s[[v, 1]]]"), "[1,3]");
+  EXPECT_EQ(x(one + "x := [v | s[[3, v]]]").substr(0, 6), "error:");
+  EXPECT_EQ(x(one + "x := [v | s[v]]").substr(0, 6), "error:");
+  EXPECT_EQ(x(one + "r contains [y, z] if s[[z, y]]\nx := [v | r[[v, 1]]]"), "[1]");
+  EXPECT_EQ(x(one + "r contains [y, z] if s[[z, y]]\nx := [v | r[[1, v]]]"), "[1,3]");
+  EXPECT_EQ(x(one + "r contains [y, z] if s[[y, z]]\nx := [v | r[[1, v]]]"), "[1]");
+  EXPECT_EQ(x(f + "o[[y, 1]] := f(y) if some y in [1, 2, 3]\nx := [[v, w] | w := o[[1, v]]]"), "[[1,1]]");
+  EXPECT_EQ(x(f + "o.a contains [y, f(y)] if some y in [1, 2, 3]\nx := [v | o.a[[1, v]]]"), "[1]");
+  EXPECT_EQ(x(f + "s contains {\"a\": y, \"b\": f(y)} if some y in [1, 2, 3]\nx := [v | s[{\"a\": 1, \"b\": v}]]"),
+            "[1]");
+  EXPECT_EQ(x("s contains [y, z] if { some y in [1, 2]; z := y % 2 }\nx := [v | s[[v, v]]]"), "[1]");
+  EXPECT_EQ(x("s contains [y, y] if some y in [[1, 4], [2, 5], [2, 6]]\nx := [[v, w] | s[[[v, w], [2, w]]]]"),
+            "[[2,5],[2,6]]");
+  EXPECT_EQ(x("s contains [1, i] if i := input.i\nx := [c | some i in [6, 7]; c := [v | s[[1, v]]] with input.i as i]"),
+            "[[6],[7]]");
+  // Sets and the keys of objects bind nothing, unless all of the set is known.
+  const std::string sets = "s contains [y, {y}] if some y in [1, 2]\n";
+  EXPECT_EQ(x(sets + "x := [v | s[[v, {1}]]]"), "[]");
+  EXPECT_EQ(x(sets + "x := [v | count(s) == 2; s[[v, {1}]]]"), "[1]");
+  EXPECT_EQ(x("s contains {k: 1, \"b\": 2} if k := \"a\"\nx := [v | s[{\"a\": 1, \"b\": v}]]"), "[]");
 }
 
 TEST(Language, KeysInPatterns) {
@@ -308,7 +369,23 @@ TEST(Limits, CompilingALongBodyIsNotQuadratic) {
   }
 }
 
-// What is left of that is bounded: `every` hangs on what was tried before it, so that all is tried again and again.
+// Rules are planned apart for so many patterns; what asks with others is compared with everything, and meets conflicts.
+TEST(Limits, PatternsThatRulesAreToldAreBounded) {
+  std::string rules =
+      "package p\nf(i) := i if i < 3\nf(3) := z if some z in [1, 2]\n"
+      "s contains [w, f(y)] if { w := input; some y in [1, 2, 3] }\n";
+  for (int i = 100; i < 400; ++i) {
+    const std::string n = std::to_string(i);
+    rules += "y" + n + " contains v if s[[{\"k" + n + "\": v}, 1]]\n";
+  }
+  const Json input{{"k300", 5}};
+  rules += "z.early := y300\nz.late := y399\n";
+  EXPECT_EQ(*value(rules, "data.p.z.early", input).value(), Json::parse("[5]"));
+  const auto late = value(rules, "data.p.z.late", input);
+  ASSERT_FALSE(late.has_value());
+  EXPECT_EQ(late.error().code, ErrorCode::conflict);
+}
+
 TEST(Limits, OrderingIsBounded) {
   const auto everies = [](int count) {
     std::string text = "package p\nx if {\n";
@@ -652,6 +729,15 @@ TEST(Language, BaseDocuments) {
       x("x := z if z := y with data.o.a as {\"k\": 1}\ny := [v | v := data[_].a.b]", {}, {{"o", {{"a", {{"b", 7}}}}}}),
       "[]");
   EXPECT_EQ(x("x := z if z := y with data.o as 1\ny := [data.o, data.l[1]]", {}, data), R"([1,"second"])");
+}
+
+// One that is undefined spares the errors of those after it.
+TEST(Language, MembersAreEvaluatedInTheOrderOfTheirKeys) {
+  const std::string rules = "f(_) := y if some y in [1, 2]\ng := 1 if input == 5\nc := y if some y in [1, 2]\n";
+  EXPECT_EQ(x(rules + "x := {\"c\": f(0), \"a\": to_number(\"a\")}"), "undefined");
+  EXPECT_EQ(x(rules + "x := {\"a\": f(0), \"c\": to_number(\"a\")}").substr(0, 6), "error:");
+  EXPECT_EQ(x(rules + "x if [{2: c, 1: g}] == input"), "undefined");
+  EXPECT_EQ(x(rules + "x := {\"a\": 1, \"b\": 2, \"a\": 3}"), R"({"a":3,"b":2})");
 }
 
 // An undefined reference spares the other side of an equation.

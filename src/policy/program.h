@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -36,9 +37,10 @@ enum class Op : std::uint8_t {
   set,
   object,      // dst = of args[a, a+b)
   call,        // dst = builtin a of args[b, b+c)
+  call_for,    // the same, called for the value args[b+c]
   rule,        // dst = complete rule set a
   function,    // dst = function a of args[b, b+c)
-  gives,       // function given[a] gives the last of args[b, b+c) for those before it
+  given,       // dst = function given[a] of the first of args[b, b+c), called for what is told by those after them
   partial,     // dst = partial plan a for the keys args[b, b+c)
   extent,      // dst = document of tree node a
   node,        // dst = handle of tree node a
@@ -128,9 +130,19 @@ struct RuleIndex {
   std::vector<std::uint32_t> slots_;  // 1 + index into entries_, open addressing; a power of two of them
 };
 
+// What is known before the call of a function's value or of the keys of a partial rule: patterns, in which what is
+// known stands as the variables that Planner::told_name gives.
+struct Told {
+  std::vector<const Term*> parts;  // nullptr: nothing is known
+  std::size_t operands = 0;        // how many variables stand for something known
+  std::string text;                // of the parts; empty where what is known is known whole
+};
+
 struct PartialPlan {
   std::int32_t set = 0;
-  std::uint32_t mask = 0;  // which keys are given
+  std::uint32_t mask = 0;  // of which keys something is known
+  std::size_t whole = 0;   // how many of the first keys are known whole
+  Told told;
   std::vector<RuleCode> rules;
   std::optional<RuleIndex> index;
 };
@@ -143,7 +155,7 @@ struct RuleSet {
   std::vector<const Rule*> sources;
   bool set = false;  // partial with only `contains` at the node itself
   std::size_t arity = 0;
-  bool value_given = false;          // a function whose value comes with the arguments, after them
+  Told told;                         // of a function's value; the operands come after the arguments
   std::size_t keys = 0;              // of the longest rule below the node
   std::vector<RuleCode> rules;       // complete and function
   std::optional<RuleCode> fallback;  // default
@@ -159,9 +171,10 @@ struct Code {
   std::vector<const Builtin*> builtins;
   std::vector<WithPlan> withs;
   std::vector<std::unique_ptr<PartialPlan>> partials;
-  std::vector<std::unique_ptr<RuleSet>> given;  // functions that are called for a value that is known
-  std::map<std::pair<std::int32_t, std::uint32_t>, std::size_t> partial_ids;  // by set and mask
-  std::map<std::int32_t, std::size_t> given_ids;                              // by set
+  std::vector<std::unique_ptr<RuleSet>> given;  // functions that are called for a value of which something is known
+  std::map<std::tuple<std::int32_t, std::uint32_t, std::string>, std::size_t> partial_ids;  // by set, mask, told.text
+  std::map<std::pair<std::int32_t, std::string>, std::size_t> given_ids;                    // by set and told.text
+  std::size_t patterns = 0;                                                                 // plans with a told.text
   std::int32_t hints = 0;
 };
 

@@ -11,6 +11,20 @@ bool only_true(const Body& b) {
          b[0]->items[0]->value.is(Kind::boolean) && b[0]->items[0]->value.boolean();
 }
 
+// Members are evaluated in the order of their keys, as in OPA: one that is undefined spares the errors of those after
+// it.
+void sort_members(Term* object) {
+  std::vector<std::pair<Term*, Term*>> members;
+  for (std::size_t i = 0; i + 1 < object->items.size(); i += 2) {
+    if (!is_scalar(object->items[i])) return;
+    members.emplace_back(object->items[i], object->items[i + 1]);
+  }
+  std::ranges::stable_sort(members,
+                           [](const auto& a, const auto& b) { return compare(a.first->value, b.first->value) < 0; });
+  object->items.clear();
+  for (const auto& [key, value] : members) object->items.insert(object->items.end(), {key, value});
+}
+
 }  // namespace
 
 void append_to_body(Body& body, const Body& more) {
@@ -192,8 +206,8 @@ Term* Rewriter::expand(Term* t, Body& support) {
       }
       return t;
     }
+    case TermKind::object: sort_members(t); [[fallthrough]];
     case TermKind::array:
-    case TermKind::object:
     case TermKind::set:
       for (auto& x : t->items) x = expand(x, support);
       return t;
