@@ -413,17 +413,31 @@ bool Planner::settle(Side& a, Side& b, Equations& more) {
 }
 
 void Planner::unify(Equations open, bool may_wait) {
+  const auto binds_nothing = [&](const Side& s) {
+    return s.term != nullptr && (s.term->kind == TermKind::set || s.term->kind == TermKind::object) && !ground(s.term);
+  };
+  int second_looks = 64;
   while (!open.empty()) {
     Equations later;
     bool progress = false;
+    bool looked = true;  // at those that wait, since the last progress
     while (!open.empty()) {
       auto [a, b] = open.back();
+      if (!looked && !later.empty() && second_looks > 0 && (binds_nothing(a) || binds_nothing(b))) {
+        --second_looks;
+        looked = true;
+        open.insert(open.end(), later.rbegin(), later.rend());
+        later.clear();
+        continue;
+      }
       open.pop_back();
       Equations more;
-      if (settle(a, b, more))
+      if (settle(a, b, more)) {
         progress = true;
-      else
+        looked = false;
+      } else {
         later.emplace_back(a, b);
+      }
       open.insert(open.end(), more.rbegin(), more.rend());  // what is inside comes before what is beside
     }
     if (!progress && may_wait) {

@@ -184,6 +184,9 @@ TEST(Language, SetsAskedForAPattern) {
   const std::string sets = "s contains [y, {y}] if some y in [1, 2]\n";
   EXPECT_EQ(x(sets + "x := [v | s[[v, {1}]]]"), "[]");
   EXPECT_EQ(x(sets + "x := [v | count(s) == 2; s[[v, {1}]]]"), "[1]");
+  // … and what is bound beside them counts only where it comes before.
+  EXPECT_EQ(x("s contains [[z, 2], {z}] if z = [2, 3][_]\nx := [v | s[[[v, v], {2}]]]"), "[2]");
+  EXPECT_EQ(x("s contains [{z}, [z, 2]] if z = [2, 3][_]\nx := [v | s[[{2}, [v, v]]]]"), "[]");
   EXPECT_EQ(x("s contains {k: 1, \"b\": 2} if k := \"a\"\nx := [v | s[{\"a\": 1, \"b\": v}]]"), "[]");
 }
 
