@@ -278,7 +278,8 @@ bool unescape(const Token& token, std::string& out) {
   const bool is_template = token.kind == Tok::text_part || token.kind == Tok::text_end;
   std::string_view inner = token.text;
   if (is_template) {
-    if (inner.starts_with('$')) inner.remove_prefix(2);
+    // A part after the first may start with $ too, but with $ and the quote only where these are all of it.
+    if (inner.size() > 2 && inner.starts_with(token.raw ? "$`" : "$\"")) inner.remove_prefix(2);
     inner.remove_suffix(1);
   } else {
     inner = inner.substr(1, inner.size() - 2);

@@ -208,6 +208,8 @@ TEST(Language, ValuesAndNumbers) {
   EXPECT_EQ(x("x := sort([{}, [], \"a\", 1, true, null, {1}])"), R"([null,true,1,"a",[],{},[1]])");
   EXPECT_EQ(x("x := `a\\n` "), R"("a\\n")");
   EXPECT_EQ(x("y := 2\nx := $\"a {y} {input.z} \\{\""), R"("a 2 <undefined> {")");
+  EXPECT_EQ(x("x := $\"$a{1}$5{2}$\""), R"("$a1$52$")");  // what goes on with $ begins no template
+  EXPECT_EQ(x("x := $`{1}$\"{2}$`"), R"("1$\"2$")");
   EXPECT_EQ(x("x := 10 % 0"), "undefined");
   EXPECT_EQ(x("x := -7 % 3"), "-1");
   EXPECT_EQ(x("x := 1e3"), "1000.0");
