@@ -47,7 +47,7 @@ class Gpu : public testing::Test {
   TestFolder folder;
   nvidia::TrustRoots roots;
   Json evidence;
-  Bytes report_data;
+  Bytes report_data = Bytes(48, 0x21);
 };
 
 TEST_F(Gpu, VerifiedDevicesBecomeClaimsBesideTheQuote) {
