@@ -193,7 +193,9 @@ def mounted(volume, mock, *options):
     process = subprocess.Popen(
         [str(BIN / "cairn-cachefs"), "mount", "--source", "s3://models/m", "--mountpoint", str(point), "--passfile",
          str(volume / "key"), "--ready-fd", str(write_end), *map(str, options)],
-        pass_fds=[write_end], env={**os.environ, **mock.environment()}, stderr=subprocess.PIPE, text=True)
+        # What the address sanitizer keeps of freed memory would look like growth.
+        pass_fds=[write_end], env={**os.environ, **mock.environment(), "ASAN_OPTIONS": "quarantine_size_mb=8"},
+        stderr=subprocess.PIPE, text=True)
     os.close(write_end)
     ready = os.read(read_end, 6)
     os.close(read_end)
