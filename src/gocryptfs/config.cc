@@ -210,7 +210,7 @@ Result<void> require_default_features(const Config& config) {
     message += (message.empty() ? "" : ", ") + std::string(kDefaultFeatures.has(feature) ? "lacks " : "has ") +
                std::string(label);
   }
-  return refused("FeatureFlags", "not the default flag set: " + message + "; --allow-features accepts it");
+  return refused("FeatureFlags", "not the default flag set: " + message);
 }
 
 std::string write_config(const Config& c) {

@@ -416,7 +416,7 @@ void Planner::unify(Equations open, bool may_wait) {
   const auto binds_nothing = [&](const Side& s) {
     return s.term != nullptr && (s.term->kind == TermKind::set || s.term->kind == TermKind::object) && !ground(s.term);
   };
-  int second_looks = 64;
+  int second_looks = most_second_looks;
   while (!open.empty()) {
     Equations later;
     bool progress = false;

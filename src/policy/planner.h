@@ -19,6 +19,7 @@ namespace cairn::policy {
 
 inline constexpr std::size_t most_keys = 8;        // that a partial rule is specialised for
 inline constexpr std::size_t most_patterns = 256;  // that rules are specialised for
+inline constexpr int most_second_looks = 64;       // at equations that wait, each as long as they are
 
 // Where the variables are that are bound so far. What was bound since a mark can be taken back.
 class Bindings {

@@ -170,6 +170,10 @@ def test_gocryptfs_opened_by_ours(tmp_path, key, flags):
         check("cp", "-a", "--sparse=always", f"{plain}/.", where)
         check("setfattr", "-n", "user.note", "-v", "kept", where / "-rf")
     want = fingerprint(plain)
+    if flags and "-raw64=false" not in flags:  # which gocryptfs takes no notice of
+        strict = Cachefs(volume, tmp_path / "strict", key)
+        assert strict.process.wait(20) != 0 and not strict.ready
+        assert "not the default flag set" in strict.log.read_text() and "--allow-features" in strict.log.read_text()
     with Cachefs(volume, tmp_path / "ours", key, "--allow-features", "--allow-holes") as where:
         assert fingerprint(where) == want
         assert os.getxattr(where / "-rf", "user.note") == b"kept"

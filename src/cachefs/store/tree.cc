@@ -382,7 +382,13 @@ Result<gocryptfs::Config> config_of(Result<std::string> text, const std::string&
     return fail(ErrorCode::not_found, where, "not a gocryptfs volume (no gocryptfs.conf)");
   if (!text) return fail(std::move(text).error());
   CAIRN_TRY(gocryptfs::Config config, gocryptfs::parse_config(*text));
-  if (!options.all_features) CAIRN_CHECK(gocryptfs::require_default_features(config));
+  if (!options.all_features) {
+    auto usual = gocryptfs::require_default_features(config);
+    if (!usual) {
+      usual.error().message += "; --allow-features accepts them";
+      return fail(std::move(usual).error());
+    }
+  }
   return config;
 }
 }  // namespace
